@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from pgultra.errors import PgultraError
+from pgultra.integrations import embedded
+from pgultra.integrations.embedded import PrivateServer
+
+
+def test_a_server_lives_for_a_block() -> None:
+    """
+    It has pgvector, listens on a socket only, and leaves no folder.
+    """
+    with PrivateServer(settings={"application_name": "mine"}) as server:
+        engine = sa.create_engine(server.url(), poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            ask = connection.exec_driver_sql
+            assert ask("SHOW listen_addresses").scalar_one() == ""
+            assert ask("SHOW application_name").scalar_one() == "mine"
+            assert ask("SELECT lower('É')").scalar_one() == "é"
+            assert "vector" in ask("SELECT name FROM pg_available_extensions").scalars().all()
+        folder = server.folder
+        assert folder.is_dir()
+    assert not folder.exists()
+    server.stop()  # a second time does no harm
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel does this on Linux only")
+def test_it_ends_with_the_process_however_that_dies() -> None:
+    """
+    A process that is killed leaves no server behind.
+    """
+    script = (
+        "import os\n"
+        "from pgultra.integrations.embedded import PrivateServer\n"
+        "server = PrivateServer().start()\n"
+        "print((server.folder / 'data' / 'postmaster.pid').read_text().split()[0], flush=True)\n"
+        "print(server.folder, flush=True)\n"
+        f"os.kill(os.getpid(), {int(signal.SIGKILL)})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    number, folder = done.stdout.split()
+    try:
+        deadline = time.monotonic() + 20
+        while _runs(int(number)):
+            assert time.monotonic() < deadline, "the server outlives its process"
+            time.sleep(0.05)
+    finally:
+        subprocess.run(["rm", "-r", folder], check=True)
+
+
+def test_a_server_that_cannot_start_says_why() -> None:
+    """
+    The error carries the server's own log, and nothing is left.
+    """
+    server = PrivateServer(settings={"shared_buffers": "nonsense"})
+    with pytest.raises(PgultraError, match="nonsense"):
+        server.start()
+    assert server.folder == Path()
+
+
+def test_without_the_wheel_the_message_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    The extra is named where the wheel is not installed.
+    """
+    monkeypatch.setattr(embedded, "_WHEEL", "not_installed_at_all")
+    with pytest.raises(PgultraError, match=r"pgultra\[embedded\]"):
+        PrivateServer()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone has a home that others cannot read")
+def test_a_wheel_that_only_root_can_read_is_copied(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """
+    The account that runs the server needs no access to root's home.
+    """
+    real = embedded.wheel_binaries()
+    assert real is not None
+    packages = real.parents[2]
+    hidden = tmp_path / "site-packages"
+    hidden.mkdir(mode=0o700)
+    for name in (embedded._WHEEL, f"{embedded._WHEEL}.libs"):
+        subprocess.run(["cp", "-r", packages / name, hidden / name], check=True)
+    monkeypatch.setattr(embedded, "wheel_binaries", lambda: hidden / real.relative_to(packages))
+    with PrivateServer() as server:
+        assert server.folder in server.binaries.parents
+        assert server.url().query["host"] == str(server.folder)
+
+
+def _runs(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
