@@ -1,0 +1,121 @@
+"""
+The exceptions and warnings of pgultra.
+
+::
+
+    PgultraError
+    ├── DeclarationError       (also ValueError) a model says something that cannot be
+    ├── ConflictingObjects     the database holds something that is not ours to change
+    ├── MissingExtension       the role may not create an extension, or the server lacks it
+    ├── UnsupportedServer      the server is too old
+    ├── RestoreConflict        live rows took the place of what was to be restored
+    └── DriftError             the database differs from the models (carries the plan)
+
+    PgultraWarning             (UserWarning) works, but not as one may expect
+
+Each message says what happened, on which class, table or option, and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgultra.plan.compare import Plan
+
+__all__ = [
+    "ConflictingObjects",
+    "DeclarationError",
+    "DriftError",
+    "MissingExtension",
+    "PgultraError",
+    "PgultraWarning",
+    "RestoreConflict",
+    "UnsupportedServer",
+]
+
+
+class PgultraError(Exception):
+    """
+    The root of the tree: catch it to catch everything that pgultra raises.
+    """
+
+
+class DeclarationError(PgultraError, ValueError):
+    """
+    A declaration that cannot be honoured; raised at mapping time where possible.
+    """
+
+
+class ConflictingObjects(PgultraError):
+    """
+    Objects in the database bear a desired name but are not ours to replace.
+
+    Attributes:
+        conflicts: one sentence for each object.
+    """
+
+    def __init__(self, conflicts: Sequence[str]) -> None:
+        self.conflicts = tuple(conflicts)
+        lines = "\n".join(f"  - {conflict}" for conflict in self.conflicts)
+        super().__init__(
+            "the database holds objects that pgultra did not make and that differ "
+            f"from what the models declare:\n{lines}\n"
+            "Nothing was changed. Rename the declared object, or hand the existing one "
+            "over with `pgultra adopt --different PATH NAME`, which marks it as yours so that the "
+            "next migration may replace it."
+        )
+
+
+class MissingExtension(PgultraError):
+    """
+    An extension is not installed and this role may not create it.
+
+    Attributes:
+        extension: its name, as in ``CREATE EXTENSION``.
+    """
+
+    def __init__(self, extension: str, message: str) -> None:
+        self.extension = extension
+        super().__init__(message)
+
+
+class UnsupportedServer(PgultraError):
+    """
+    The server is older than what is asked of it; the message names both versions.
+    """
+
+
+class RestoreConflict(PgultraError):
+    """
+    A restore would collide with rows that are live now; nothing was changed.
+
+    Attributes:
+        conflicts: one sentence for each row and the rule that it would break.
+    """
+
+    def __init__(self, conflicts: Sequence[str]) -> None:
+        self.conflicts = tuple(conflicts)
+        lines = "\n".join(f"  - {conflict}" for conflict in self.conflicts)
+        super().__init__(f"the deletion cannot be restored as it was:\n{lines}")
+
+
+class DriftError(PgultraError, AssertionError):
+    """
+    The database differs from what the models declare.
+
+    Attributes:
+        plan: the steps that would bring the database back.
+    """
+
+    def __init__(self, plan: Plan, message: str) -> None:
+        self.plan = plan
+        super().__init__(message)
+
+
+class PgultraWarning(UserWarning):
+    """
+    Something works, but perhaps not as expected; the message names the way out.
+    """

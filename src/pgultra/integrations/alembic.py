@@ -1,0 +1,321 @@
+"""
+The Alembic door: ``import pgultra.integrations.alembic`` in ``env.py``, and nothing else.
+
+After Alembic has compared tables, the comparator here adds the steps of the plan and sorts
+the whole list, tables and indexes included, by what needs what. A migration is a
+photograph: plain SQL through ``op.execute``, which never imports pgultra.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from alembic.autogenerate import comparators, renderers
+from alembic.operations import MigrateOperation, Operations, ops
+from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy import Column, Index as SchemaIndex, MetaData
+
+from pgultra import sql
+from pgultra.objects import Identity, Index
+from pgultra.plan import check
+from pgultra.plan.compare import Plan, Step
+from pgultra.plan.declare import application_of, is_declared
+from pgultra.plan.order import TABLES, Act, acts_of, ordered, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from alembic.autogenerate.api import AutogenContext
+    from alembic.operations.ops import UpgradeOps
+
+__all__ = ["StepOp"]
+
+
+class StepOp(MigrateOperation):
+    """
+    One step of a plan as an Alembic operation.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    def reverse(self) -> StepOp:
+        """
+        The operation that takes it back.
+        """
+        return StepOp(self.step.reverse())
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """
+        What ``alembic check`` prints.
+        """
+        return (f"pgultra_{self.step.verb}", str(self.step.identity))
+
+    @property
+    def concurrently(self) -> bool:
+        """
+        Whether it must run outside a transaction.
+        """
+        subject = self.step.subject
+        return isinstance(subject, Index) and subject.concurrently and not self.step.only_marks
+
+
+@Operations.implementation_for(StepOp)
+def _run(operations: Operations, operation: StepOp) -> None:
+    for text in operation.step.statements():
+        operations.execute(sql.statement(text))
+
+
+@renderers.dispatch_for(StepOp)
+def _render(context: AutogenContext, operation: StepOp) -> list[str]:
+    """
+    The statements as Python text, a string constant for each line of SQL.
+    """
+    alembic: Any = context.opts["alembic_module_prefix"]
+    sqlalchemy: Any = context.opts["sqlalchemy_module_prefix"]
+    step = operation.step
+    lines = [f"# {step.verb} {step.identity}".replace("\n", " ").replace("\r", " ")]
+    if operation.concurrently:
+        lines.append(f"with {alembic}get_context().autocommit_block():")
+    for text in step.statements():
+        pieces = text.replace("%", "%%").splitlines(keepends=True)
+        if len(pieces) == 1:
+            constant = repr(pieces[0])
+        else:
+            constant = "\n" + "\n".join(f"    {piece!r}" for piece in pieces) + "\n"
+        lines.append(f"{alembic}execute({sqlalchemy}DDL({constant}))")
+    if operation.concurrently:
+        lines.append("")
+    return lines
+
+
+@comparators.dispatch_for(
+    "autogenerate", priority=DispatchPriority.LAST, subgroup="pgultra"
+)
+def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResult:
+    """
+    Add the steps of the plan, and sort everything.
+    """
+    given = context.metadata
+    several = [given] if isinstance(given, MetaData) else list(given or ())
+    declared = [each for each in several if is_declared(each)]
+    if not declared or context.dialect is None or context.dialect.name != "postgresql":
+        return PriorityDispatchResult.CONTINUE
+    default = context.dialect.default_schema_name
+    steps: list[Step] = []
+    ours: set[tuple[str | None, str]] = set()
+    for application in dict.fromkeys(map(application_of, declared)):
+        plan = check(
+            _connection(context),
+            [each for each in several if application_of(each) == application],
+            dropped_tables=[
+                (o.schema, o.table_name) for o in upgrade.ops if isinstance(o, ops.DropTableOp)
+            ],
+            altered=_altered(upgrade, default),
+            schemas=None if context.opts.get("include_schemas") else frozenset({default or ""}),
+        )
+        plan = _within_filters(plan, context, several)
+        steps += plan.insist().steps
+        for each in declared:
+            if application_of(each) == application:
+                ours |= _names_of_ours(each, plan)
+    _take_over(upgrade, ours, default)
+    _use_plain_types(upgrade, context)
+    if steps:
+        acts = [act for step in steps for act in acts_of(step, default)]
+        upgrade.ops[:] = [
+            StepOp(act.item) if isinstance(act.item, Step) else act.item
+            for act in ordered([*_table_acts(upgrade, default), *acts])
+        ]
+    return PriorityDispatchResult.CONTINUE
+
+
+def _connection(context: AutogenContext) -> Any:  # a Connection, once the context is online
+    if context.connection is None:
+        raise RuntimeError("autogenerate needs a connection")
+    return context.connection
+
+
+# -- what Alembic found ---------------------------------------------------------------
+
+
+def _walk(operations: Sequence[MigrateOperation]) -> Iterator[MigrateOperation]:
+    for operation in operations:
+        if isinstance(operation, ops.OpContainer):
+            yield from _walk(operation.ops)
+        else:
+            yield operation
+
+
+def _altered(upgrade: UpgradeOps, default: str | None) -> dict[Identity, frozenset[str]]:
+    """
+    Columns that are dropped or retyped, by table.
+    """
+    found: dict[Identity, frozenset[str]] = {}
+    for operation in _walk(upgrade.ops):
+        if isinstance(operation, ops.DropColumnOp) or (
+            isinstance(operation, ops.AlterColumnOp) and operation.modify_type is not None
+        ):
+            table = _table(operation, default)
+            found[table] = found.get(table, frozenset()) | {operation.column_name}
+    return found
+
+
+def _table(operation: Any, default: str | None) -> Identity:  # any operation on a table
+    schema = None if operation.schema == default else operation.schema
+    return Identity("table", schema, operation.table_name)
+
+
+def _table_acts(upgrade: UpgradeOps, default: str | None) -> list[Act]:
+    """
+    Alembic's operations as acts, kept in the order that Alembic gave them.
+    """
+    acts: list[Act] = []
+    for operation in upgrade.ops:
+        act = Act(operation, TABLES)
+        if isinstance(operation, ops.CreateTableOp):
+            act.makes = frozenset({_table(operation, default)})
+            act.mentions = words_of(" ".join(_expressions(operation)))
+            if operation.schema is not None:
+                act.needs = frozenset({Identity("schema", None, operation.schema)})
+        elif isinstance(operation, ops.DropTableOp):
+            act.unmakes = frozenset({_table(operation, default)})
+        elif hasattr(operation, "table_name"):
+            act.alters = frozenset({_table(operation, default)})
+        if acts:
+            act.after.append(acts[-1])
+        acts.append(act)
+    return acts
+
+
+def _expressions(operation: ops.CreateTableOp) -> Iterator[str]:
+    for column in operation.columns:
+        for part in (
+            getattr(column, "computed", None),
+            getattr(column, "server_default", None),
+        ):
+            text = getattr(part, "sqltext", None)
+            yield str(text if text is not None else getattr(part, "arg", ""))
+        text = getattr(column, "sqltext", None)
+        if text is not None:
+            yield str(text)
+
+
+def _names_of_ours(metadata: MetaData, plan: Plan) -> set[tuple[str | None, str]]:
+    """
+    Indexes and checks that are ours: Alembic's own operations on them are taken away.
+    """
+    from pgultra.plan.collect import collect
+
+    objects = [*collect(metadata).values(), *(s.before for s in plan.steps if s.before)]
+    return {
+        (each.schema, each.identity.name) for each in objects if each.kind in ("index", "check")
+    }
+
+
+def _take_over(
+    upgrade: Any, ours: set[tuple[str | None, str]], default: str | None
+) -> None:
+    """
+    Remove Alembic's own operations on our indexes and checks, at any depth.
+    """
+    spelt = {(None if schema == default else schema, name) for schema, name in ours}
+    kept = []
+    for operation in upgrade.ops:
+        if isinstance(operation, ops.OpContainer):
+            _take_over(operation, ours, default)
+            if isinstance(operation, ops.ModifyTableOps) and not operation.ops:
+                continue
+        elif isinstance(operation, ops.CreateIndexOp | ops.DropIndexOp):
+            schema = None if operation.schema == default else operation.schema
+            if (schema, str(operation.index_name)) in spelt:
+                continue
+        elif isinstance(operation, ops.DropConstraintOp | ops.CreateCheckConstraintOp):
+            schema = None if operation.schema == default else operation.schema
+            if (schema, str(operation.constraint_name)) in spelt:
+                continue
+        kept.append(operation)
+    upgrade.ops[:] = kept
+
+
+def _use_plain_types(upgrade: UpgradeOps, context: AutogenContext) -> None:
+    """
+    Photograph column types: ours become the plain type, with the import it needs.
+    """
+    for operation in _walk(upgrade.ops):
+        if isinstance(operation, ops.CreateTableOp):
+            operation.columns = [_plain(column, context) for column in operation.columns]
+        elif isinstance(operation, ops.AddColumnOp):
+            operation.column = _plain(operation.column, context)
+        elif isinstance(operation, ops.AlterColumnOp):
+            for name in ("modify_type", "existing_type"):
+                found = getattr(operation, name)
+                if hasattr(found, "photograph"):
+                    setattr(operation, name, _photograph(found, context))
+
+
+def _plain(item: Any, context: AutogenContext) -> Any:  # Column or constraint
+    if isinstance(item, Column) and hasattr(item.type, "photograph"):
+        twin = copy.copy(item)  # the model's own column keeps its type
+        twin.type = _photograph(item.type, context)
+        return twin
+    return item
+
+
+def _photograph(type_: Any, context: AutogenContext) -> Any:  # TypeEngine
+    plain = type_.photograph()
+    module = type(plain).__module__
+    if module.partition(".")[0] != "sqlalchemy":
+        context.imports.add(f"import {module}")
+    return plain
+
+
+# -- what the environment wants to see --------------------------------------------------
+
+
+def _within_filters(plan: Plan, context: AutogenContext, several: Sequence[MetaData]) -> Plan:
+    """
+    Honour ``include_name`` and ``include_object`` for tables and for our own kinds.
+    """
+    steps = tuple(step for step in plan.steps if _included(step, context, several))
+    return dataclasses.replace(plan, steps=steps)
+
+
+def _included(step: Step, context: AutogenContext, several: Sequence[MetaData]) -> bool:
+    identity, reflected = step.identity, step.after is None
+    tables = [table for each in several for table in each.tables.values()]
+    if reflected:
+        if identity.schema is not None and not context.run_name_filters(
+            identity.schema, "schema", {}
+        ):
+            return False
+        parents: Any = {"schema_name": identity.schema}
+        if identity.table is not None:
+            if not context.run_name_filters(identity.table, "table", dict(parents)):
+                return False
+            parents["table_name"] = identity.table
+        kind: Any = identity.kind
+        if not context.run_name_filters(identity.name, kind, parents):
+            return False
+    if identity.table is not None:
+        for table in tables:
+            if (table.schema, table.name) == (identity.schema, identity.table):
+                if not context.run_object_filters(table, table.name, "table", False, None):
+                    return False
+                return _passes(step, context, _index_of(table.indexes, identity))
+    return _passes(step, context, None)
+
+
+def _index_of(indexes: set[SchemaIndex], identity: Identity) -> SchemaIndex | None:
+    if identity.kind != "index":
+        return None
+    return next((each for each in indexes if each.name == identity.name), None)
+
+
+def _passes(step: Step, context: AutogenContext, index: SchemaIndex | None) -> bool:
+    item: Any = index if index is not None else step.subject
+    kind: Any = step.identity.kind
+    other: Any = step.before if step.after is not None else None
+    return context.run_object_filters(item, step.identity.name, kind, step.after is None, other)

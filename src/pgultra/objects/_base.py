@@ -1,0 +1,304 @@
+"""
+What every noun has: an identity, a mark of ownership, and SQL to make and unmake it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pgultra import sql
+from pgultra.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+__all__ = ["DatabaseObject", "Identity", "Mark", "Phase", "Scope"]
+
+_WORD = re.compile(r"[a-z0-9_]+")
+_MARK = re.compile(r"pgultra:([a-z0-9_]+):([a-z0-9_]+)(?: ([0-9a-f]+))?")
+
+
+class Phase(enum.Enum):
+    """
+    On which side of the tables an object is made, when nothing else decides.
+    """
+
+    BEFORE_TABLES = "before"
+    AFTER_TABLES = "after"
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Identity:
+    """
+    What makes an object this one and no other.
+
+    Attributes:
+        kind: the noun: ``trigger``, ``function``, ``table`` …
+        schema: None is the connection's default schema.
+        name: with the argument types for a function: ``area(integer, integer)``.
+        table: the table that the object sits on, in the same schema.
+    """
+
+    kind: str
+    schema: str | None
+    name: str
+    table: str | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.schema}." if self.schema is not None else ""
+        if self.table is not None:
+            return f"{self.kind} {self.name} on {place}{self.table}"
+        return f"{self.kind} {place}{self.name}"
+
+    def in_schema(self, schema: str | None) -> Identity:
+        """
+        The same object, spelt with another schema.
+        """
+        return Identity(self.kind, schema, self.name, self.table)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """
+    Ownership: the last line of an object's comment, ``pgultra:<application>:<room>``.
+
+    A user's own text above it stays. Nouns whose text PostgreSQL prints anew carry a
+    fingerprint of the declared text beside it, for servers where the text cannot be
+    asked for (replicas) and for indexes, which nobody can alter in place.
+
+    >>> Mark.parse("The live ones.\\npgultra:shop:soft_delete")
+    ('The live ones.', Mark(application='shop', room='soft_delete', fingerprint=None))
+    """
+
+    application: str
+    room: str
+    fingerprint: str | None = None
+
+    def __post_init__(self) -> None:
+        for word in (self.application, self.room):
+            if not _WORD.fullmatch(word):
+                raise DeclarationError(
+                    f"an ownership mark needs lower-case letters, digits and _ only, not {word!r}: "
+                    "set MetaData(info={'pgultra.app': 'my_app'})"
+                )
+
+    def __str__(self) -> str:
+        beside = f" {self.fingerprint}" if self.fingerprint else ""
+        return f"pgultra:{self.application}:{self.room}{beside}"
+
+    @classmethod
+    def parse(cls, comment: str | None) -> tuple[str | None, Mark | None]:
+        """
+        Split a comment into the user's text and the mark.
+        """
+        if not comment:
+            return None, None
+        text, _, last = comment.rpartition("\n")
+        found = _MARK.fullmatch(last.strip())
+        if found is None:
+            return comment, None
+        return text or None, cls(*found.groups())
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """
+    What ``read`` shall look for.
+
+    Attributes:
+        application: marked objects of this application count as ours.
+        default_schema: the schema that None stands for on this connection.
+        wanted: identities that the models declare; read even if they are not marked.
+        tables: ``(schema, name)`` of the tables whose marked objects are ours to judge;
+            schemas are real names here, never None.
+        schemas: real schema names that are looked at for objects that sit on no table;
+            None is all of them.
+    """
+
+    application: str
+    default_schema: str
+    wanted: frozenset[Identity] = frozenset()
+    tables: frozenset[tuple[str, str]] = frozenset()
+    schemas: frozenset[str] | None = None
+
+    def spelt(self, schema: str) -> str | None:
+        """
+        A schema as the models spell it: the default one as None.
+        """
+        return None if schema == self.default_schema else schema
+
+    def real(self, schema: str | None) -> str:
+        """
+        A schema by its real name.
+        """
+        return self.default_schema if schema is None else schema
+
+    def of_kind(self, kind: str) -> list[Identity]:
+        """
+        The wanted identities of one kind.
+        """
+        return [identity for identity in self.wanted if identity.kind == kind]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseObject:
+    """
+    One thing that PostgreSQL stores, as plain data.
+
+    The law of every kind is ``read(create(x)) == canonical(x)``.
+
+    Attributes:
+        schema: None is the connection's default schema, and stays unqualified in DDL.
+        mark: whose it is; set when the models are collected, None on an unmarked object.
+        comment: the user's own comment above the mark; kept, never compared.
+        requires: what must exist first. For order only.
+    """
+
+    kind: ClassVar[str]
+    phase: ClassVar[Phase] = Phase.AFTER_TABLES
+    dropped: ClassVar[bool] = True
+    """False for what is never dropped (extensions)."""
+
+    schema: str | None = None
+    mark: Mark | None = None
+    comment: str | None = field(default=None, compare=False)
+    requires: tuple[Identity, ...] = field(default=(), compare=False)
+
+    @property
+    def identity(self) -> Identity:
+        """
+        Kind, schema, name, and the table it sits on.
+        """
+        raise NotImplementedError
+
+    @property
+    def printed(self) -> bool:
+        """
+        Whether PostgreSQL prints its text anew, so that the mark carries a fingerprint.
+        """
+        return False
+
+    @property
+    def info(self) -> dict[str, object]:
+        """
+        Empty: an ``include_object`` hook of Alembic may ask any item for its ``info``.
+        """
+        return {}
+
+    def create(self) -> tuple[str, ...]:
+        """
+        Statements that make it, mark included.
+        """
+        raise NotImplementedError
+
+    def drop(self) -> tuple[str, ...]:
+        """
+        Statements that unmake it; never with CASCADE.
+        """
+        raise NotImplementedError
+
+    def replace(self, old: Self) -> tuple[str, ...]:
+        """
+        Statements that turn ``old`` into this one.
+        """
+        return (*old.drop(), *self.create())
+
+    def in_place(self, old: Self) -> bool:
+        """
+        Whether ``replace`` leaves everything that stands on the old one untouched.
+        """
+        return False
+
+    def target(self) -> str:
+        """
+        How ``COMMENT ON`` calls it.
+        """
+        raise NotImplementedError
+
+    def commented(self) -> tuple[str, ...]:
+        """
+        The statement that writes comment and mark, if there is any.
+        """
+        if self.comment is None and self.mark is None:
+            return ()
+        return self.remark()
+
+    def remark(self) -> tuple[str, ...]:
+        """
+        The statement that writes comment and mark, also when both are gone.
+        """
+        lines = [line for line in (self.comment, str(self.mark) if self.mark else None) if line]
+        text = sql.literal("\n".join(lines)) if lines else "NULL"
+        return (f"COMMENT ON {self.target()} IS {text}",)
+
+    def same_as(self, other: DatabaseObject) -> bool:
+        """
+        Equal but for the mark.
+        """
+        return dataclasses.replace(self, mark=None) == dataclasses.replace(other, mark=None)
+
+    def moved(self, schema: str | None) -> Self:
+        """
+        The same object, spelt with another schema.
+        """
+        return dataclasses.replace(self, schema=schema)
+
+    def source(self) -> str:
+        """
+        The declared text that the fingerprint beside the mark is taken of.
+        """
+        return repr(dataclasses.replace(self, mark=None, comment=None, requires=()))
+
+    @classmethod
+    def read(cls, connection: Connection, scope: Scope) -> Iterable[Self]:
+        """
+        The objects of this kind that exist and are ours, or that the models want.
+        """
+        raise NotImplementedError
+
+    def canonical(self, scope: Scope) -> Self:
+        """
+        The same object as ``read`` would spell it, as far as no server is needed for it.
+        """
+        if self.schema is not None and self.schema == scope.default_schema:
+            return self.moved(None)
+        return self
+
+    def printed_as(self, form: Self) -> Self:
+        """
+        This object, with what its printed form tells beside the text (a view's columns).
+        """
+        return self
+
+    def trusting(self, other: DatabaseObject) -> Self:
+        """
+        This object with the printed text of another, taken for equal by its fingerprint.
+        """
+        return self
+
+    @classmethod
+    def twins(
+        cls, desired: Sequence[Self], actual: Mapping[Identity, DatabaseObject], names: Iterator[str]
+    ) -> Iterable[tuple[str, Self, tuple[str, ...]]]:
+        """
+        Name, object and statements of a temporary twin, for those whose text tells too little.
+
+        Args:
+            desired: those that are to be compared.
+            actual: what exists.
+            names: a fresh name for each twin.
+        """
+        return ()
+
+    @classmethod
+    def printed_forms(cls, connection: Connection, twins: Mapping[str, Self]) -> Mapping[str, Self]:
+        """
+        The desired objects as PostgreSQL prints them, by the name of their twin.
+        """
+        return {}

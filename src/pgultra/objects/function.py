@@ -1,0 +1,287 @@
+"""
+The noun Function: its body is kept verbatim, its signature is printed by PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from pgultra import sql
+from pgultra.errors import DeclarationError
+from pgultra.objects._base import DatabaseObject, Identity, Mark, Phase, Scope
+from pgultra.objects._catalog import NOT_OF_EXTENSION, mark_pattern, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection, Row
+
+__all__ = ["Function"]
+
+COLUMNS = """
+SELECT n.nspname, p.proname, p.prosrc, l.lanname, p.proisstrict, p.proleakproof,
+    pg_catalog.pg_get_function_identity_arguments(p.oid) AS identity_arguments,
+    pg_catalog.pg_get_function_arguments(p.oid) AS arguments,
+    pg_catalog.pg_get_function_result(p.oid) AS returns,
+    CASE p.provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END
+        AS volatility,
+    CASE p.proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END
+        AS parallel,
+    CASE WHEN p.prosecdef THEN 'definer' ELSE 'invoker' END AS security,
+    coalesce(p.proconfig, '{}') AS settings
+"""
+READ = f"""
+{COLUMNS}, d.description,
+    ARRAY(SELECT tn.nspname || '.' || tc.relname
+        FROM pg_catalog.pg_trigger AS t
+        JOIN pg_catalog.pg_class AS tc ON tc.oid = t.tgrelid
+        JOIN pg_catalog.pg_namespace AS tn ON tn.oid = tc.relnamespace
+        WHERE t.tgfoid = p.oid) AS used_by
+FROM pg_catalog.pg_proc AS p
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+LEFT JOIN pg_catalog.pg_description AS d
+    ON d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0
+WHERE p.prokind = 'f' AND p.prosqlbody IS NULL AND (
+    d.description LIKE :mark
+    OR (n.nspname, p.proname) IN (SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))))
+AND {NOT_OF_EXTENSION.format(catalog="pg_catalog.pg_proc", oid="p.oid")}
+ORDER BY 1, 2, 7
+"""
+TWINS = f"""
+{COLUMNS}
+FROM pg_catalog.pg_proc AS p
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+WHERE p.pronamespace = pg_catalog.pg_my_temp_schema() AND p.proname = ANY (:names)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function(DatabaseObject):
+    """
+    A function.
+
+    Args:
+        name: without schema and arguments.
+        arguments: as between the parentheses of ``CREATE FUNCTION``.
+        returns: as after ``RETURNS``: ``trigger``, ``TABLE (id integer, …)``.
+        language: ``plpgsql`` or ``sql``.
+        body: the text between the dollar signs, kept verbatim.
+        volatility: ``volatile``, ``stable`` or ``immutable``.
+        security: ``invoker`` or ``definer``.
+        parallel: ``unsafe``, ``restricted`` or ``safe``.
+        settings: pairs for ``SET name = value``, such as
+            ``("search_path", "pg_catalog, pg_temp")``.
+
+    >>> touch = Function(name="touch", body="begin new.seen := now(); return new; end")
+    >>> print(touch.create()[0])
+    CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql
+    AS $$begin new.seen := now(); return new; end$$
+    """
+
+    kind: ClassVar[str] = "function"
+    phase: ClassVar[Phase] = Phase.BEFORE_TABLES
+
+    name: str
+    body: str
+    arguments: str = ""
+    returns: str = "trigger"
+    language: str = "plpgsql"
+    volatility: str = "volatile"
+    security: str = "invoker"
+    strict: bool = False
+    leakproof: bool = False
+    parallel: str = "unsafe"
+    settings: tuple[tuple[str, str], ...] = ()
+    identity_arguments: str | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for option, value, allowed in (
+            ("volatility", self.volatility, ("volatile", "stable", "immutable")),
+            ("security", self.security, ("invoker", "definer")),
+            ("parallel", self.parallel, ("unsafe", "restricted", "safe")),
+        ):
+            if value not in allowed:
+                raise DeclarationError(
+                    f"function {self.name}: {option}={value!r} is not one of {', '.join(allowed)}"
+                )
+
+    @property
+    def identity(self) -> Identity:
+        """
+        Schema, name and argument types.
+        """
+        arguments = self.arguments if self.identity_arguments is None else self.identity_arguments
+        return Identity("function", self.schema, f"{self.name}({arguments})")
+
+    def target(self) -> str:
+        """
+        ``FUNCTION name(arguments)``.
+        """
+        arguments = self.identity_arguments
+        if arguments is None:
+            arguments = _without_defaults(self.arguments)
+        return f"FUNCTION {sql.qualified(self.schema, self.name)}({arguments})"
+
+    def create(self) -> tuple[str, ...]:
+        """
+        ``CREATE FUNCTION`` and the mark.
+        """
+        return (self._definition("CREATE"), *self.commented())
+
+    def drop(self) -> tuple[str, ...]:
+        """
+        ``DROP FUNCTION``, which PostgreSQL refuses while something uses it.
+        """
+        return (f"DROP {self.target()}",)
+
+    def in_place(self, old: Self) -> bool:
+        """
+        A body may change under its users, a signature may not.
+        """
+        return self.arguments == old.arguments and self.returns == old.returns
+
+    def replace(self, old: Self) -> tuple[str, ...]:
+        """
+        ``CREATE OR REPLACE`` where the signature stays.
+        """
+        if self.in_place(old):
+            new = dataclasses.replace(self, comment=self.comment or old.comment)
+            return (self._definition("CREATE OR REPLACE"), *new.commented())
+        return super().replace(old)
+
+    def _definition(self, verb: str) -> str:
+        words = [self.language if self.language.isidentifier() else sql.identifier(self.language)]
+        if self.volatility != "volatile":
+            words.append(self.volatility.upper())
+        if self.strict:
+            words.append("STRICT")
+        if self.leakproof:
+            words.append("LEAKPROOF")
+        if self.security == "definer":
+            words.append("SECURITY DEFINER")
+        if self.parallel != "unsafe":
+            words.append(f"PARALLEL {self.parallel.upper()}")
+        words.extend(f"SET {name} = {value}" for name, value in self.settings)
+        return (
+            f"{verb} FUNCTION {sql.qualified(self.schema, self.name)}({self.arguments}) "
+            f"RETURNS {self.returns} LANGUAGE {' '.join(words)}\nAS {sql.dollar(self.body)}"
+        )
+
+    @classmethod
+    def read(cls, connection: Connection, scope: Scope) -> Iterable[Function]:
+        """
+        The marked functions and all overloads of the wanted names.
+        """
+        wanted = scope.of_kind("function")
+        names = {(identity.schema, identity.name.partition("(")[0]) for identity in wanted}
+        ours = {f"{schema}.{table}" for schema, table in scope.tables}
+        found = rows(
+            connection,
+            READ,
+            mark=mark_pattern(scope),
+            schemas=[scope.real(identity.schema) for identity in wanted],
+            names=[identity.name.partition("(")[0] for identity in wanted],
+        )
+        for row in found:
+            comment, mark = Mark.parse(row.description)
+            schema = scope.spelt(row.nspname)
+            if mark is not None and (schema, row.proname) not in names and not ours.issuperset(
+                row.used_by
+            ):
+                continue  # a table of another MetaData still runs it
+            yield dataclasses.replace(
+                cls._of(row), schema=schema, comment=comment, mark=mark
+            )
+
+    @classmethod
+    def _of(cls, row: Row[tuple[object, ...]]) -> Self:
+        return cls(
+            name=row.proname,
+            body=row.prosrc,
+            arguments=row.arguments,
+            returns=row.returns,
+            language=row.lanname,
+            volatility=row.volatility,
+            security=row.security,
+            strict=row.proisstrict,
+            leakproof=row.proleakproof,
+            parallel=row.parallel,
+            settings=tuple(
+                (name, value) for name, _, value in (text.partition("=") for text in row.settings)
+            ),
+            identity_arguments=row.identity_arguments,
+        )
+
+    @classmethod
+    def twins(
+        cls,
+        desired: Sequence[Function],
+        actual: Mapping[Identity, DatabaseObject],
+        names: Iterator[str],
+    ) -> Iterable[tuple[str, Function, tuple[str, ...]]]:
+        """
+        A temporary function with the same signature, where the name is taken.
+        """
+        taken = {(o.schema, o.name) for o in actual.values() if isinstance(o, Function)}
+        for function in desired:
+            exact = actual.get(function.identity)
+            if (exact is None or not exact.same_as(function)) and (
+                (function.schema, function.name) in taken
+            ):
+                name = next(names)
+                twin = dataclasses.replace(function, name=name, schema="pg_temp")
+                yield name, function, (twin._definition("CREATE"),)
+
+    @classmethod
+    def printed_forms(
+        cls, connection: Connection, twins: Mapping[str, Function]
+    ) -> Mapping[str, Function]:
+        """
+        Arguments, result and settings as PostgreSQL prints them.
+        """
+        return {
+            row.proname: dataclasses.replace(
+                cls._of(row),
+                name=twins[row.proname].name,
+                schema=twins[row.proname].schema,
+                mark=twins[row.proname].mark,
+                requires=twins[row.proname].requires,
+            )
+            for row in rows(connection, TWINS, names=list(twins))
+        }
+
+
+def _without_defaults(arguments: str) -> str:
+    """
+    Cut the defaults off an argument list, for ``DROP`` and ``COMMENT``.
+    """
+    if "default" not in arguments.lower() and "=" not in arguments:
+        return arguments
+    kept, depth, quote, skipping = [], 0, "", False
+    words = arguments.replace("=", " = ") if "=" in arguments else arguments
+    index = 0
+    while index < len(words):
+        character = words[index]
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "([":
+            depth += 1
+        elif character in ")]":
+            depth -= 1
+        elif character == "," and depth == 0:
+            skipping = False
+        elif depth == 0 and (
+            character == "="
+            or (words[index : index + 8].lower() == "default " and words[index - 1 : index] == " ")
+        ):
+            skipping = True
+        if not skipping:
+            kept.append(character)
+        index += 1
+    return " ".join("".join(kept).split()).replace(" ,", ",")

@@ -1,0 +1,334 @@
+"""
+The noun Trigger: compared field by field, its WHEN as PostgreSQL prints it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pgultra import sql
+from pgultra.errors import DeclarationError
+from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
+from pgultra.objects._catalog import mark_pattern, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from types import EllipsisType
+
+    from sqlalchemy import Connection, Row
+
+__all__ = ["Trigger"]
+
+COLUMNS = """
+SELECT t.tgname, t.tgtype, t.tgenabled, t.tgdeferrable, t.tginitdeferred,
+    t.tgconstraint <> 0 AS is_constraint, t.tgoldtable, t.tgnewtable,
+    pg_catalog.encode(t.tgargs, 'hex') AS arguments,
+    pg_catalog.pg_get_triggerdef(t.oid) AS definition,
+    ARRAY(SELECT a.attname::text
+        FROM pg_catalog.unnest(t.tgattr::int2[]) WITH ORDINALITY AS k (number, place)
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.tgrelid AND a.attnum = k.number
+        ORDER BY k.place) AS columns
+"""
+READ = f"""
+{COLUMNS}, n.nspname, c.relname, p.proname, pn.nspname AS function_schema, d.description
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.pronamespace
+LEFT JOIN pg_catalog.pg_description AS d
+    ON d.objoid = t.oid AND d.classoid = 'pg_catalog.pg_trigger'::regclass AND d.objsubid = 0
+WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND (
+    (d.description LIKE :mark AND (n.nspname, c.relname) IN (
+        SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:tables AS name[]))))
+    OR (n.nspname, c.relname, t.tgname) IN (
+        SELECT * FROM unnest(
+            CAST(:wanted_schemas AS name[]), CAST(:wanted_tables AS name[]),
+            CAST(:wanted_names AS name[]))))
+ORDER BY n.nspname, c.relname, t.tgname
+"""
+TWINS = f"""
+{COLUMNS}, c.relname
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relname = ANY (:names)
+"""
+EVENTS = (("INSERT", 4), ("DELETE", 8), ("UPDATE", 16), ("TRUNCATE", 32))
+ENABLED = {
+    "O": "ENABLE TRIGGER",
+    "D": "DISABLE TRIGGER",
+    "R": "ENABLE REPLICA TRIGGER",
+    "A": "ENABLE ALWAYS TRIGGER",
+}
+WHEN = re.compile(r" WHEN \((.*)\) EXECUTE FUNCTION ", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger(DatabaseObject):
+    """
+    A trigger on a table or view of the same schema.
+
+    Args:
+        name: unique on its table.
+        table: the table's name.
+        timing: ``BEFORE``, ``AFTER`` or ``INSTEAD OF``.
+        events: some of ``INSERT``, ``UPDATE``, ``DELETE``, ``TRUNCATE``.
+        columns: those of ``UPDATE OF``.
+        level: ``ROW`` or ``STATEMENT``.
+        when: the condition, without the word and the outer parentheses.
+        function: the trigger function's name.
+        function_schema: its schema; that of the table unless said, None for the default one.
+        arguments: texts that the function finds in ``TG_ARGV``.
+        old_table, new_table: names of the transition tables.
+        constraint, deferrable, initially_deferred: for constraint triggers.
+        enabled: ``O`` origin and local (as usual), ``D`` disabled, ``R`` replica, ``A`` always.
+
+    >>> Trigger(name="seen", table="visit", timing="BEFORE", events=("INSERT",),
+    ...         function="touch").create()
+    ('CREATE TRIGGER seen BEFORE INSERT ON visit FOR EACH ROW EXECUTE FUNCTION touch()',)
+    """
+
+    kind: ClassVar[str] = "trigger"
+
+    name: str
+    table: str
+    timing: str
+    events: tuple[str, ...]
+    function: str
+    function_schema: str | None | EllipsisType = ...
+    columns: tuple[str, ...] = ()
+    level: str = "ROW"
+    when: str | None = None
+    arguments: tuple[str, ...] = ()
+    old_table: str | None = None
+    new_table: str | None = None
+    constraint: bool = False
+    deferrable: bool = False
+    initially_deferred: bool = False
+    enabled: str = "O"
+
+    def __post_init__(self) -> None:
+        if self.function_schema is ...:
+            object.__setattr__(self, "function_schema", self.schema)
+        known = [event for event, _ in EVENTS]
+        object.__setattr__(self, "events", tuple(e for e in known if e in self.events))
+        if not self.events or self.timing not in ("BEFORE", "AFTER", "INSTEAD OF"):
+            raise DeclarationError(
+                f"trigger {self.name} on table {self.table}: timing is BEFORE, AFTER or "
+                f"INSTEAD OF, events are some of {', '.join(known)}"
+            )
+        function = Identity("function", self._function_schema, f"{self.function}()")
+        table = Identity("table", self.schema, self.table)
+        object.__setattr__(
+            self, "requires", tuple(dict.fromkeys((*self.requires, function, table)))
+        )
+
+    @property
+    def _function_schema(self) -> str | None:
+        return None if self.function_schema is ... else self.function_schema
+
+    @property
+    def identity(self) -> Identity:
+        """
+        Name and table.
+        """
+        return Identity("trigger", self.schema, self.name, self.table)
+
+    @property
+    def _table(self) -> str:
+        return sql.qualified(self.schema, self.table)
+
+    @property
+    def printed(self) -> bool:
+        """
+        PostgreSQL prints its text anew.
+        """
+        return self.when is not None
+
+    def target(self) -> str:
+        """
+        ``TRIGGER name ON table``.
+        """
+        return f"TRIGGER {sql.identifier(self.name)} ON {self._table}"
+
+    def moved(self, schema: str | None) -> Self:
+        """
+        With its function, if that lives in the same schema.
+        """
+        same = self.function_schema == self.schema
+        return dataclasses.replace(
+            self,
+            schema=schema,
+            function_schema=schema if same else self.function_schema,
+        )
+
+    def canonical(self, scope: Scope) -> Self:
+        """
+        With the function's schema spelt as ``read`` does.
+        """
+        moved = super().canonical(scope)
+        return dataclasses.replace(
+            moved, function_schema=scope.spelt(scope.real(moved._function_schema))
+        )
+
+    def create(self) -> tuple[str, ...]:
+        """
+        ``CREATE TRIGGER``, its firing mode if it is unusual, and the mark.
+        """
+        return (self._definition("CREATE"), *self._mode("O"), *self.commented())
+
+    def drop(self) -> tuple[str, ...]:
+        """
+        ``DROP TRIGGER``.
+        """
+        return (f"DROP {self.target()}",)
+
+    def in_place(self, old: Self) -> bool:
+        """
+        Nothing stands on a trigger, but constraint triggers cannot be replaced.
+        """
+        return not (self.constraint or old.constraint)
+
+    def replace(self, old: Self) -> tuple[str, ...]:
+        """
+        ``CREATE OR REPLACE TRIGGER``, or no more than its firing mode.
+        """
+        new = dataclasses.replace(self, comment=self.comment or old.comment)
+        if dataclasses.replace(old, enabled=self.enabled).same_as(self):
+            return (*self._mode(old.enabled), *(new.commented() if old.mark != self.mark else ()))
+        if not self.in_place(old):
+            return (*old.drop(), *new.create())
+        # the replaced trigger fires as a new one does: enabled
+        return (self._definition("CREATE OR REPLACE"), *self._mode("O"), *new.commented())
+
+    def _mode(self, present: str) -> tuple[str, ...]:
+        if self.enabled == present:
+            return ()
+        return (f"ALTER TABLE {self._table} {ENABLED[self.enabled]} {sql.identifier(self.name)}",)
+
+    def _definition(self, verb: str) -> str:
+        columns = ", ".join(map(sql.identifier, self.columns))
+        events = " OR ".join(
+            f"UPDATE OF {columns}" if event == "UPDATE" and columns else event
+            for event in self.events
+        )
+        words = [verb, "CONSTRAINT TRIGGER" if self.constraint else "TRIGGER"]
+        words += [sql.identifier(self.name), self.timing, events, "ON", self._table]
+        if self.deferrable:
+            words.append("DEFERRABLE")
+        if self.initially_deferred:
+            words.append("INITIALLY DEFERRED")
+        if self.old_table or self.new_table:
+            words.append("REFERENCING")
+            if self.old_table:
+                words.append(f"OLD TABLE AS {sql.identifier(self.old_table)}")
+            if self.new_table:
+                words.append(f"NEW TABLE AS {sql.identifier(self.new_table)}")
+        words.append(f"FOR EACH {self.level}")
+        if self.when:
+            words.append(f"WHEN ({self.when})")
+        function = sql.qualified(self._function_schema, self.function)
+        arguments = ", ".join(map(sql.literal, self.arguments))
+        words.append(f"EXECUTE FUNCTION {function}({arguments})")
+        return " ".join(words)
+
+    @classmethod
+    def read(cls, connection: Connection, scope: Scope) -> Iterable[Trigger]:
+        """
+        The marked triggers on our tables, and the wanted ones.
+        """
+        wanted = scope.of_kind("trigger")
+        tables = sorted(scope.tables)
+        found = rows(
+            connection,
+            READ,
+            mark=mark_pattern(scope),
+            schemas=[schema for schema, _ in tables],
+            tables=[table for _, table in tables],
+            wanted_schemas=[scope.real(identity.schema) for identity in wanted],
+            wanted_tables=[identity.table for identity in wanted],
+            wanted_names=[identity.name for identity in wanted],
+        )
+        for row in found:
+            comment, mark = Mark.parse(row.description)
+            yield cls(
+                **_fields(row),
+                name=row.tgname,
+                table=row.relname,
+                schema=scope.spelt(row.nspname),
+                function=row.proname,
+                function_schema=scope.spelt(row.function_schema),
+                enabled=row.tgenabled if isinstance(row.tgenabled, str) else row.tgenabled.decode(),
+                comment=comment,
+                mark=mark,
+            )
+
+    def trusting(self, other: DatabaseObject) -> Self:
+        """
+        With the other's printed text.
+        """
+        return dataclasses.replace(self, when=getattr(other, "when"))
+
+    @classmethod
+    def twins(
+        cls,
+        desired: Sequence[Trigger],
+        actual: Mapping[Identity, DatabaseObject],
+        names: Iterator[str],
+    ) -> Iterable[tuple[str, Trigger, tuple[str, ...]]]:
+        """
+        A temporary table like the trigger's own, with the trigger on it, to see its WHEN.
+        """
+        for trigger in desired:
+            other = actual.get(trigger.identity)
+            if isinstance(other, Trigger) and trigger.when and other.when != trigger.when:
+                name = next(names)
+                twin = dataclasses.replace(
+                    trigger,
+                    table=name,
+                    schema="pg_temp",
+                    function="suppress_redundant_updates_trigger",
+                    function_schema="pg_catalog",
+                    arguments=(),
+                )
+                like = f"CREATE TEMPORARY TABLE {name} (LIKE {trigger._table})"
+                yield name, trigger, (like, twin._definition("CREATE"))
+
+    @classmethod
+    def printed_forms(
+        cls, connection: Connection, twins: Mapping[str, Trigger]
+    ) -> Mapping[str, Trigger]:
+        """
+        WHEN as PostgreSQL prints it.
+        """
+        return {
+            row.relname: dataclasses.replace(twins[row.relname], when=_when(row.definition))
+            for row in rows(connection, TWINS, names=list(twins))
+        }
+
+
+def _when(definition: str) -> str | None:
+    found = WHEN.search(definition)
+    return found[1] if found else None
+
+
+def _fields(row: Row[Any]) -> dict[str, Any]:
+    timing = "BEFORE" if row.tgtype & 2 else "INSTEAD OF" if row.tgtype & 64 else "AFTER"
+    return {
+        "timing": timing,
+        "events": tuple(event for event, bit in EVENTS if row.tgtype & bit),
+        "columns": tuple(row.columns),
+        "level": "ROW" if row.tgtype & 1 else "STATEMENT",
+        "when": _when(row.definition),
+        "arguments": tuple(
+            part.decode() for part in bytes.fromhex(row.arguments).split(b"\x00")[:-1]
+        ),
+        "old_table": row.tgoldtable,
+        "new_table": row.tgnewtable,
+        "constraint": row.is_constraint,
+        "deferrable": row.tgdeferrable,
+        "initially_deferred": row.tginitdeferred,
+    }

@@ -1,0 +1,139 @@
+"""
+How PostgreSQL would print what is desired: temporary twins, rolled back.
+
+Only objects that exist are looked at; a missing one is a create anyway. A twin that
+cannot be built means "changed". The live tables are locked with ACCESS SHARE at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from pgultra import sql
+from pgultra.objects import KINDS, DatabaseObject, Identity, Scope
+from pgultra.objects._catalog import rows
+from pgultra.plan.read import print_for, read, scratch
+from pgultra.plan.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+__all__ = ["Comparable", "comparable"]
+
+MAY_MAKE_TWINS = """
+SELECT NOT pg_catalog.pg_is_in_recovery()
+    AND pg_catalog.current_setting('transaction_read_only') = 'off'
+    AND pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY') AS may
+"""
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """
+    Both sides in the same spelling.
+
+    Attributes:
+        desired: as ``read`` would return it.
+        actual: as it was read.
+        originals: what the models declared, by the identity of the desired.
+        weaker: what could not be printed here (a replica, a role without TEMPORARY) and
+            was judged by the fingerprint beside the mark: a change by hand is not seen.
+    """
+
+    desired: State
+    actual: State
+    originals: Mapping[Identity, DatabaseObject]
+    weaker: tuple[Identity, ...] = ()
+
+
+def comparable(
+    connection: Connection,
+    desired: State,
+    scope: Scope,
+    kinds: Sequence[type[DatabaseObject]] = KINDS,
+) -> Comparable:
+    """
+    Read what exists, and bring what is desired into the form that PostgreSQL prints.
+    """
+    spelt = [(each.canonical(scope), each) for each in desired.values()]
+    with scratch(connection):
+        path = rows(connection, "SELECT pg_catalog.current_setting('search_path') AS path")[0].path
+        print_for(connection, scope.default_schema)
+        actual = read(connection, scope, kinds)
+        printed, weaker = _printed(connection, [c for c, _ in spelt], actual, path, scope.default_schema, kinds)
+    pairs = [(printed.get(id(c), c), original) for c, original in spelt]
+    return Comparable(
+        desired=State(c for c, _ in pairs),
+        actual=actual,
+        originals={c.identity: original.printed_as(c) for c, original in pairs},
+        weaker=weaker,
+    )
+
+
+def _printed(
+    connection: Connection,
+    desired: list[DatabaseObject],
+    actual: State,
+    path: str,
+    default_schema: str,
+    kinds: Sequence[type[DatabaseObject]],
+) -> tuple[dict[int, DatabaseObject], tuple[Identity, ...]]:
+    """
+    The printed forms of those that need a twin, by the id of the desired object.
+    """
+    names = (f"pgultra_twin_{number}" for number in count(1))
+    twins: dict[type[DatabaseObject], dict[str, Any]] = {}
+    scripts: list[tuple[str, ...]] = []
+    for kind in kinds:
+        of_kind: list[Any] = [each for each in desired if type(each) is kind]
+        for name, each, statements in kind.twins(of_kind, actual, names):
+            twins.setdefault(kind, {})[name] = each
+            scripts.append(statements)
+    if not scripts:
+        return {}, ()
+    if not rows(connection, MAY_MAKE_TWINS)[0].may:
+        return _trusted([each for by_name in twins.values() for each in by_name.values()], actual)
+    rows(connection, "SELECT pg_catalog.set_config('search_path', :path, true)", path=path)
+    connection.execute(sql.statement(_block(scripts)))
+    print_for(connection, default_schema)
+    result: dict[int, DatabaseObject] = {}
+    for kind, by_name in twins.items():
+        for name, form in kind.printed_forms(connection, by_name).items():
+            result[id(by_name[name])] = form
+    return result, ()
+
+
+def _block(scripts: Sequence[tuple[str, ...]]) -> str:
+    """
+    All twins in one round trip, each in a subtransaction of its own.
+    """
+    lines = ["BEGIN", "PERFORM pg_catalog.set_config('check_function_bodies', 'off', true);"]
+    lines.append("PERFORM pg_catalog.set_config('client_min_messages', 'error', true);")
+    for statements in scripts:
+        lines.append("BEGIN")
+        lines += [f"EXECUTE {sql.literal(statement)};" for statement in statements]
+        lines.append("EXCEPTION WHEN OTHERS THEN NULL;")
+        lines.append("END;")
+    lines.append("END")
+    return f"DO {sql.dollar(chr(10).join(lines))}"
+
+
+def _trusted(
+    desired: list[DatabaseObject], actual: State
+) -> tuple[dict[int, DatabaseObject], tuple[Identity, ...]]:
+    """
+    Without twins: an unchanged fingerprint beside the mark counts as unchanged.
+    """
+    result: dict[int, DatabaseObject] = {}
+    weaker = []
+    for each in desired:
+        other = actual.get(each.identity)
+        if other is not None and each.mark and other.mark:
+            weaker.append(each.identity)
+            if each.mark.fingerprint and each.mark.fingerprint == other.mark.fingerprint:
+                result[id(each)] = each.trusting(other)
+    return result, tuple(weaker)

@@ -1,0 +1,81 @@
+"""
+The whole question in one call: does this database hold what these models declare?
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from sqlalchemy import MetaData
+
+from pgultra.errors import DeclarationError
+from pgultra.plan.apply import sorted_plan
+from pgultra.plan.canonical import comparable
+from pgultra.plan.collect import collect
+from pgultra.plan.compare import Plan, compare
+from pgultra.plan.declare import application_of
+from pgultra.plan.read import scope_of
+from pgultra.plan.rebuild import with_rebuilds
+from pgultra.plan.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from pgultra.objects import Identity
+
+__all__ = ["check"]
+
+
+def check(
+    connection: Connection,
+    metadata: MetaData | Sequence[MetaData],
+    *,
+    dropped_tables: Iterable[tuple[str | None, str]] = (),
+    altered: Mapping[Identity, frozenset[str]] | None = None,
+    schemas: frozenset[str] | None = None,
+) -> Plan:
+    """
+    Compare models and database; an empty plan is "no drift".
+
+    Reads catalogs only; no lock above ACCESS SHARE is taken on any table, and nothing is
+    left behind.
+
+    Args:
+        connection: may be inside a transaction or not.
+        metadata: whose declarations are asked for; several are judged together.
+        dropped_tables: tables about to be dropped, whose objects count too.
+        altered: columns about to be dropped or retyped, by table.
+        schemas: limit for objects that sit on no table.
+
+    Returns:
+        the plan that would bring the database back, in an order that runs.
+
+    Raises:
+        UnsupportedServer: the server is too old.
+        DeclarationError: the models contradict themselves.
+    """
+    several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
+    applications = {application_of(each) for each in several}
+    if len(applications) != 1:
+        raise DeclarationError(
+            f"MetaData of different applications ({', '.join(sorted(applications))}) cannot be "
+            "judged together; check them one by one"
+        )
+    desired = State(each for one in several for each in collect(one).values())
+    scope = scope_of(
+        connection,
+        several,
+        desired,
+        application=applications.pop(),
+        dropped_tables=dropped_tables,
+        schemas=schemas,
+    )
+    sides = comparable(connection, desired, scope)
+    plan = compare(sides.desired, sides.actual, sides.originals)
+    plan = with_rebuilds(plan, sides, altered)
+    return dataclasses.replace(
+        sorted_plan(plan, scope.default_schema), weaker=sides.weaker
+    )

@@ -1,0 +1,84 @@
+"""
+From MetaData to State: what the models declare.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from sqlalchemy import MetaData, Table
+
+from pgultra import sql
+from pgultra.errors import DeclarationError
+from pgultra.objects import DatabaseObject, Mark
+from pgultra.plan.declare import APPLICATION, BY_HAND, KEY, application_of, entries
+from pgultra.plan.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["collect"]
+
+
+def collect(metadata: MetaData) -> State:
+    """
+    Derive every declared object from the tables as they are now.
+
+    Raises:
+        DeclarationError: two different objects with one identity, or a declaration that
+            its table cannot honour.
+    """
+    application = application_of(metadata)
+    return State(
+        marked(each, application, room) for room, each in _objects(metadata)
+    )
+
+
+def marked(each: DatabaseObject, application: str, room: str) -> DatabaseObject:
+    """
+    An object with its ownership mark.
+    """
+    print_of = sql.fingerprint(each.source()) if each.printed else None
+    return dataclasses.replace(each, mark=Mark(application, room, print_of))
+
+
+def _objects(metadata: MetaData) -> Iterator[tuple[str, DatabaseObject]]:
+    for target, declaration in entries(metadata):
+        if isinstance(declaration, DatabaseObject):
+            yield BY_HAND, declaration
+        else:
+            for each in declaration.objects(target):
+                yield declaration.room, each
+
+
+def translated(metadata: MetaData, schemas: Mapping[str | None, str | None]) -> MetaData:
+    """
+    A copy for ``schema_translate_map``: the same declarations on tables of other schemas.
+
+    Raises:
+        DeclarationError: an object was declared by hand; its text cannot be translated.
+    """
+    copy = MetaData(info={APPLICATION: application_of(metadata)})
+    moved: dict[str | None, str | None] = {None: None}
+    for table in metadata.tables.values():
+        schema = schemas.get(table.schema, table.schema)
+        twin = table.to_metadata(
+            copy,
+            schema=schema,  # type: ignore[arg-type]  # None is a schema here: the default one
+            referred_schema_fn=lambda _t, _to, _k, referred: schemas.get(referred, referred),
+        )
+        moved[table.key] = twin.key
+    for target, declaration in entries(metadata):
+        if isinstance(declaration, DatabaseObject):
+            if declaration.identity.kind in ("schema", "extension"):
+                continue
+            raise DeclarationError(
+                f"{declaration.identity} was declared by hand and cannot follow "
+                "schema_translate_map: its text names schemas that SQLAlchemy does not see. "
+                "Declare it on a MetaData of its own, or set the search_path instead of "
+                "schema_translate_map"
+            )
+        key = target.key if isinstance(target, Table) else None
+        copy.info.setdefault(KEY, {}).setdefault(moved[key], []).append(declaration)
+    return copy

@@ -1,0 +1,242 @@
+"""
+Two States to a Plan; a Step and its reverse. Pure: no connection is needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgultra.errors import ConflictingObjects
+from pgultra.objects import DatabaseObject, Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pgultra.plan.state import State
+
+__all__ = ["Plan", "Step", "compare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """
+    One change of one object.
+
+    Attributes:
+        before: what is there; None: it is made.
+        after: what shall be there; None: it is dropped.
+        apart: drop and make it anew, with what must change between the two in between.
+    """
+
+    before: DatabaseObject | None
+    after: DatabaseObject | None
+    apart: bool = False
+
+    @property
+    def subject(self) -> DatabaseObject:
+        """
+        The object that the step is about.
+        """
+        subject = self.after or self.before
+        assert subject is not None  # noqa: S101  # a step of nothing is never made
+        return subject
+
+    @property
+    def identity(self) -> Identity:
+        """
+        Whose step it is.
+        """
+        return self.subject.identity
+
+    @property
+    def room(self) -> str:
+        """
+        The room that declared it.
+        """
+        mark = self.subject.mark or (self.before.mark if self.before else None)
+        return mark.room if mark else "unmarked"
+
+    @property
+    def verb(self) -> str:
+        """
+        ``create``, ``drop``, ``replace``, ``rebuild`` or ``mark``.
+        """
+        if self.before is None:
+            return "create"
+        if self.after is None:
+            return "drop"
+        if self.only_marks:
+            return "mark"
+        return "rebuild" if self.apart and self.after.same_as(self.before) else "replace"
+
+    @property
+    def only_marks(self) -> bool:
+        """
+        Whether nothing but the ownership mark changes.
+        """
+        return (
+            self.before is not None
+            and self.after is not None
+            and not self.apart
+            and (self.before.mark is None or self.after.mark is None)
+        )
+
+    @property
+    def in_place(self) -> bool:
+        """
+        Whether what stands on the object can stay while it changes.
+        """
+        if self.before is None or self.after is None or self.apart:
+            return False
+        return self.only_marks or self.after.in_place(self.before)
+
+    def reverse(self) -> Step:
+        """
+        The step that takes this one back.
+        """
+        return Step(before=self.after, after=self.before, apart=self.apart)
+
+    def statements(self) -> tuple[str, ...]:
+        """
+        The SQL, in order.
+        """
+        if self.before is None:
+            return self.subject.create()
+        if self.after is None:
+            return self.before.drop()
+        if self.only_marks:
+            comment = self.after.comment or self.before.comment
+            return dataclasses.replace(self.after, comment=comment).remark()
+        if self.apart:
+            return tuple(text for half in self.halves() for text in half.statements())
+        return self.after.replace(self.before)
+
+    def halves(self) -> tuple[Step, Step]:
+        """
+        A replacement as a drop and a create, so that other steps can stand between.
+        """
+        assert self.before is not None and self.after is not None  # noqa: S101, PT018
+        after = self.after
+        heir = getattr(after, "heir_of", None)
+        if heir is not None:
+            after = heir(self.before)
+        return Step(self.before, None), Step(None, after)
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.identity}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    Ordered steps; an empty plan is "no drift".
+
+    Attributes:
+        steps: what to do, in an order that runs.
+        conflicts: what stands in the way and is not ours; a door refuses if there is any.
+        weaker: what could only be judged by its fingerprint (a replica).
+    """
+
+    steps: tuple[Step, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    weaker: tuple[Identity, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __bool__(self) -> bool:
+        return bool(self.steps or self.conflicts)
+
+    def reverse(self) -> Plan:
+        """
+        The plan that takes this one back.
+        """
+        return Plan(tuple(step.reverse() for step in reversed(self.steps)))
+
+    def statements(self) -> tuple[str, ...]:
+        """
+        All SQL, in order.
+        """
+        return tuple(statement for step in self.steps for statement in step.statements())
+
+    def insist(self) -> Plan:
+        """
+        This plan, if nothing stands in its way.
+
+        Raises:
+            ConflictingObjects: something does.
+        """
+        if self.conflicts:
+            raise ConflictingObjects(self.conflicts)
+        return self
+
+
+def compare(
+    desired: State,
+    actual: State,
+    originals: Mapping[Identity, DatabaseObject] | None = None,
+) -> Plan:
+    """
+    What must change to turn ``actual`` into ``desired``.
+
+    Args:
+        desired: in canonical form.
+        actual: as read.
+        originals: what the steps shall make instead of the canonical forms: the text that
+            the models declared.
+
+    Returns:
+        a plan in the order of ``desired``, drops first; not yet sorted by dependency.
+    """
+    originals = originals or {}
+    steps: list[Step] = []
+    conflicts: list[str] = []
+    for identity, old in reversed(list(actual.items())):
+        if identity not in desired and old.mark is not None and old.dropped:
+            steps.append(Step(old, None))
+    for identity, new in desired.items():
+        made = originals.get(identity, new)
+        existing = actual.get(identity)
+        if existing is None:
+            steps.append(Step(None, made))
+            continue
+        same = new.same_as(existing)
+        if existing.mark is None:
+            if same:
+                if new.remark():
+                    steps.append(Step(existing, made))
+            else:
+                conflicts.append(
+                    f"{identity}: it bears no mark of pgultra, and differs in "
+                    f"{_differences(new, existing)}"
+                )
+        elif new.mark is not None and existing.mark.application != new.mark.application:
+            conflicts.append(
+                f"{identity}: it belongs to the application "
+                f"{existing.mark.application!r}, not to {new.mark.application!r}"
+            )
+        elif not same or (new.mark is not None and existing.mark.room != new.mark.room):
+            steps.append(Step(existing, made))
+    return Plan(tuple(steps), tuple(conflicts))
+
+
+def differing_fields(one: DatabaseObject, other: DatabaseObject) -> list[str]:
+    """
+    The names of the fields in which two objects differ, the mark aside.
+    """
+    return [
+        entry.name
+        for entry in dataclasses.fields(one)
+        if entry.compare
+        and entry.name != "mark"
+        and getattr(one, entry.name) != getattr(other, entry.name, None)
+    ]
+
+
+def _differences(one: DatabaseObject, other: DatabaseObject) -> str:
+    return ", ".join(differing_fields(one, other)) or "nothing that can be printed"

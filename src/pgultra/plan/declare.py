@@ -1,0 +1,164 @@
+"""
+The ledger: which declarations a MetaData holds, and the way to add one.
+
+It lives in ``MetaData.info``, under one key. ``Table.info`` would be printed into
+migrations. Copies made with ``Table.to_metadata()`` go to another MetaData and do not
+carry declarations.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+
+from sqlalchemy import MetaData, Table, inspect
+from sqlalchemy.exc import NoInspectionAvailable
+
+from pgultra import sql
+from pgultra.errors import DeclarationError
+from pgultra.objects import DatabaseObject
+from pgultra.plan.facts import Facts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Declaration", "application_of", "declarations", "declare", "facts_of", "function_name"]
+
+KEY = "pgultra"
+APPLICATION = "pgultra.app"
+BY_HAND = "declared"
+"""The room of objects that were declared one by one."""
+
+
+@runtime_checkable
+class Declaration(Protocol):
+    """
+    What a mixin, a column type or a marker says of a table.
+
+    The objects are derived every time from the final table, so that naming conventions,
+    late columns and schemas are right. A declaration may also have a method
+    ``facts(table) -> Facts``. On a MetaData, ``objects`` is given the MetaData.
+
+    Attributes:
+        room: the word that goes into the ownership mark.
+    """
+
+    room: str
+
+    def objects(self, table: Any) -> Iterable[DatabaseObject]:  # Table, or MetaData
+        """
+        The database objects that it stands for.
+        """
+
+
+class _Ledger(dict[str | None, list[Declaration | DatabaseObject]]):
+    """
+    Declarations by table key; None for those of the MetaData itself.
+    """
+
+
+def declare(target: Any, *declared: Declaration | DatabaseObject) -> None:
+    """
+    Declare rooms' rules or single objects on a table or on a whole MetaData.
+
+    Args:
+        target: a Table or mapped class; a MetaData or declarative base for what belongs
+            to no table.
+        declared: declarations (``soft_delete.Rules()``) or objects (``View(…)``).
+
+    Raises:
+        DeclarationError: the target or what is declared is none of these.
+
+    >>> from sqlalchemy import MetaData
+    >>> from pgultra import View
+    >>> metadata = MetaData()
+    >>> declare(metadata, View(name="answer", query="SELECT 42 AS answer"))
+    """
+    metadata, key = _place(target)
+    ledger = metadata.info.setdefault(KEY, _Ledger())
+    for declaration in declared:
+        if not isinstance(declaration, DatabaseObject | Declaration):
+            raise DeclarationError(
+                f"{declaration!r} cannot be declared on {key or 'the MetaData'}: "
+                "give an object such as View(...) or a room's rules such as soft_delete.Rules()"
+            )
+        entries = ledger.setdefault(key, [])
+        if declaration not in entries:
+            entries.append(declaration)
+            table = metadata.tables.get(key) if key else None
+            attached = getattr(declaration, "attached", None)
+            if attached is not None and table is not None:
+                attached(table)
+
+
+def _place(target: Any) -> tuple[MetaData, str | None]:
+    if isinstance(target, MetaData):
+        return target, None
+    if isinstance(target, Table):
+        return target.metadata, target.key
+    try:
+        table = inspect(target).local_table
+    except (NoInspectionAvailable, AttributeError):
+        metadata = getattr(target, "metadata", None)
+        if isinstance(metadata, MetaData):
+            return metadata, None
+        raise DeclarationError(
+            f"{target!r} is not a Table, a mapped class, a declarative base or a MetaData"
+        ) from None
+    return cast("Table", table).metadata, cast("Table", table).key
+
+
+def is_declared(metadata: MetaData) -> bool:
+    """
+    Whether anything was declared: the doors return at once when not.
+    """
+    return KEY in metadata.info
+
+
+def entries(
+    metadata: MetaData,
+) -> Iterator[tuple[Table | MetaData, Declaration | DatabaseObject]]:
+    """
+    All declarations with what they were declared on: tables in their order, then the rest.
+    """
+    ledger: _Ledger = metadata.info.get(KEY, _Ledger())
+    for key, table in metadata.tables.items():
+        for declaration in ledger.get(key, ()):
+            yield table, declaration
+    for declaration in ledger.get(None, ()):
+        yield metadata, declaration
+
+
+def declarations(table: Table) -> tuple[Declaration | DatabaseObject, ...]:
+    """
+    What was declared on one table.
+    """
+    ledger: _Ledger = table.metadata.info.get(KEY, _Ledger())
+    return tuple(ledger.get(table.key, ()))
+
+
+def facts_of(table: Table) -> Facts:
+    """
+    What rooms may know of a table: all its declarations' facts, merged.
+    """
+    answers = (getattr(declaration, "facts", None) for declaration in declarations(table))
+    return Facts.merged((answer(table) for answer in answers if answer), table.fullname)
+
+
+def application_of(metadata: MetaData) -> str:
+    """
+    The name that this MetaData's objects are marked with.
+    """
+    return str(metadata.info.get(APPLICATION, "default"))
+
+
+def function_name(metadata: MetaData, room: str, verb: str) -> str:
+    """
+    The name of a function that a room's tables share, apart for each application.
+
+    >>> from sqlalchemy import MetaData
+    >>> function_name(MetaData(), "soft_delete", "stamp")
+    'pgultra_soft_delete_stamp'
+    """
+    application = application_of(metadata)
+    words = ("pgultra",) if application == "default" else ("pgultra", application)
+    return sql.short_name(*words, room, verb)

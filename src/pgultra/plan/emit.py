@@ -1,0 +1,168 @@
+"""
+``create_all`` and ``drop_all``: the only SQLAlchemy DDL events in the house.
+
+The listeners sit on the class MetaData, so they reach every MetaData; each returns at
+once when nothing is declared. What stood before stays as it is: ``create_all`` makes what
+is missing, and migrations change what is there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import MetaData, Table, event
+
+from pgultra.objects import DatabaseObject, Function, Phase
+from pgultra.plan.apply import apply, sorted_plan
+from pgultra.plan.canonical import comparable
+from pgultra.plan.collect import marked, translated
+from pgultra.plan.compare import Plan, Step, compare
+from pgultra.plan.declare import BY_HAND, application_of, entries, is_declared
+from pgultra.plan.order import words_of
+from pgultra.plan.read import scope_of
+from pgultra.plan.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from sqlalchemy import Connection
+
+__all__ = ["listen"]
+
+
+def listen() -> None:
+    """
+    Register the listeners, once.
+    """
+    for name, function in (
+        ("before_create", _before_create),
+        ("after_create", _after_create),
+        ("before_drop", _before_drop),
+        ("after_drop", _after_drop),
+    ):
+        if not event.contains(MetaData, name, function):
+            event.listen(MetaData, name, function)
+
+
+def _before_create(target: MetaData, connection: Connection, **options: Any) -> None:
+    if is_declared(target) and connection.dialect.name == "postgresql":
+        steps = _creating(target, connection, options).steps
+        coming = {table.name for table in options.get("tables") or () if isinstance(table, Table)}
+        apply(sorted_plan(Plan(tuple(_early(steps, coming)))), connection)
+
+
+def _after_create(target: MetaData, connection: Connection, **options: Any) -> None:
+    if is_declared(target) and connection.dialect.name == "postgresql":
+        apply(sorted_plan(_creating(target, connection, options)), connection)
+
+
+def _early(steps: Iterable[Step], coming: set[str]) -> list[Step]:
+    """
+    What tables may need. An SQL function whose text names a coming table waits for it,
+    since PostgreSQL checks its body at once; so does what names that function.
+    """
+    early = []
+    for step in steps:
+        subject = step.subject
+        if subject.phase is not Phase.BEFORE_TABLES:
+            continue
+        if isinstance(subject, Function) and subject.language == "sql":
+            if words_of(subject.body) & coming:
+                coming.add(subject.name)
+                continue
+        early.append(step)
+    return early
+
+
+def _creating(target: MetaData, connection: Connection, options: dict[str, Any]) -> Plan:
+    """
+    What is missing for the tables that are being created, and of the MetaData's own.
+    """
+    metadata, tables = _seen(target, connection, options)
+    desired = State(_of(metadata, tables, whole=options["_ddl_runner"].tables is None))
+    plan = _plan(metadata, desired, connection).insist()
+    return Plan(
+        tuple(
+            step
+            for step in plan.steps
+            if step.after is not None
+            and (step.verb in ("create", "mark") or isinstance(step.after, Function))
+        )
+    )
+
+
+def _before_drop(target: MetaData, connection: Connection, **options: Any) -> None:
+    if is_declared(target) and connection.dialect.name == "postgresql":
+        metadata, tables = _seen(target, connection, options)
+        going = {(table.schema, table.name) for table in metadata.tables.values() if table.key in tables}
+        steps = [
+            step
+            for step in _dropping(target, connection, options).steps
+            if step.subject.phase is Phase.AFTER_TABLES
+            and (step.identity.schema, step.identity.table) not in going
+        ]
+        apply(sorted_plan(Plan(tuple(steps))), connection)
+
+
+def _after_drop(target: MetaData, connection: Connection, **options: Any) -> None:
+    if is_declared(target) and connection.dialect.name == "postgresql":
+        steps = [
+            step
+            for step in _dropping(target, connection, options).steps
+            if step.subject.phase is Phase.BEFORE_TABLES
+        ]
+        apply(sorted_plan(Plan(tuple(steps))), connection, keep_used=True)
+
+
+def _dropping(target: MetaData, connection: Connection, options: dict[str, Any]) -> Plan:
+    """
+    What is ours of the tables that are being dropped, and of the MetaData's own.
+    """
+    metadata, tables = _seen(target, connection, options)
+    whole = options["_ddl_runner"].tables is None
+    going = State(_of(metadata, tables, whole=whole))
+    scope = scope_of(connection, [metadata], going, application=application_of(metadata))
+    sides = comparable(connection, going, scope)
+    return Plan(
+        tuple(
+            Step(sides.actual[identity], None)
+            for identity in sides.desired
+            if identity in sides.actual
+            and sides.actual[identity].dropped
+            and (mark := sides.actual[identity].mark) is not None
+            and mark.application == scope.application
+        )
+    )
+
+
+def _plan(metadata: MetaData, desired: State, connection: Connection) -> Plan:
+    scope = scope_of(connection, [metadata], desired, application=application_of(metadata))
+    sides = comparable(connection, desired, scope)
+    return compare(sides.desired, sides.actual, sides.originals)
+
+
+def _seen(
+    target: MetaData, connection: Connection, options: dict[str, Any]
+) -> tuple[MetaData, Collection[str]]:
+    """
+    The MetaData and the keys of the tables, behind ``schema_translate_map`` if there is one.
+    """
+    tables = [table for table in options.get("tables") or () if isinstance(table, Table)]
+    schemas = connection.get_execution_options().get("schema_translate_map")
+    if not schemas:
+        return target, {table.key for table in tables}
+    copy = translated(target, schemas)
+    names = {(schemas.get(table.schema, table.schema), table.name) for table in tables}
+    return copy, {t.key for t in copy.tables.values() if (t.schema, t.name) in names}
+
+
+def _of(metadata: MetaData, tables: Collection[str], *, whole: bool) -> Iterator[DatabaseObject]:
+    application = application_of(metadata)
+    for target, declaration in entries(metadata):
+        if target.key not in tables if isinstance(target, Table) else not whole:
+            continue
+        if isinstance(declaration, DatabaseObject):
+            yield marked(declaration, application, BY_HAND)
+        else:
+            for each in declaration.objects(target):
+                yield marked(each, application, declaration.room)

@@ -1,0 +1,195 @@
+"""
+One order for everything: steps and table operations, sorted by what needs what.
+
+Acts that nothing ties keep a natural order: first what is dropped from the tables, then
+what tables may need, then the tables, then what stands on them, last the drops of what
+tables may have needed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pgultra.objects import KINDS, Function, Identity, Phase, Schema, View
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pgultra.objects import DatabaseObject
+    from pgultra.plan.compare import Step
+
+__all__ = ["Act", "acts_of", "ordered"]
+
+FIRST, BEFORE, TABLES, AFTER, LAST = range(5)
+_WORD = re.compile(r'"(?:[^"]|"")+"|\w+')
+
+
+@dataclass(eq=False)
+class Act:
+    """
+    Something that is done at one moment: half a step, a step, or a table operation.
+
+    Attributes:
+        item: what is done.
+        rank: its place when nothing ties it.
+        makes: what exists afterwards.
+        unmakes: what is gone afterwards.
+        needs: what must exist when it is done.
+        frees: what may be unmade or altered after it, and not before.
+        alters: tables that it changes in place.
+        mentions: words in its text, for order only where nothing contradicts.
+    """
+
+    item: Any
+    rank: int
+    makes: frozenset[Identity] = frozenset()
+    unmakes: frozenset[Identity] = frozenset()
+    needs: frozenset[Identity] = frozenset()
+    frees: frozenset[Identity] = frozenset()
+    alters: frozenset[Identity] = frozenset()
+    mentions: frozenset[str] = frozenset()
+    after: list[Act] = field(default_factory=list)
+
+
+def acts_of(step: Step, default_schema: str | None = None) -> list[Act]:
+    """
+    A step as acts: one, or a drop and a create where others must come between.
+    """
+    if step.before is not None and step.after is not None and not step.in_place:
+        return [act for half in step.halves() for act in acts_of(half, default_schema)]
+    subject = step.subject
+    own = frozenset({_plain(subject.identity, default_schema)})
+    needs = frozenset(_plain(need, default_schema) for need in _needs(subject))
+    early = subject.phase is Phase.BEFORE_TABLES
+    if step.after is None:
+        return [Act(step, LAST if early else FIRST, unmakes=own, frees=needs)]
+    if early and isinstance(subject, Function) and subject.language == "sql":
+        early = False  # its body is checked against the tables when it is made
+    rank = BEFORE if early else AFTER
+    return [Act(step, rank, makes=own, needs=needs, mentions=_words(subject))]
+
+
+def _needs(subject: DatabaseObject) -> Iterable[Identity]:
+    yield from subject.requires
+    if subject.schema is not None:
+        yield Schema(name=subject.schema).identity
+
+
+def _words(subject: DatabaseObject) -> frozenset[str]:
+    text = ""
+    if isinstance(subject, Function) and subject.language == "sql":
+        text = f"{subject.body} {subject.arguments} {subject.returns}"
+    elif isinstance(subject, Function):
+        text = f"{subject.arguments} {subject.returns}"
+    elif isinstance(subject, View):
+        text = subject.query
+    return words_of(text)
+
+
+def words_of(text: str) -> frozenset[str]:
+    """
+    The names that may be meant in a piece of SQL.
+    """
+    return frozenset(
+        word[1:-1].replace('""', '"') if word.startswith('"') else word
+        for word in _WORD.findall(text)
+    )
+
+
+def _plain(identity: Identity, default_schema: str | None) -> Identity:
+    """
+    One spelling for one thing; a view counts as a table.
+    """
+    kind = "table" if identity.kind in ("view", "materialized view") else identity.kind
+    schema = None if identity.schema == default_schema else identity.schema
+    return Identity(kind, schema, identity.name, identity.table)
+
+
+def ordered(acts: Sequence[Act]) -> list[Act]:
+    """
+    Sort by dependency, stable by rank, kind and place.
+    """
+    before: dict[Act, set[Act]] = {act: set(act.after) for act in acts}
+    makers: dict[Identity, list[Act]] = {}
+    unmakers: dict[Identity, list[Act]] = {}
+    alterers: dict[Identity, list[Act]] = {}
+    for act in acts:
+        for table, register in ((act.makes, makers), (act.unmakes, unmakers), (act.alters, alterers)):
+            for identity in table:
+                register.setdefault(identity, []).append(act)
+    for act in acts:
+        for need in act.needs:
+            before[act].update(m for m in makers.get(need, ()) if m is not act)
+            before[act].update(m for m in alterers.get(need, ()) if m is not act)
+        for freed in act.frees:
+            for other in (*unmakers.get(freed, ()), *alterers.get(freed, ())):
+                if other is not act:
+                    before[other].add(act)
+        for made in act.makes:  # a name is free before it is taken again
+            before[act].update(m for m in unmakers.get(made, ()) if m is not act)
+    _add_hints(acts, before, makers)
+    return _sorted(acts, before)
+
+
+def _add_hints(
+    acts: Sequence[Act], before: dict[Act, set[Act]], makers: dict[Identity, list[Act]]
+) -> None:
+    by_name: dict[str, list[Act]] = {}
+    for identity, found in makers.items():
+        if identity.kind in ("table", "function"):
+            by_name.setdefault(identity.name.partition("(")[0], []).extend(found)
+    for act in acts:
+        for word in act.mentions & by_name.keys():
+            for maker in by_name[word]:
+                if maker is not act and not _reaches(maker, act, before):
+                    before[act].add(maker)
+
+
+def _reaches(start: Act, goal: Act, before: dict[Act, set[Act]]) -> bool:
+    """
+    Whether ``goal`` must come before ``start`` already.
+    """
+    seen, waiting = {start}, [start]
+    while waiting:
+        act = waiting.pop()
+        if act is goal:
+            return True
+        fresh = before[act] - seen
+        seen |= fresh
+        waiting.extend(fresh)
+    return False
+
+
+def _sorted(acts: Sequence[Act], before: dict[Act, set[Act]]) -> list[Act]:
+    place = {act: number for number, act in enumerate(acts)}
+    followers: dict[Act, list[Act]] = {act: [] for act in acts}
+    missing = {act: len(before[act]) for act in acts}
+    for act, earlier in before.items():
+        for other in earlier:
+            followers[other].append(act)
+    ready = [(*_rank(act), place[act]) for act in acts if not missing[act]]
+    heapq.heapify(ready)
+    result: list[Act] = []
+    while ready:
+        act = acts[heapq.heappop(ready)[-1]]
+        result.append(act)
+        for follower in followers[act]:
+            missing[follower] -= 1
+            if not missing[follower]:
+                heapq.heappush(ready, (*_rank(follower), place[follower]))
+    if len(result) < len(acts):  # a circle: keep the given order for what is in it
+        done = set(result)
+        result += [act for act in acts if act not in done]
+    return result
+
+
+def _rank(act: Act) -> tuple[int, int]:
+    subject = getattr(act.item, "subject", None)
+    if subject is None:
+        return act.rank, 0
+    kinds = [kind.kind for kind in KINDS]
+    kind = kinds.index(subject.kind) if subject.kind in kinds else len(kinds)
+    return act.rank, -kind if act.rank in (FIRST, LAST) else kind

@@ -1,0 +1,140 @@
+"""
+From a connection to State: what exists and is ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from pgultra import sql
+from pgultra.errors import UnsupportedServer
+from pgultra.objects import KINDS, Scope
+from pgultra.objects._catalog import rows
+from pgultra.plan.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import Connection, MetaData
+
+    from pgultra.objects import DatabaseObject
+
+__all__ = ["read", "scope_of"]
+
+OLDEST_SERVER = 150000
+
+SETTINGS = """
+SELECT coalesce(pg_catalog.current_schema(), 'public') AS default_schema,
+    pg_catalog.current_setting('server_version_num')::int AS version,
+    pg_catalog.current_setting('server_version') AS version_text
+"""
+
+
+def scope_of(
+    connection: Connection,
+    metadata: Iterable[MetaData],
+    desired: State,
+    *,
+    application: str,
+    dropped_tables: Iterable[tuple[str | None, str]] = (),
+    schemas: frozenset[str] | None = None,
+) -> Scope:
+    """
+    What to look for: the desired objects, and the marked ones on this MetaData's tables.
+
+    Args:
+        connection: tells what the default schema is.
+        metadata: whose tables count.
+        desired: what the models declare.
+        application: whose marks count.
+        dropped_tables: tables that are about to go; their marked objects count too.
+        schemas: limit for objects that sit on no table; None is all schemas.
+
+    Raises:
+        UnsupportedServer: the server is older than PostgreSQL 15.
+    """
+    settings = rows(connection, SETTINGS)[0]
+    if settings.version < OLDEST_SERVER:
+        raise UnsupportedServer(
+            f"pgultra needs PostgreSQL 15 or newer; this server is {settings.version_text}. "
+            "Upgrade the server, or stay with plain SQLAlchemy for this database"
+        )
+    default = settings.default_schema
+    own = [(table.schema, table.name) for each in metadata for table in each.tables.values()]
+    return Scope(
+        application=application,
+        default_schema=default,
+        wanted=frozenset(each.canonical(Scope(application, default)).identity
+                         for each in desired.values()),
+        tables=frozenset((schema or default, name) for schema, name in (*own, *dropped_tables)),
+        schemas=schemas,
+    )
+
+
+def read(
+    connection: Connection, scope: Scope, kinds: Sequence[type[DatabaseObject]] = KINDS
+) -> State:
+    """
+    Ask each kind for the objects that exist and are ours, or that are wanted.
+
+    Takes no lock beyond the catalog's own, and prints expressions under a ``search_path``
+    of the default schema alone, so that a host's own path changes nothing.
+    """
+    found = (each for kind in kinds for each in kind.read(connection, scope))
+    return State(each for each in found if _in_sight(each, scope))
+
+
+def _in_sight(each: DatabaseObject, scope: Scope) -> bool:
+    if each.mark is None or each.identity in scope.wanted or scope.schemas is None:
+        return True
+    if each.identity.table is not None or each.kind in ("schema", "extension"):
+        return True
+    return scope.real(each.schema) in scope.schemas
+
+
+@contextlib.contextmanager
+def scratch(connection: Connection, scope_schema: str | None = None) -> Iterator[None]:
+    """
+    A piece of transaction that is rolled back, whatever is done in it.
+
+    Inside the host's transaction it is a savepoint; without one, also under AUTOCOMMIT, a
+    transaction of its own.
+    """
+    if connection.in_transaction() and not _autocommits(connection):
+        inner = connection.begin_nested()
+        try:
+            yield
+        finally:
+            inner.rollback()
+        return
+    begun = not connection.in_transaction()
+    if _autocommits(connection):
+        connection.exec_driver_sql("BEGIN")
+    try:
+        yield
+    finally:
+        if _autocommits(connection):
+            connection.exec_driver_sql("ROLLBACK")
+        if begun and connection.in_transaction():
+            connection.rollback()
+
+
+def _autocommits(connection: Connection) -> bool:
+    options = connection.get_execution_options()
+    level = options.get("isolation_level") or connection.default_isolation_level
+    return bool(
+        str(level).upper() == "AUTOCOMMIT"
+        or getattr(connection.connection.dbapi_connection, "autocommit", False)
+    )
+
+
+def print_for(connection: Connection, default_schema: str) -> None:
+    """
+    Let PostgreSQL print names as seen from the default schema, until the rollback.
+    """
+    rows(
+        connection,
+        "SELECT pg_catalog.set_config('search_path', :path, true)",
+        path=sql.identifier(default_schema),
+    )

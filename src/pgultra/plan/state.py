@@ -1,0 +1,64 @@
+"""
+State: objects by identity, in an order, never two that disagree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pgultra.errors import DeclarationError
+from pgultra.objects import DatabaseObject, Identity
+
+__all__ = ["State"]
+
+
+class State(Mapping[Identity, DatabaseObject]):
+    """
+    An immutable, ordered mapping of identity to object.
+
+    Equal objects are one (a function that many tables share); two different objects with
+    one identity are refused.
+
+    Raises:
+        DeclarationError: two different objects have one identity.
+    """
+
+    __slots__ = ("_objects",)
+
+    def __init__(self, objects: Iterable[DatabaseObject] = ()) -> None:
+        found: dict[Identity, DatabaseObject] = {}
+        for each in objects:
+            other = found.setdefault(each.identity, each)
+            if other == each:
+                if other.requires != each.requires:
+                    both = tuple(dict.fromkeys((*other.requires, *each.requires)))
+                    found[each.identity] = dataclasses.replace(other, requires=both)
+            else:
+                raise DeclarationError(_clash(other, each))
+        self._objects = found
+
+    def __getitem__(self, identity: Identity) -> DatabaseObject:
+        return self._objects[identity]
+
+    def __iter__(self) -> Iterator[Identity]:
+        return iter(self._objects)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __repr__(self) -> str:
+        return f"State({', '.join(map(str, self))})"
+
+
+def _clash(one: DatabaseObject, other: DatabaseObject) -> str:
+    for entry in dataclasses.fields(one):
+        mine: Any = getattr(one, entry.name)
+        theirs: Any = getattr(other, entry.name, None)
+        if entry.compare and mine != theirs:
+            return (
+                f"two different declarations of {one.identity}: {entry.name} is {mine!r} in one "
+                f"and {theirs!r} in the other; rename one of them"
+            )
+    return f"{one.identity} is declared twice"

@@ -1,0 +1,168 @@
+"""
+Text of SQL: the one place that quotes, and the one door through which SQL leaves.
+
+Names and values become SQL here and nowhere else, so that a table called
+``"Weird ""Table"`` is as safe as one called ``article``.
+
+>>> identifier('Weird "Table')
+'"Weird ""Table"'
+>>> qualified("shop", "order")
+'shop."order"'
+>>> literal("it's")
+"'it''s'"
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import DDL
+from sqlalchemy.dialects.postgresql import dialect as postgresql_dialect
+
+if TYPE_CHECKING:
+    from sqlalchemy import Index
+    from sqlalchemy.engine.interfaces import Dialect
+    from sqlalchemy.sql.compiler import IdentifierPreparer
+    from sqlalchemy.sql.elements import ClauseElement
+
+__all__ = ["dollar", "identifier", "literal", "qualified", "render", "short_name", "statement"]
+
+NAME_BYTES = 63
+"""PostgreSQL cuts longer names silently (NAMEDATALEN - 1, in bytes)."""
+
+
+@cache
+def dialect() -> Dialect:
+    """
+    The PostgreSQL dialect that text is rendered with, whatever driver is used.
+    """
+    return postgresql_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+
+
+@cache
+def _preparer() -> IdentifierPreparer:
+    return dialect().identifier_preparer
+
+
+def identifier(name: str) -> str:
+    """
+    Quote a name where PostgreSQL needs it.
+
+    Args:
+        name: the name as it is stored, without quotes.
+
+    >>> identifier("article"), identifier("deletedAt")
+    ('article', '"deletedAt"')
+    """
+    return str(_preparer().quote(str(name)))
+
+
+def qualified(schema: str | None, name: str) -> str:
+    """
+    Quote a name with its schema; None leaves it to the ``search_path``.
+
+    >>> qualified(None, "article"), qualified("Blog", "article")
+    ('article', '"Blog".article')
+    """
+    if schema is None:
+        return identifier(name)
+    return f"{identifier(schema)}.{identifier(name)}"
+
+
+def literal(value: str, *, escape: bool = False) -> str:
+    """
+    Quote a text as a string constant that reads the same whatever the settings.
+
+    Raises:
+        ValueError: the text holds a NUL character, which PostgreSQL cannot store.
+    """
+    if "\x00" in value:
+        raise ValueError("PostgreSQL cannot store a NUL character in a text")
+    if escape or "\\" in value or "\t" in value:
+        quoted = value.replace("\\", "\\\\").replace("'", "''").replace("\t", "\\t")
+        return f"E'{quoted}'"
+    return "'" + value.replace("'", "''") + "'"
+
+
+def dollar(body: str) -> str:
+    """
+    Quote a function body between dollar signs, with a tag that does not occur in it.
+
+    >>> dollar("select 1")
+    '$$select 1$$'
+    >>> dollar("select $$a$$")
+    '$pgultra$select $$a$$$pgultra$'
+    """
+    if "\t" in body:  # Alembic's offline mode writes four spaces for a tab; an escape survives
+        return literal(body, escape=True)
+    tag = ""
+    attempt = 0
+    while f"${tag}$" in body or body.endswith(f"${tag}"):
+        tag = "pgultra" + (str(attempt) if attempt else "")
+        attempt += 1
+    return f"${tag}${body}${tag}$"
+
+
+def render(expression: ClauseElement, **options: Any) -> str:
+    """
+    Print a SQLAlchemy expression as PostgreSQL text, values included.
+
+    Args:
+        expression: a select, a column expression, a text.
+        options: more compile options, such as ``include_table=False`` for the
+            predicate of an index.
+
+    Raises:
+        sqlalchemy.exc.CompileError: a value has no literal form.
+    """
+    compile_kwargs = {"literal_binds": True, **options}
+    return str(expression.compile(dialect=dialect(), compile_kwargs=compile_kwargs))
+
+
+def render_index_name(index: Index) -> str:
+    """
+    The name that SQLAlchemy gives an index, naming conventions and length included.
+    """
+    name = _preparer().format_index(index)
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def short_name(*parts: str) -> str:
+    """
+    Join parts into a name of at most 63 bytes; what is cut leaves a hash behind.
+
+    >>> short_name("article", "soft_delete", "stamp")
+    'article_soft_delete_stamp'
+    >>> len(short_name("t" * 63, "soft_delete", "stamp").encode())
+    63
+    """
+    name = "_".join(parts)
+    raw = name.encode()
+    if len(raw) <= NAME_BYTES:
+        return name
+    tail = "_" + hashlib.sha256(raw).hexdigest()[:8]
+    kept = "_".join(parts[1:]).encode()
+    room = NAME_BYTES - len(tail) - len(kept) - 1
+    if room >= 8 and len(parts) > 1:  # keep the words that say what it is, cut the table's name
+        head = parts[0].encode()[:room].decode(errors="ignore")
+        return f"{head}_{kept.decode()}{tail}"
+    return raw[: NAME_BYTES - len(tail)].decode(errors="ignore") + tail
+
+
+def statement(text: str) -> DDL:
+    """
+    Wrap a finished statement for execution, verbatim on every driver.
+
+    ``text()`` would take ``:name`` for a parameter and drivers ``%`` for a placeholder;
+    ``DDL`` with the percent signs doubled changes nothing.
+    """
+    return DDL(text.replace("%", "%%"))
+
+
+def fingerprint(text: str) -> str:
+    """
+    Shorten a text to twelve hexadecimal digits, to see whether it is still the same.
+    """
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
