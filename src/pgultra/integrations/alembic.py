@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from alembic.autogenerate import comparators, renderers
 from alembic.operations import MigrateOperation, Operations, ops
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import Column, Index as SchemaIndex, MetaData
+from sqlalchemy import Column, MetaData
+from sqlalchemy import Index as SchemaIndex
 
 from pgultra import sql
 from pgultra.objects import Identity, Index
 from pgultra.plan import check
+from pgultra.plan.collect import collect
 from pgultra.plan.compare import Plan, Step
-from pgultra.plan.declare import application_of, is_declared
+from pgultra.plan.declare import application_of
 from pgultra.plan.order import TABLES, Act, acts_of, ordered, words_of
 
 if TYPE_CHECKING:
@@ -91,25 +93,23 @@ def _render(context: AutogenContext, operation: StepOp) -> list[str]:
     return lines
 
 
-@comparators.dispatch_for(
-    "autogenerate", priority=DispatchPriority.LAST, subgroup="pgultra"
-)
+@comparators.dispatch_for("autogenerate", priority=DispatchPriority.LAST, subgroup="pgultra")
 def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResult:
     """
     Add the steps of the plan, and sort everything.
     """
     given = context.metadata
     several = [given] if isinstance(given, MetaData) else list(given or ())
-    declared = [each for each in several if is_declared(each)]
-    if not declared or context.dialect is None or context.dialect.name != "postgresql":
+    if not several or getattr(context.dialect, "name", None) != "postgresql":
         return PriorityDispatchResult.CONTINUE
-    default = context.dialect.default_schema_name
+    default = _connection(context).dialect.default_schema_name
     steps: list[Step] = []
     ours: set[tuple[str | None, str]] = set()
-    for application in dict.fromkeys(map(application_of, declared)):
+    for application in dict.fromkeys(map(application_of, several)):
+        together = [each for each in several if application_of(each) == application]
         plan = check(
             _connection(context),
-            [each for each in several if application_of(each) == application],
+            together,
             dropped_tables=[
                 (o.schema, o.table_name) for o in upgrade.ops if isinstance(o, ops.DropTableOp)
             ],
@@ -118,9 +118,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
         )
         plan = _within_filters(plan, context, several)
         steps += plan.insist().steps
-        for each in declared:
-            if application_of(each) == application:
-                ours |= _names_of_ours(each, plan)
+        ours |= _names_of_ours(together, plan)
     _take_over(upgrade, ours, default)
     _use_plain_types(upgrade, context)
     if steps:
@@ -203,21 +201,18 @@ def _expressions(operation: ops.CreateTableOp) -> Iterator[str]:
             yield str(text)
 
 
-def _names_of_ours(metadata: MetaData, plan: Plan) -> set[tuple[str | None, str]]:
+def _names_of_ours(several: Sequence[MetaData], plan: Plan) -> set[tuple[str | None, str]]:
     """
     Indexes and checks that are ours: Alembic's own operations on them are taken away.
     """
-    from pgultra.plan.collect import collect
-
-    objects = [*collect(metadata).values(), *(s.before for s in plan.steps if s.before)]
+    declared = [each for metadata in several for each in collect(metadata).values()]
+    objects = [*declared, *(step.before for step in plan.steps if step.before)]
     return {
         (each.schema, each.identity.name) for each in objects if each.kind in ("index", "check")
     }
 
 
-def _take_over(
-    upgrade: Any, ours: set[tuple[str | None, str]], default: str | None
-) -> None:
+def _take_over(upgrade: Any, ours: set[tuple[str | None, str]], default: str | None) -> None:
     """
     Remove Alembic's own operations on our indexes and checks, at any depth.
     """

@@ -65,14 +65,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """
+    r"""
     Ownership: the last line of an object's comment, ``pgultra:<application>:<room>``.
 
     A user's own text above it stays. Nouns whose text PostgreSQL prints anew carry a
     fingerprint of the declared text beside it, for servers where the text cannot be
     asked for (replicas) and for indexes, which nobody can alter in place.
 
-    >>> Mark.parse("The live ones.\\npgultra:shop:soft_delete")
+    >>> Mark.parse("The live ones.\npgultra:shop:soft_delete")
     ('The live ones.', Mark(application='shop', room='soft_delete', fingerprint=None))
     """
 
@@ -276,7 +276,7 @@ class DatabaseObject:
         """
         return self
 
-    def trusting(self, other: DatabaseObject) -> Self:
+    def trusting(self, other: Self) -> Self:
         """
         This object with the printed text of another, taken for equal by its fingerprint.
         """
@@ -284,7 +284,10 @@ class DatabaseObject:
 
     @classmethod
     def twins(
-        cls, desired: Sequence[Self], actual: Mapping[Identity, DatabaseObject], names: Iterator[str]
+        cls,
+        desired: Sequence[Self],
+        actual: Mapping[Identity, DatabaseObject],
+        names: Iterator[str],
     ) -> Iterable[tuple[str, Self, tuple[str, ...]]]:
         """
         Name, object and statements of a temporary twin, for those whose text tells too little.

@@ -141,11 +141,11 @@ class Check(DatabaseObject):
                 mark=mark,
             )
 
-    def trusting(self, other: DatabaseObject) -> Self:
+    def trusting(self, other: Self) -> Self:
         """
         With the other's printed text.
         """
-        return dataclasses.replace(self, condition=getattr(other, "condition"))
+        return dataclasses.replace(self, condition=other.condition)
 
     @classmethod
     def twins(
@@ -166,8 +166,10 @@ class Check(DatabaseObject):
                     check,
                     (
                         f"CREATE TEMPORARY TABLE {name} (LIKE {check._table})",
-                        f"ALTER TABLE pg_temp.{name} ADD CONSTRAINT pgultra_twin_check "
-                        f"CHECK ({check.condition})",
+                        (
+                            f"ALTER TABLE pg_temp.{name} ADD CONSTRAINT pgultra_twin_check "
+                            f"CHECK ({check.condition})"
+                        ),
                     ),
                 )
 

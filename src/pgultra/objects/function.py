@@ -46,10 +46,11 @@ LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0
 WHERE p.prokind = 'f' AND p.prosqlbody IS NULL AND (
     d.description LIKE :mark
-    OR (n.nspname, p.proname) IN (SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))))
+    OR (n.nspname, p.proname) IN (
+        SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))))
 AND {NOT_OF_EXTENSION.format(catalog="pg_catalog.pg_proc", oid="p.oid")}
 ORDER BY 1, 2, 7
-"""
+"""  # noqa: S608  # constants of this file only
 TWINS = f"""
 {COLUMNS}
 FROM pg_catalog.pg_proc AS p
@@ -189,13 +190,13 @@ class Function(DatabaseObject):
         for row in found:
             comment, mark = Mark.parse(row.description)
             schema = scope.spelt(row.nspname)
-            if mark is not None and (schema, row.proname) not in names and not ours.issuperset(
-                row.used_by
+            if (
+                mark is not None
+                and (schema, row.proname) not in names
+                and not ours.issuperset(row.used_by)
             ):
                 continue  # a table of another MetaData still runs it
-            yield dataclasses.replace(
-                cls._of(row), schema=schema, comment=comment, mark=mark
-            )
+            yield dataclasses.replace(cls._of(row), schema=schema, comment=comment, mark=mark)
 
     @classmethod
     def _of(cls, row: Row[tuple[object, ...]]) -> Self:

@@ -216,11 +216,11 @@ class Index(DatabaseObject):
                 mark=mark,
             )
 
-    def trusting(self, other: DatabaseObject) -> Self:
+    def trusting(self, other: Self) -> Self:
         """
         With the other's printed text.
         """
-        return dataclasses.replace(self, definition=getattr(other, "definition"))
+        return dataclasses.replace(self, definition=other.definition)
 
     @classmethod
     def twins(

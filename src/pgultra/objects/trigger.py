@@ -49,7 +49,7 @@ WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND (
             CAST(:wanted_schemas AS name[]), CAST(:wanted_tables AS name[]),
             CAST(:wanted_names AS name[]))))
 ORDER BY n.nspname, c.relname, t.tgname
-"""
+"""  # noqa: S608  # constants of this file only
 TWINS = f"""
 {COLUMNS}, c.relname
 FROM pg_catalog.pg_trigger AS t
@@ -98,7 +98,7 @@ class Trigger(DatabaseObject):
     timing: str
     events: tuple[str, ...]
     function: str
-    function_schema: str | None | EllipsisType = ...
+    function_schema: str | EllipsisType | None = ...
     columns: tuple[str, ...] = ()
     level: str = "ROW"
     when: str | None = None
@@ -266,11 +266,11 @@ class Trigger(DatabaseObject):
                 mark=mark,
             )
 
-    def trusting(self, other: DatabaseObject) -> Self:
+    def trusting(self, other: Self) -> Self:
         """
         With the other's printed text.
         """
-        return dataclasses.replace(self, when=getattr(other, "when"))
+        return dataclasses.replace(self, when=other.when)
 
     @classmethod
     def twins(

@@ -61,10 +61,11 @@ LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
 WHERE c.relkind = 'v' AND (
     d.description LIKE :mark
-    OR (n.nspname, c.relname) IN (SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))))
+    OR (n.nspname, c.relname) IN (
+        SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))))
 AND {NOT_OF_EXTENSION.format(catalog="pg_catalog.pg_class", oid="c.oid")}
 ORDER BY n.nspname, c.relname
-"""
+"""  # noqa: S608  # constants of this file only
 TWINS = f"""
 {COLUMNS}
 FROM pg_catalog.pg_class AS c
@@ -92,7 +93,7 @@ GROUP BY u.oid, un.nspname, r.oid, rn.nspname
 
 @dataclass(frozen=True, kw_only=True)
 class View(DatabaseObject):
-    """
+    r"""
     A view.
 
     Args:
@@ -107,7 +108,7 @@ class View(DatabaseObject):
     and stops the plan.
 
     >>> View(name="grown_up", query="SELECT id FROM person WHERE age > 17").create()
-    ('CREATE VIEW grown_up AS\\nSELECT id FROM person WHERE age > 17',)
+    ('CREATE VIEW grown_up AS\nSELECT id FROM person WHERE age > 17',)
     """
 
     kind: ClassVar[str] = "view"
@@ -129,8 +130,9 @@ class View(DatabaseObject):
             raise DeclarationError(
                 f"view {self.name}: check_option={self.check_option!r} is not local or cascaded"
             )
-        if not isinstance(self.query, str):
-            used, text = _rendered(self.query)
+        query: str | Select[Any] = self.query
+        if not isinstance(query, str):
+            used, text = _rendered(query)
             object.__setattr__(self, "query", text)
             object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, *used))))
         object.__setattr__(self, "query", self.query.strip().rstrip(";").rstrip())
@@ -284,11 +286,11 @@ class View(DatabaseObject):
         """
         return dataclasses.replace(self, columns=form.columns)
 
-    def trusting(self, other: DatabaseObject) -> Self:
+    def trusting(self, other: Self) -> Self:
         """
         With the other's printed text.
         """
-        return dataclasses.replace(self, query=getattr(other, "query"))
+        return dataclasses.replace(self, query=other.query)
 
     @classmethod
     def twins(

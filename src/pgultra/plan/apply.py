@@ -11,13 +11,14 @@ from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
 from pgultra.errors import MissingExtension
-from pgultra.objects import Extension, Function, Index, Schema
+from pgultra.objects import DatabaseObject, Extension, Function, Index, Schema
 from pgultra.objects._catalog import rows
-from pgultra.plan.compare import Plan, Step
 from pgultra.plan.order import acts_of, ordered
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from pgultra.plan.compare import Plan, Step
 
 __all__ = ["apply", "sorted_plan"]
 
@@ -77,13 +78,14 @@ def _plainly(step: Step, connection: Connection) -> Step:
     if isinstance(step.subject, Index) and _transactional(connection):
         return dataclasses.replace(
             step,
-            **{
-                side: dataclasses.replace(index, concurrently=False)
-                for side in ("before", "after")
-                if isinstance(index := getattr(step, side), Index)
-            },
+            before=_plain_index(step.before),
+            after=_plain_index(step.after),
         )
     return step
+
+
+def _plain_index(index: DatabaseObject | None) -> DatabaseObject | None:
+    return dataclasses.replace(index, concurrently=False) if isinstance(index, Index) else index
 
 
 def _transactional(connection: Connection) -> bool:

@@ -64,7 +64,9 @@ def comparable(
         path = rows(connection, "SELECT pg_catalog.current_setting('search_path') AS path")[0].path
         print_for(connection, scope.default_schema)
         actual = read(connection, scope, kinds)
-        printed, weaker = _printed(connection, [c for c, _ in spelt], actual, path, scope.default_schema, kinds)
+        printed, weaker = _printed(
+            connection, [c for c, _ in spelt], actual, path, scope.default_schema, kinds
+        )
     pairs = [(printed.get(id(c), c), original) for c, original in spelt]
     return Comparable(
         desired=State(c for c, _ in pairs),
@@ -96,7 +98,8 @@ def _printed(
     if not scripts:
         return {}, ()
     if not rows(connection, MAY_MAKE_TWINS)[0].may:
-        return _trusted([each for by_name in twins.values() for each in by_name.values()], actual)
+        waiting = [each for by_name in twins.values() for each in by_name.values()]
+        return _trusted(waiting, actual)
     rows(connection, "SELECT pg_catalog.set_config('search_path', :path, true)", path=path)
     connection.execute(sql.statement(_block(scripts)))
     print_for(connection, default_schema)
@@ -123,7 +126,7 @@ def _block(scripts: Sequence[tuple[str, ...]]) -> str:
 
 
 def _trusted(
-    desired: list[DatabaseObject], actual: State
+    desired: list[Any], actual: State
 ) -> tuple[dict[int, DatabaseObject], tuple[Identity, ...]]:
     """
     Without twins: an unchanged fingerprint beside the mark counts as unchanged.

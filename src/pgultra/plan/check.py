@@ -76,6 +76,4 @@ def check(
     sides = comparable(connection, desired, scope)
     plan = compare(sides.desired, sides.actual, sides.originals)
     plan = with_rebuilds(plan, sides, altered)
-    return dataclasses.replace(
-        sorted_plan(plan, scope.default_schema), weaker=sides.weaker
-    )
+    return dataclasses.replace(sorted_plan(plan, scope.default_schema), weaker=sides.weaker)

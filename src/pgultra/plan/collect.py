@@ -30,9 +30,7 @@ def collect(metadata: MetaData) -> State:
             its table cannot honour.
     """
     application = application_of(metadata)
-    return State(
-        marked(each, application, room) for room, each in _objects(metadata)
-    )
+    return State(marked(each, application, room) for room, each in _objects(metadata))
 
 
 def marked(each: DatabaseObject, application: str, room: str) -> DatabaseObject:

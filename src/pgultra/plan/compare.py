@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgultra.errors import ConflictingObjects
-from pgultra.objects import DatabaseObject, Identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pgultra.objects import DatabaseObject, Identity
     from pgultra.plan.state import State
 
 __all__ = ["Plan", "Step", "compare"]
@@ -40,7 +40,7 @@ class Step:
         The object that the step is about.
         """
         subject = self.after or self.before
-        assert subject is not None  # noqa: S101  # a step of nothing is never made
+        assert subject is not None  # a step of nothing is never made
         return subject
 
     @property
@@ -117,7 +117,7 @@ class Step:
         """
         A replacement as a drop and a create, so that other steps can stand between.
         """
-        assert self.before is not None and self.after is not None  # noqa: S101, PT018
+        assert self.before is not None and self.after is not None  # noqa: PT018
         after = self.after
         heir = getattr(after, "heir_of", None)
         if heir is not None:

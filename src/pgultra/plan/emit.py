@@ -58,20 +58,25 @@ def _after_create(target: MetaData, connection: Connection, **options: Any) -> N
 
 def _early(steps: Iterable[Step], coming: set[str]) -> list[Step]:
     """
-    What tables may need. An SQL function whose text names a coming table waits for it,
-    since PostgreSQL checks its body at once; so does what names that function.
+    What tables may need.
+
+    An SQL function whose text names a coming table waits for it, since PostgreSQL checks
+    its body at once; so does what names that function.
     """
     early = []
     for step in steps:
         subject = step.subject
         if subject.phase is not Phase.BEFORE_TABLES:
             continue
-        if isinstance(subject, Function) and subject.language == "sql":
-            if words_of(subject.body) & coming:
-                coming.add(subject.name)
-                continue
+        if isinstance(subject, Function) and _waits(subject, coming):
+            coming.add(subject.name)
+            continue
         early.append(step)
     return early
+
+
+def _waits(function: Function, coming: set[str]) -> bool:
+    return function.language == "sql" and bool(words_of(function.body) & coming)
 
 
 def _creating(target: MetaData, connection: Connection, options: dict[str, Any]) -> Plan:
@@ -94,7 +99,9 @@ def _creating(target: MetaData, connection: Connection, options: dict[str, Any])
 def _before_drop(target: MetaData, connection: Connection, **options: Any) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
         metadata, tables = _seen(target, connection, options)
-        going = {(table.schema, table.name) for table in metadata.tables.values() if table.key in tables}
+        going = {
+            (table.schema, table.name) for table in metadata.tables.values() if table.key in tables
+        }
         steps = [
             step
             for step in _dropping(target, connection, options).steps

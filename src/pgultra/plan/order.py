@@ -117,7 +117,11 @@ def ordered(acts: Sequence[Act]) -> list[Act]:
     unmakers: dict[Identity, list[Act]] = {}
     alterers: dict[Identity, list[Act]] = {}
     for act in acts:
-        for table, register in ((act.makes, makers), (act.unmakes, unmakers), (act.alters, alterers)):
+        for table, register in (
+            (act.makes, makers),
+            (act.unmakes, unmakers),
+            (act.alters, alterers),
+        ):
             for identity in table:
                 register.setdefault(identity, []).append(act)
     for act in acts:

@@ -65,8 +65,9 @@ def scope_of(
     return Scope(
         application=application,
         default_schema=default,
-        wanted=frozenset(each.canonical(Scope(application, default)).identity
-                         for each in desired.values()),
+        wanted=frozenset(
+            each.canonical(Scope(application, default)).identity for each in desired.values()
+        ),
         tables=frozenset((schema or default, name) for schema, name in (*own, *dropped_tables)),
         schemas=schemas,
     )

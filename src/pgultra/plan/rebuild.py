@@ -89,7 +89,8 @@ def _triggers_on(view: Identity, sides: Comparable) -> list[Identity]:
     return [
         identity
         for identity in sides.actual
-        if identity.kind == "trigger" and (identity.schema, identity.table) == (view.schema, view.name)
+        if identity.kind == "trigger"
+        and (identity.schema, identity.table) == (view.schema, view.name)
     ]
 
 
