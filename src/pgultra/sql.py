@@ -158,7 +158,7 @@ def statement(text: str) -> DDL:
     ``text()`` would take ``:name`` for a parameter and drivers ``%`` for a placeholder;
     ``DDL`` with the percent signs doubled changes nothing.
     """
-    return DDL(text.replace("%", "%%"))
+    return DDL(text.replace("%", "%%"))  # type: ignore[no-untyped-call]
 
 
 def fingerprint(text: str) -> str:
