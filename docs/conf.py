@@ -1,0 +1,28 @@
+"""
+Sphinx: Markdown pages, and signatures read from the source.
+"""
+
+from __future__ import annotations
+
+import pgultra
+
+project = "pgultra"
+author = "The pgultra authors"
+copyright = "The pgultra authors"  # noqa: A001  Sphinx wants this name
+version = release = pgultra.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "pgultra"
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True

@@ -1,0 +1,101 @@
+"""
+What CI runs, by name; ``nox -l`` lists all.
+
+The tests find a PostgreSQL themselves (tests/fixtures/discovery.py).
+Arguments after ``--`` go to pytest: ``nox -s "tests(newest)" -- -k trigger``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["tests(newest)", "lint", "types", "architecture", "docs"]
+nox.options.default_venv_backend = "venv"
+
+# Each version that is supported is in one cell at least; --force-python chooses another Python.
+CELLS = [
+    # python, sqlalchemy, alembic
+    nox.param("3.11", ">=2.1", ">=1.20", id="newest"),
+    nox.param("3.13", ">=2.0.40,<2.1", "==1.19.2", id="between"),
+    nox.param("3.11", "==2.0.40", "==1.18.0", id="lowest"),
+]
+
+
+@nox.session
+@nox.parametrize(["python", "sqlalchemy", "alembic"], CELLS)
+def tests(session: nox.Session, sqlalchemy: str, alembic: str) -> None:
+    """
+    Run the suite.
+    """
+    session.install("-e", ".[dev]", f"sqlalchemy{sqlalchemy}", f"alembic{alembic}")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """
+    Check style, format and spelling.
+    """
+    session.install("ruff", "codespell")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("codespell")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """
+    Check the source strictly, and the uses of it in tests/typing with two checkers.
+    """
+    session.install("-e", ".[dev]", "basedpyright")
+    session.run("mypy")
+    session.run("basedpyright", "--level", "error")
+
+
+@nox.session
+def architecture(session: nox.Session) -> None:
+    """
+    Check who imports whom.
+    """
+    session.install("-e", ".[dev]")
+    session.run("lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """
+    Build the documentation; a warning is an error.
+    """
+    session.install("-e", ".[dev]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def bare(session: nox.Session) -> None:
+    """
+    Import the built package with SQLAlchemy and nothing else.
+    """
+    session.install(".")
+    session.run("python", "-I", "-c", "import pgultra; print(pgultra.__version__)")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """
+    Run every example as its README says.
+    """
+    session.install("-e", ".[dev]")
+    for example in sorted(Path("examples").glob("*/app.py")):
+        session.run("python", str(example))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """
+    Measure, both sides in the same run; medians and ratios go to benchmarks/results.json.
+    """
+    session.install("-e", ".[dev]", "-r", "benchmarks/requirements.txt")
+    session.run("python", "-m", "benchmarks", *session.posargs)

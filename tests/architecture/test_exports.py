@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import inspect
+import re
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import pgultra
+from tests.architecture.source import PUBLIC_MODULES, REFERENCE, is_package, load, rooms
+
+# What a host writes: the front door, and behind it each room and each noun.
+DOCUMENTED = ["pgultra", "pgultra.objects", "pgultra.plan", "pgultra.errors", *rooms()]
+
+
+def exported(module: ModuleType) -> list[str]:
+    """
+    List what `from module import *` gives.
+    """
+    return list(getattr(module, "__all__", []))
+
+
+@pytest.mark.parametrize("name", PUBLIC_MODULES)
+def test_what_is_exported_exists(name: str) -> None:
+    """
+    Each name in ``__all__`` is there, and once.
+    """
+    module = load(name)
+    listed = exported(module)
+    assert len(listed) == len(set(listed))
+    assert [entry for entry in listed if not hasattr(module, entry)] == []
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC_MODULES if is_package(name)])
+def test_a_package_exports_what_it_imports(name: str) -> None:
+    """
+    The public names in an ``__init__`` are those in its ``__all__``: nothing leaks.
+    """
+    module = load(name)
+    listed = set(exported(module))
+    public = {
+        entry
+        for entry, value in vars(module).items()
+        if not entry.startswith("_") and entry not in {"annotations", "TYPE_CHECKING"}
+        if entry in listed or not isinstance(value, ModuleType)
+    }
+    assert public == listed - {"__version__"}
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_every_public_name_has_a_reference_page(name: str) -> None:
+    """
+    Each name is in the reference: by itself, or in a module that is shown as a whole.
+    """
+    text = "\n".join(page.read_text() for page in REFERENCE.rglob("*.md"))
+    whole = set(re.findall(r"automodule:: (\S+)", text))
+    missing = [
+        entry
+        for entry in exported(load(name))
+        if not re.search(rf"[`.]{entry}\b", text) and name not in whole
+    ]
+    assert missing == []
+
+
+def documented_names() -> list[str]:
+    """
+    List the classes and functions of the front door and of the rooms; errors are not written.
+    """
+    found: dict[str, Any] = {}
+    for module in [pgultra, *map(load, rooms())]:
+        for entry in exported(module):
+            value = getattr(module, entry)
+            raised = inspect.isclass(value) and issubclass(value, BaseException)
+            if (inspect.isclass(value) and not raised) or inspect.isfunction(value):
+                found[f"{value.__module__}:{value.__qualname__}"] = value
+    return sorted(found)
+
+
+@pytest.mark.parametrize("name", documented_names())
+def test_every_public_name_has_an_example(name: str) -> None:
+    """
+    The docstring of what a host writes shows how to write it.
+    """
+    module, _, attribute = name.partition(":")
+    text = inspect.getdoc(getattr(load(module), attribute)) or ""
+    assert "Example:" in text or ">>>" in text
