@@ -76,4 +76,5 @@ def check(
     sides = comparable(connection, desired, scope)
     plan = compare(sides.desired, sides.actual, sides.originals)
     plan = with_rebuilds(plan, sides, altered)
-    return dataclasses.replace(sorted_plan(plan, scope.default_schema), weaker=sides.weaker)
+    plan = sorted_plan(plan, scope.default_schema)
+    return dataclasses.replace(plan, weaker=sides.weaker, sides=sides)

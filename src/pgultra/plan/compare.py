@@ -5,7 +5,7 @@ Two States to a Plan; a Step and its reverse. Pure: no connection is needed.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pgultra.errors import ConflictingObjects
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pgultra.objects import DatabaseObject, Identity
+    from pgultra.plan.canonical import Comparable
     from pgultra.plan.state import State
 
 __all__ = ["Plan", "Step", "compare"]
@@ -137,11 +138,13 @@ class Plan:
         steps: what to do, in an order that runs.
         conflicts: what stands in the way and is not ours; a door refuses if there is any.
         weaker: what could only be judged by its fingerprint (a replica).
+        sides: what was compared, in PostgreSQL's spelling; for those who describe the plan.
     """
 
     steps: tuple[Step, ...] = ()
     conflicts: tuple[str, ...] = ()
     weaker: tuple[Identity, ...] = ()
+    sides: Comparable | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.steps)

@@ -4,15 +4,20 @@
 The listeners sit on the class MetaData, so they reach every MetaData; each returns at
 once when nothing is declared. What stood before stays as it is: ``create_all`` makes what
 is missing, and migrations change what is there.
+
+On the engine of ``create_mock_engine`` there is no database to ask: everything is emitted.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, Table, event
+from sqlalchemy.engine.mock import MockConnection
 
-from pgultra.objects import DatabaseObject, Function, Phase
+from pgultra import sql
+from pgultra.objects import DatabaseObject, Function, Index, Phase
 from pgultra.plan.apply import apply, sorted_plan
 from pgultra.plan.canonical import comparable
 from pgultra.plan.collect import marked, translated
@@ -44,25 +49,44 @@ def listen() -> None:
             event.listen(MetaData, name, function)
 
 
-def _before_create(target: MetaData, connection: Connection, **options: Any) -> None:
+def _before_create(
+    target: MetaData, connection: Connection | MockConnection, **options: Any
+) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
         steps = _creating(target, connection, options).steps
-        coming = {table.name for table in options.get("tables") or () if isinstance(table, Table)}
-        apply(sorted_plan(Plan(tuple(_early(steps, coming)))), connection)
+        _run(_early(steps, options), connection)
 
 
-def _after_create(target: MetaData, connection: Connection, **options: Any) -> None:
+def _after_create(
+    target: MetaData, connection: Connection | MockConnection, **options: Any
+) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
-        apply(sorted_plan(_creating(target, connection, options)), connection)
+        steps = _creating(target, connection, options).steps
+        if isinstance(connection, MockConnection):  # what came before the tables is not seen
+            early = _early(steps, options)
+            steps = tuple(step for step in steps if step not in early)
+        _run(steps, connection)
 
 
-def _early(steps: Iterable[Step], coming: set[str]) -> list[Step]:
+def _run(
+    steps: Iterable[Step], connection: Connection | MockConnection, *, keep_used: bool = False
+) -> None:
+    plan = sorted_plan(Plan(tuple(steps)))
+    if isinstance(connection, MockConnection):
+        for text in plan.statements():
+            connection.execute(sql.statement(text))
+    else:
+        apply(plan, connection, keep_used=keep_used)
+
+
+def _early(steps: Iterable[Step], options: dict[str, Any]) -> list[Step]:
     """
     What tables may need.
 
     An SQL function whose text names a coming table waits for it, since PostgreSQL checks
     its body at once; so does what names that function.
     """
+    coming = {table.name for table in options.get("tables") or () if isinstance(table, Table)}
     early = []
     for step in steps:
         subject = step.subject
@@ -79,12 +103,16 @@ def _waits(function: Function, coming: set[str]) -> bool:
     return function.language == "sql" and bool(words_of(function.body) & coming)
 
 
-def _creating(target: MetaData, connection: Connection, options: dict[str, Any]) -> Plan:
+def _creating(
+    target: MetaData, connection: Connection | MockConnection, options: dict[str, Any]
+) -> Plan:
     """
     What is missing for the tables that are being created, and of the MetaData's own.
     """
     metadata, tables = _seen(target, connection, options)
     desired = State(_of(metadata, tables, whole=options["_ddl_runner"].tables is None))
+    if isinstance(connection, MockConnection):
+        return Plan(tuple(_made(each) for each in desired.values()))
     plan = _plan(metadata, desired, connection).insist()
     return Plan(
         tuple(
@@ -96,7 +124,14 @@ def _creating(target: MetaData, connection: Connection, options: dict[str, Any])
     )
 
 
-def _before_drop(target: MetaData, connection: Connection, **options: Any) -> None:
+def _made(each: DatabaseObject) -> Step:
+    """
+    A step that makes an object; an index comes with its table and is only marked.
+    """
+    return Step(dataclasses.replace(each, mark=None) if isinstance(each, Index) else None, each)
+
+
+def _before_drop(target: MetaData, connection: Connection | MockConnection, **options: Any) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
         metadata, tables = _seen(target, connection, options)
         going = {
@@ -108,26 +143,30 @@ def _before_drop(target: MetaData, connection: Connection, **options: Any) -> No
             if step.subject.phase is Phase.AFTER_TABLES
             and (step.identity.schema, step.identity.table) not in going
         ]
-        apply(sorted_plan(Plan(tuple(steps))), connection)
+        _run(steps, connection)
 
 
-def _after_drop(target: MetaData, connection: Connection, **options: Any) -> None:
+def _after_drop(target: MetaData, connection: Connection | MockConnection, **options: Any) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
         steps = [
             step
             for step in _dropping(target, connection, options).steps
             if step.subject.phase is Phase.BEFORE_TABLES
         ]
-        apply(sorted_plan(Plan(tuple(steps))), connection, keep_used=True)
+        _run(steps, connection, keep_used=True)
 
 
-def _dropping(target: MetaData, connection: Connection, options: dict[str, Any]) -> Plan:
+def _dropping(
+    target: MetaData, connection: Connection | MockConnection, options: dict[str, Any]
+) -> Plan:
     """
     What is ours of the tables that are being dropped, and of the MetaData's own.
     """
     metadata, tables = _seen(target, connection, options)
     whole = options["_ddl_runner"].tables is None
     going = State(_of(metadata, tables, whole=whole))
+    if isinstance(connection, MockConnection):
+        return Plan(tuple(Step(each, None) for each in going.values() if each.dropped))
     scope = scope_of(connection, [metadata], going, application=application_of(metadata))
     sides = comparable(connection, going, scope)
     return Plan(
@@ -149,13 +188,15 @@ def _plan(metadata: MetaData, desired: State, connection: Connection) -> Plan:
 
 
 def _seen(
-    target: MetaData, connection: Connection, options: dict[str, Any]
+    target: MetaData, connection: Connection | MockConnection, options: dict[str, Any]
 ) -> tuple[MetaData, Collection[str]]:
     """
     The MetaData and the keys of the tables, behind ``schema_translate_map`` if there is one.
     """
     tables = [table for table in options.get("tables") or () if isinstance(table, Table)]
-    schemas = connection.get_execution_options().get("schema_translate_map")
+    schemas = None
+    if not isinstance(connection, MockConnection):  # which forgets its execution options
+        schemas = connection.get_execution_options().get("schema_translate_map")
     if not schemas:
         return target, {table.key for table in tables}
     copy = translated(target, schemas)
