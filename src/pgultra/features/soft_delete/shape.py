@@ -108,6 +108,7 @@ class Shape:
         guard: "raise" refuses DELETE and TRUNCATE, "allow" lets them through.
         refuse_orphans: Refuse a live row under a dead cascade parent.
         view: Name of the live view, in the table's schema; None for no view.
+        concurrently: Build the room's index without blocking writes.
         below: What goes with a row of this table, in order (`program`).
         above: The edges that lead into this table, in the order their parents are locked.
         parents: The edges that lead into this table or into anything below it, in the order their parents
@@ -120,6 +121,7 @@ class Shape:
     guard: Literal["raise", "allow"] = "raise"
     refuse_orphans: bool = False
     view: str | None = None
+    concurrently: bool = False
     below: tuple[Group, ...] = ()
     above: tuple[Edge, ...] = ()
     parents: tuple[Edge, ...] = ()
@@ -135,6 +137,7 @@ class Shape:
         guard: Literal["raise", "allow"] = "raise",
         refuse_orphans: bool = False,
         view: str | None = None,
+        concurrently: bool = False,
     ) -> Shape:
         """
         Build the shape of one table from every edge that the application knows.
@@ -150,6 +153,7 @@ class Shape:
             guard=guard,
             refuse_orphans=refuse_orphans,
             view=view,
+            concurrently=concurrently,
             below=program(table, known),
             above=tuple(edge for edge in around if edge.child == table),
             parents=around,
@@ -197,7 +201,10 @@ def order(edges: tuple[Edge, ...]) -> tuple[tuple[TableName, ...], ...]:
         children.setdefault(edge.parent, set()).add(edge.child)
         children.setdefault(edge.child, set())
     reach = {table: _walk(table, children) for table in children}
-    component = {table: min([table, *(other for other in reach[table] if table in reach[other])]) for table in children}
+    component = {
+        table: min([table, *(other for other in reach[table] if table in reach[other])])
+        for table in children
+    }
     members: dict[TableName, list[TableName]] = {}
     for table in sorted(children):
         members.setdefault(component[table], []).append(table)

@@ -1,0 +1,355 @@
+"""
+The database side of the room: functions, triggers, check, index and view of one table.
+
+Everything is derived from the final table and its `Shape`.  The functions are shared by all tables of a schema; what
+they must know of a table stands in the trigger's argument, as JSON.  Their texts are the files in `sql/`.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from pgultra import sql
+from pgultra.objects import Check, DatabaseObject, Function, Identity, Index, Trigger, View
+from pgultra.plan import function_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pgultra.features.soft_delete.shape import Columns, Edge, Shape, TableName
+
+__all__ = ["before_update_triggers", "deletion_index", "objects"]
+
+ROOM = "soft_delete"
+SETTINGS = (("search_path", "pg_catalog, pg_temp"),)
+
+UNLESS_CASCADING = (
+    "pg_catalog.current_setting('pgultra.soft_delete_cascading', true)"
+    " IS DISTINCT FROM pg_catalog.pg_trigger_depth()::text"
+)
+"""
+A cascade writes all four columns itself: the triggers of the rows below have nothing to add.
+The depth tells its statements from those that a host's own trigger runs meanwhile.
+"""
+
+UNLESS_HARD = "pg_catalog.current_setting('pgultra.hard_delete', true) IS DISTINCT FROM 'on'"
+
+
+def objects(table: sa.Table, shape: Shape) -> Iterator[DatabaseObject]:
+    """
+    Derive the database objects of one soft-deletable table.
+
+    Args:
+        table: The table, with all its columns.
+        shape: What was resolved from its options and its neighbours.
+
+    Yields:
+        Shared functions first, then what belongs to this table alone.
+    """
+    triggers = tuple(_triggers(table, shape))
+    for verb in dict.fromkeys(_VERBS[trigger] for trigger, _ in triggers):
+        yield Function(
+            name=function_name(table.metadata, ROOM, verb),
+            schema=table.schema,
+            body=_body(verb),
+            settings=SETTINGS,
+        )
+    if shape.columns.flag is not None:
+        flag, since = sql.identifier(shape.columns.flag), sql.identifier(shape.columns.deleted_at)
+        yield Check(
+            name=sql.short_name(table.name, ROOM, "flag"),
+            table=table.name,
+            schema=table.schema,
+            condition=f"{flag} = ({since} IS NOT NULL)",
+        )
+    yield Index.of(deletion_index(table, shape.columns), concurrently=shape.concurrently)
+    if shape.view is not None:
+        yield _view(table, shape)
+    for what, options in triggers:
+        yield Trigger(
+            name=sql.short_name(table.name, ROOM, what),
+            table=table.name,
+            schema=table.schema,
+            function=function_name(table.metadata, ROOM, _VERBS[what]),
+            **options,
+        )
+
+
+def deletion_index(table: sa.Table, columns: Columns) -> sa.Index:
+    """
+    Find, or make, the index over the rows of one deletion, among the indexes of the table.
+
+    It is partial: live rows are not in it.
+    """
+    name = sql.short_name(table.name, ROOM, "deletion")
+    for index in table.indexes:
+        if index.name == name:
+            return index
+    column = _column(table, columns.deletion_id)
+    return sa.Index(name, column, postgresql_where=column.is_not(None))
+
+
+def before_update_triggers(table: sa.Table, shape: Shape) -> tuple[str, ...]:
+    """
+    Name the BEFORE UPDATE row triggers, for `Facts`: PostgreSQL computes generated columns anew where there is one.
+    """
+    return tuple(
+        sql.short_name(table.name, ROOM, what)
+        for what, options in _triggers(table, shape)
+        if options["timing"] == "BEFORE" and "UPDATE" in options["events"]
+    )
+
+
+_VERBS: Mapping[str, str] = {
+    # PostgreSQL runs triggers by name: enter and stamp write the columns that under then looks at, and cascade kills
+    # before restore revives.  Words of equal length keep that order where `short_name` must cut.
+    "enter": "stamp",
+    "stamp": "stamp",
+    "under": "under",
+    "cascade": "cascade",
+    "restore": "restore",
+    "guard": "guard",
+    "truncate": "truncate",
+}
+
+
+def _triggers(table: sa.Table, shape: Shape) -> Iterator[tuple[str, dict[str, Any]]]:
+    names = shape.columns
+    written = tuple(
+        filter(None, (names.deleted_at, names.deleted_by, names.deletion_id, names.flag))
+    )
+    given = [f"NEW.{sql.identifier(name)} IS NOT NULL" for name in written[:3]]
+    if names.flag is not None:
+        given.append(f"NEW.{sql.identifier(names.flag)} IS DISTINCT FROM false")
+    changed = " OR ".join(
+        f"OLD.{sql.identifier(name)} IS DISTINCT FROM NEW.{sql.identifier(name)}"
+        for name in written
+    )
+    stamp = (_json(_stamp_facts(shape)),)
+    yield (
+        "enter",
+        {
+            "timing": "BEFORE",
+            "events": ("INSERT",),
+            "when": " OR ".join(given),
+            "arguments": stamp,
+        },
+    )
+    yield (
+        "stamp",
+        {
+            "timing": "BEFORE",
+            "events": ("UPDATE",),
+            "columns": written,
+            "when": f"{UNLESS_CASCADING} AND ({changed})",
+            "arguments": stamp,
+        },
+    )
+    if shape.refuse_orphans and shape.above:
+        keys = tuple(dict.fromkeys(name for edge in shape.above for name in edge.child_key))
+        yield (
+            "under",
+            {
+                "timing": "BEFORE",
+                "events": ("INSERT", "UPDATE"),
+                "columns": keys,
+                "when": f"NEW.{sql.identifier(names.deleted_at)} IS NULL",
+                "arguments": (_json(_under_facts(shape)),),
+            },
+        )
+    yield (
+        "cascade",
+        {
+            "timing": "AFTER",
+            "events": ("UPDATE",),
+            "columns": written,
+            "level": "STATEMENT",
+            "when": UNLESS_CASCADING,
+            "arguments": (_json(_cascade_facts(shape)),),
+        },
+    )
+    if shape.parents:
+        yield (
+            "restore",
+            {
+                "timing": "AFTER",
+                "events": ("UPDATE",),
+                "columns": written,
+                "level": "STATEMENT",
+                "when": UNLESS_CASCADING,
+                "arguments": (_json(_restore_facts(shape)),),
+            },
+        )
+    if shape.guard == "raise":
+        yield (
+            "guard",
+            {
+                "timing": "AFTER",
+                "events": ("DELETE",),
+                "level": "STATEMENT",
+                "old_table": "gone",
+                "when": UNLESS_HARD,
+                "arguments": (names.deleted_at,),
+            },
+        )
+        yield (
+            "truncate",
+            {
+                "timing": "BEFORE",
+                "events": ("TRUNCATE",),
+                "level": "STATEMENT",
+                "when": UNLESS_HARD,
+                "arguments": (names.deleted_at,),
+            },
+        )
+
+
+def _stamp_facts(shape: Shape) -> dict[str, Any]:
+    return {
+        "table": shape.table.name,
+        "key": shape.primary_key,
+        **_named(shape.columns),
+        "cascade": bool(shape.below),
+        "restore": bool(shape.parents),
+    }
+
+
+def _under_facts(shape: Shape) -> dict[str, Any]:
+    above = [
+        {**_table(edge.parent), "deleted_at": edge.parent_columns.deleted_at, "on": _on(edge)}
+        for edge in shape.above
+    ]
+    return {"deleted_at": shape.columns.deleted_at, "above": above, **_home(shape, shape.above)}
+
+
+def _cascade_facts(shape: Shape) -> dict[str, Any]:
+    edges = [edge for group in shape.below for edge in group.edges]
+    tables = _tables(shape, edges)
+    return {
+        "tables": list(tables.values()),
+        "below": _below(shape, list(tables)),
+        **_home(shape, edges),
+    }
+
+
+def _restore_facts(shape: Shape) -> dict[str, Any]:
+    tables = _tables(shape, shape.parents)
+    place = list(tables)
+    parents = [
+        {
+            "table": place.index(parent),
+            "edges": [
+                {"child": place.index(edge.child), "on": _on(edge)}
+                for edge in shape.parents
+                if edge.parent == parent
+            ],
+        }
+        for parent in dict.fromkeys(edge.parent for edge in shape.parents)
+    ]
+    return {
+        "tables": list(tables.values()),
+        "below": _below(shape, place),
+        "parents": parents,
+        **_home(shape, shape.parents),
+    }
+
+
+def _below(shape: Shape, place: list[TableName]) -> list[dict[str, Any]]:
+    return [
+        {
+            "cyclic": group.cyclic,
+            "tables": [
+                {
+                    "table": place.index(child),
+                    "edges": [
+                        {"parent": place.index(edge.parent), "on": _on(edge)}
+                        for edge in group.edges
+                        if edge.child == child
+                    ],
+                }
+                for child in sorted({edge.child for edge in group.edges})
+            ],
+        }
+        for group in shape.below
+    ]
+
+
+def _tables(shape: Shape, edges: Iterable[Edge]) -> dict[TableName, dict[str, Any]]:
+    """
+    Describe the table itself and those that the edges join, each once.
+    """
+    tables = {
+        shape.table: {**_table(shape.table), "key": shape.primary_key, **_named(shape.columns)}
+    }
+    for edge in edges:
+        tables.setdefault(
+            edge.parent,
+            {**_table(edge.parent), "key": edge.parent_primary_key, **_named(edge.parent_columns)},
+        )
+        tables.setdefault(
+            edge.child,
+            {**_table(edge.child), "key": edge.child_primary_key, **_named(edge.child_columns)},
+        )
+    return tables
+
+
+def _home(shape: Shape, edges: Iterable[Edge]) -> dict[str, Any]:
+    """
+    Say how to find the default schema, where the trigger's own schema does not tell: by a foreign key that crosses.
+    """
+    if shape.table.schema is None:
+        return {}
+    for edge in edges:
+        for known, other in ((edge.parent, edge.child), (edge.child, edge.parent)):
+            if known.schema is not None and other.schema is None:
+                return {"home": {"from": [known.schema, known.name], "to": other.name}}
+    return {}
+
+
+def _table(name: TableName) -> dict[str, Any]:
+    return (
+        {"name": name.name} if name.schema is None else {"schema": name.schema, "name": name.name}
+    )
+
+
+def _named(columns: Columns) -> dict[str, str]:
+    named = {
+        "deleted_at": columns.deleted_at,
+        "deleted_by": columns.deleted_by,
+        "deletion_id": columns.deletion_id,
+    }
+    return named if columns.flag is None else {**named, "flag": columns.flag}
+
+
+def _on(edge: Edge) -> list[tuple[str, str]]:
+    return list(zip(edge.parent_key, edge.child_key, strict=True))
+
+
+def _json(facts: dict[str, Any]) -> str:
+    return json.dumps(facts, ensure_ascii=False)
+
+
+def _view(table: sa.Table, shape: Shape) -> View:
+    columns = [sa.column(column.name) for column in table.columns]
+    live = sa.column(shape.columns.deleted_at).is_(None)
+    return View(
+        name=str(shape.view),
+        schema=table.schema,
+        query=sa.select(*columns).select_from(sa.table(table.name, schema=table.schema)).where(live),
+        security_invoker=True,
+        requires=(Identity("table", table.schema, table.name),),
+    )
+
+
+def _column(table: sa.Table, name: str) -> sa.Column[Any]:
+    return next(column for column in table.columns if column.name == name)
+
+
+@cache
+def _body(verb: str) -> str:
+    return files(__package__).joinpath("sql", f"{verb}.sql").read_text(encoding="utf-8").strip()
