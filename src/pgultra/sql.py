@@ -15,6 +15,7 @@ Names and values become SQL here and nowhere else, so that a table called
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,21 @@ __all__ = ["dollar", "identifier", "literal", "qualified", "render", "short_name
 
 NAME_BYTES = 63
 """PostgreSQL cuts longer names silently (NAMEDATALEN - 1, in bytes)."""
+
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
+_KEYWORDS = frozenset(
+    """
+    between bigint bit boolean char character coalesce collation concurrently dec decimal exists
+    extract float greatest grouping inout int integer interval json json_array json_arrayagg
+    json_exists json_object json_objectagg json_query json_scalar json_serialize json_table
+    json_value lateral least merge_action national nchar none normalize nullif numeric out overlay
+    position precision real row setof smallint substring system_user tablesample time timestamp
+    treat trim values varchar xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces
+    xmlparse xmlpi xmlroot xmlserialize xmltable
+    """.split()
+)
+"""What SQLAlchemy's list of reserved words leaves out: some cannot name a function or a table."""
 
 
 @cache
@@ -56,7 +72,10 @@ def identifier(name: str) -> str:
     >>> identifier("article"), identifier("deletedAt")
     ('article', '"deletedAt"')
     """
-    return str(_preparer().quote(str(name)))
+    text = str(name)
+    if not _PLAIN.fullmatch(text) or text in _KEYWORDS or text in _preparer().reserved_words:
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def qualified(schema: str | None, name: str) -> str:
@@ -127,6 +146,13 @@ def render_index_name(index: Index) -> str:
     """
     name = _preparer().format_index(index)
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def spelling(index: Index) -> tuple[str, str]:
+    """
+    How SQLAlchemy spells an index and its table in ``CREATE INDEX``; it quotes less than we do.
+    """
+    return _preparer().format_index(index), _preparer().format_table(index.table)
 
 
 def short_name(*parts: str) -> str:

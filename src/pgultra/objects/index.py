@@ -96,10 +96,10 @@ class Index(DatabaseObject):
             raise DeclarationError(f"index {index.name!r} needs a name and a table")
         name = sql.render_index_name(index)
         text = str(CreateIndex(index).compile(dialect=sql.dialect()))
-        table = sql.qualified(index.table.schema, index.table.name)
+        spelt, table = sql.spelling(index)
         head = f"CREATE {'UNIQUE ' if index.unique else ''}INDEX "
         for word in ("CONCURRENTLY ", ""):
-            start = f"{head}{word}{sql.identifier(name)} ON {table} "
+            start = f"{head}{word}{spelt} ON {table} "
             if text.startswith(start):
                 definition = text[len(start) :]
                 break
