@@ -1,0 +1,70 @@
+"""
+The commands in the order of the help text, and the one place where errors become words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from typer.core import TyperGroup
+
+from pgultra import __version__
+from pgultra.errors import PgultraError
+from pgultra.integrations.cli import adopt, check, demo, listing, sql
+from pgultra.integrations.cli.output import complain
+
+__all__ = ["app"]
+
+
+class Commands(TyperGroup):
+    """
+    The group of all commands: what goes wrong in one is said in words, with exit code 2.
+    """
+
+    def invoke(self, ctx: Any) -> Any:  # the context's class differs between versions of typer
+        """
+        Run the command; no traceback for what a user can put right.
+        """
+        try:
+            return super().invoke(ctx)
+        except DBAPIError as error:
+            complain(str(error.orig).strip())
+        except (PgultraError, SQLAlchemyError) as error:
+            complain(str(error))
+        raise typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="PostgreSQL's power, declared on SQLAlchemy models.",
+    epilog="Exit codes: 0 all is well, 1 drift or a refusal, 2 an error.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pgultra {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+app.command("demo")(demo.demo)
+app.command("sql")(sql.sql)
+app.command("list")(listing.listing)
+app.command("check")(check.check)
+app.command("adopt")(adopt.adopt)
