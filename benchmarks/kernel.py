@@ -1,0 +1,232 @@
+"""
+The kernel: autogenerate and check on an unchanged database, and the time to import.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.autogenerate import produce_migrations
+from alembic.migration import MigrationContext
+
+import pgultra.integrations.alembic
+from benchmarks.measure import Bar, Figure, compare
+from pgultra import Function, Trigger, View, declare, plan
+from tests.fixtures.server import Server
+
+OBJECTS = 150
+VIEWS = 50
+BODY = "BEGIN NEW.note := coalesce(NEW.note, '{number}'); RETURN NEW; END"
+
+
+def figures(server: Server) -> Iterator[Figure]:
+    """
+    All figures of the kernel.
+    """
+    with _database(server, "kernel") as engine:
+        bare, declared = _bare(), _declared()
+        declared.create_all(engine)
+        with engine.connect() as connection:
+            yield from _autogenerate(connection, bare, declared)
+            yield _check(connection, declared)
+    yield _imports()
+
+
+@contextmanager
+def _database(server: Server, name: str) -> Iterator[sa.Engine]:
+    database = f"{server.prefix}_{name}"
+    server.execute(f'CREATE DATABASE "{database}"')
+    engine = sa.create_engine(server.url(database))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+        server.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+
+
+def _bare() -> sa.MetaData:
+    metadata = sa.MetaData()
+    for number in range(OBJECTS):
+        sa.Table(
+            f"item_{number}",
+            metadata,
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("note", sa.Text),
+            sa.Column("price", sa.Numeric(12, 2)),
+            sa.Column("seen_at", sa.DateTime(timezone=True)),
+        )
+    return metadata
+
+
+def _declared() -> sa.MetaData:
+    metadata = _bare()
+    for number, table in enumerate(metadata.sorted_tables):
+        declare(
+            table,
+            Function(name=f"touch_{number}", body=BODY.format(number=number)),
+            Trigger(
+                name="touch",
+                table=table.name,
+                timing="BEFORE",
+                events=("INSERT", "UPDATE"),
+                function=f"touch_{number}",
+            ),
+        )
+        if number < VIEWS:
+            query = sa.select(table.c.id, table.c.note).where(table.c.price > 10)
+            declare(metadata, View(name=f"dear_{number}", query=query))
+    return metadata
+
+
+def _differences(connection: sa.Connection, metadata: sa.MetaData, **options: Any) -> int:
+    context = MigrationContext.configure(connection, opts=options)
+    upgrade = produce_migrations(context, metadata).upgrade_ops
+    assert upgrade is not None
+    return len(upgrade.ops)
+
+
+def _autogenerate(
+    connection: sa.Connection, bare: sa.MetaData, declared: sa.MetaData
+) -> Iterator[Figure]:
+    assert _differences(connection, declared) == 0
+    ours = ("pgultra", lambda: _differences(connection, declared))
+    # the marked objects belong to this application; to the bare tables they are a stranger's
+    bare.info["pgultra.app"] = "stranger"
+    with without_door():
+        assert _differences(connection, bare) == 0
+    yield compare(
+        f"autogenerate, {OBJECTS} functions, {OBJECTS} triggers, {VIEWS} views unchanged",
+        ours=ours,
+        theirs=("Alembic, tables alone", lambda: _without(connection, bare)),
+        bar=Bar("<=", 1.15),
+        rounds=11,
+    )
+    for peer in _peers(connection, declared):
+        label, call, bar, rounds = peer
+        yield compare(
+            f"autogenerate against {label}",
+            ours=ours,
+            theirs=(label, call),
+            bar=bar,
+            rounds=rounds,
+            warm_up=1 if rounds > 1 else 0,
+            inverse=True,
+        )
+
+
+@contextmanager
+def without_door() -> Iterator[None]:
+    """
+    Take pgultra's comparator out of Alembic for a while.
+    """
+    from alembic.autogenerate import comparators
+
+    registry = comparators._registry
+    saved = dict(registry)
+    for key, functions in saved.items():
+        registry[key] = [entry for entry in functions if entry[1] != "pgultra"]
+    try:
+        yield
+    finally:
+        registry.clear()
+        registry.update(saved)
+
+
+def _without(connection: sa.Connection, metadata: sa.MetaData) -> None:
+    with without_door():
+        _differences(connection, metadata)
+
+
+def _peers(
+    connection: sa.Connection, declared: sa.MetaData
+) -> Iterator[tuple[str, Any, Bar, int]]:
+    """
+    The same objects, declared with each peer, in a process of its own.
+
+    Both register themselves in Alembic when they are imported, so they are timed by
+    benchmarks/_peer.py, which prints the seconds of each round.
+    """
+    url = connection.engine.url.render_as_string(hide_password=False)
+    for label, bar, rounds in (
+        ("alembic_utils", Bar(">=", 100), 1),
+        ("declarative_extensions", Bar(">=", 1.0), 5),
+    ):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks._peer", label, url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if process.stdout.readline().strip() != "ready":
+            print(f"{label} is not installed: pip install -r benchmarks/requirements.txt")
+            continue
+
+        def once(process: Any = process) -> None:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith("done")
+
+        try:
+            yield label, once, bar, rounds
+        finally:
+            process.stdin.close()
+            process.wait(timeout=600)
+
+
+def _check(connection: sa.Connection, declared: sa.MetaData) -> Figure:
+    statements: list[tuple[str, Any]] = []
+
+    def record(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    sa.event.listen(connection, "before_cursor_execute", record)
+    assert not plan.check(connection, declared)
+    sa.event.remove(connection, "before_cursor_execute", record)
+
+    def replay() -> None:
+        with connection.begin_nested() as savepoint:
+            for statement, parameters in statements:
+                if not statement.startswith(("SAVEPOINT", "ROLLBACK TO", "RELEASE")):
+                    cursor = connection.exec_driver_sql(statement, parameters)
+                    if cursor.returns_rows:
+                        cursor.all()
+            savepoint.rollback()
+
+    figure = compare(
+        "pgultra check against its own catalog queries",
+        ours=("check", lambda: plan.check(connection, declared)),
+        theirs=("the queries alone", replay),
+        rounds=11,
+    )
+    beyond = figure.seconds["check"] - figure.seconds["the queries alone"]
+    figure.bar = Bar("<=", 0.1)
+    figure.ratio = beyond
+    figure.note = "seconds beyond the queries"
+    return figure
+
+
+def _imports() -> Figure:
+    def run(*modules: str) -> None:
+        subprocess.run([sys.executable, "-c", f"import {', '.join(modules)}"], check=True)
+
+    figure = compare(
+        "import pgultra beyond import sqlalchemy.orm",
+        ours=("with pgultra", lambda: run("sqlalchemy.orm", "pgultra")),
+        theirs=("sqlalchemy.orm", lambda: run("sqlalchemy.orm")),
+        rounds=15,
+    )
+    figure.ratio = figure.seconds["with pgultra"] - figure.seconds["sqlalchemy.orm"]
+    figure.bar = Bar("<=", 0.06)
+    figure.note = "seconds beyond"
+    return figure
+
+
+__all__ = ["figures", "without_door"]
+assert pgultra.integrations.alembic  # the door is open

@@ -1,0 +1,143 @@
+"""
+How a figure is taken: both sides in one run, alternating, medians and their ratio.
+
+The absolute times of a shared machine drift; the ratio of two sides that take turns does
+not. A round is one call of each side, in an order that is reversed every other round.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Bar", "Figure", "compare", "seconds"]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """
+    What a ratio must keep: ``Bar("<=", 1.05)``.
+    """
+
+    relation: Literal["<=", ">="]
+    limit: float
+
+    def holds(self, ratio: float) -> bool:
+        """
+        Whether the ratio keeps it.
+        """
+        return ratio <= self.limit if self.relation == "<=" else ratio >= self.limit
+
+    def __str__(self) -> str:
+        return f"{self.relation} {self.limit:g}"
+
+
+@dataclass
+class Figure:
+    """
+    One comparison.
+
+    Attributes:
+        name: what was measured.
+        ours, theirs: labels of the sides.
+        seconds: medians by label.
+        spread: smallest and largest by label.
+        ratio: ours over theirs.
+        bar: what the ratio must keep, if anything.
+    """
+
+    name: str
+    ours: str
+    theirs: str
+    seconds: dict[str, float]
+    spread: dict[str, tuple[float, float]]
+    ratio: float
+    rounds: int
+    bar: Bar | None = None
+    note: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """
+        Whether its bar is kept; True without one.
+        """
+        return self.bar is None or self.bar.holds(self.ratio)
+
+    def as_dict(self) -> dict[str, Any]:
+        """
+        Plain values for JSON.
+        """
+        return {
+            "name": self.name,
+            "ours": self.ours,
+            "theirs": self.theirs,
+            "median_seconds": self.seconds,
+            "spread_seconds": self.spread,
+            "ratio": round(self.ratio, 4),
+            "rounds": self.rounds,
+            "bar": str(self.bar) if self.bar else None,
+            "holds": self.holds,
+            "note": self.note,
+            **self.extra,
+        }
+
+
+def seconds(call: Callable[[], Any], *, inner: int = 1) -> float:
+    """
+    Time one round: ``inner`` calls, divided; the garbage collector runs before, not within.
+    """
+    gc.collect()
+    start = time.perf_counter()
+    for _ in range(inner):
+        call()
+    return (time.perf_counter() - start) / inner
+
+
+def compare(
+    name: str,
+    *,
+    ours: tuple[str, Callable[[], Any]],
+    theirs: tuple[str, Callable[[], Any]],
+    bar: Bar | None = None,
+    rounds: int = 15,
+    inner: int = 1,
+    warm_up: int = 2,
+    inverse: bool = False,
+    note: str = "",
+) -> Figure:
+    """
+    Let two sides take turns.
+
+    Args:
+        name: what is measured.
+        ours, theirs: label and call.
+        bar: for the ratio ours / theirs; with ``inverse``, theirs / ours ("times faster").
+        rounds: measured turns of each side.
+        inner: calls within a turn, for what is quick.
+        warm_up: turns before that do not count.
+    """
+    sides = [ours, theirs]
+    times: dict[str, list[float]] = {label: [] for label, _ in sides}
+    for turn in range(warm_up + rounds):
+        for label, call in sides if turn % 2 else reversed(sides):
+            taken = seconds(call, inner=inner)
+            if turn >= warm_up:
+                times[label].append(taken)
+    medians = {label: statistics.median(values) for label, values in times.items()}
+    ratio = medians[ours[0]] / medians[theirs[0]]
+    return Figure(
+        name=name,
+        ours=ours[0],
+        theirs=theirs[0],
+        seconds=medians,
+        spread={label: (min(values), max(values)) for label, values in times.items()},
+        ratio=1 / ratio if inverse else ratio,
+        rounds=rounds,
+        bar=bar,
+        note=note,
+    )
