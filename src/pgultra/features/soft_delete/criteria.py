@@ -1,0 +1,239 @@
+"""
+The criterion that statements get: one option, made once, applied when a statement compiles.
+
+``with_loader_criteria`` does the work. What it leaves open is mended here, at compile time
+only, so that a statement from the cache pays nothing:
+
+- joined loads take criteria only from options that travel with loaded objects; ours must
+  not travel (a session may change its mind, and objects may be pickled), so a twin that
+  would travel is registered in its place;
+- explicit ``join()`` and ``outerjoin()`` constructs get the criterion into their ON, and a
+  full join keeps the rows of either side whose partner is deleted;
+- ``joinedload(..., innerjoin=True)`` to a soft-deletable class becomes an outer join;
+- SQLAlchemy 2.0 overlooks entities that occur in WHERE only (`surface`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_
+from sqlalchemy.orm import RelationshipProperty
+from sqlalchemy.orm.util import LoaderCriteriaOption, _ORMJoin
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.selectable import Join, Select
+from sqlalchemy.sql.visitors import InternalTraversal
+
+from pgultra.features.soft_delete import surface
+from pgultra.features.soft_delete.model import SoftDelete
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import ColumnElement, FromClause
+
+__all__ = ["DEAD", "LIVE", "Criterion"]
+
+MENDED = "pgultra.soft_delete.mended"
+
+
+class Criterion(LoaderCriteriaOption):
+    """
+    ``with_loader_criteria`` on `SoftDelete`, with the mending above.
+    """
+
+    # Two statements are alike if both ask for the same kind of rows; no need to look into
+    # the lambda, which has no variables.
+    _cache_key_traversal: Any = (("kind", InternalTraversal.dp_string),)
+
+    def __init__(self, kind: str, criterion: Any) -> None:
+        self.kind = kind
+        super().__init__(SoftDelete, criterion, include_aliases=True, propagate_to_loaders=False)
+        self.twin = LoaderCriteriaOption(
+            SoftDelete, criterion, include_aliases=True, propagate_to_loaders=True
+        )
+        self.mending = _Mending(self.twin)
+
+    def get_global_criteria(self, attributes: dict[Any, Any]) -> None:
+        """
+        Register the twin for every soft-deletable mapper.
+        """
+        self.twin.get_global_criteria(attributes)
+
+    def process_compile_state(self, compile_state: Any) -> None:
+        """
+        Register the criterion, and look for what it would not reach.
+        """
+        attributes = compile_state.global_attributes
+        self.get_global_criteria(attributes)
+        _inner_joins_to_outer(compile_state.attributes)
+        statement = getattr(compile_state, "select_statement", None)
+        if statement is None:
+            return
+        mappers = {entity.mapper for entity in _joined_entities(statement)}
+        if surface.NEEDED:
+            mappers.update(surface.mappers(statement))
+            if isinstance(statement, Select):
+                compile_state.select_statement = surface.completed(statement)
+        for mapper in mappers:
+            found = attributes.setdefault(("additional_entity_criteria", mapper), [])
+            if self.mending not in found:
+                found.append(self.mending)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("the soft-delete criterion belongs to a statement and is not pickled")
+
+
+class _Mending:
+    """
+    Stands among the criteria of a mapper to be called for each SELECT that is compiled.
+
+    SQLAlchemy asks each criterion whether it is to be included, and gives the state of the
+    SELECT; the answer here is always no.
+    """
+
+    include_aliases = True
+    propagate_to_loaders = False
+    entity = None
+
+    def __init__(self, criterion: LoaderCriteriaOption) -> None:
+        self.criterion = criterion
+
+    def _should_include(self, compile_state: Any) -> bool:
+        # Joins are assembled, columns are there, the WHERE is being put together.
+        if getattr(compile_state, "primary_columns", None) and (
+            MENDED not in compile_state.attributes
+        ):
+            compile_state.attributes[MENDED] = True
+            self._mend(compile_state)
+        return False
+
+    def _mend(self, state: Any) -> None:
+        if surface.NEEDED and state.compile_options._render_for_subquery:
+            state._where_criteria = surface.completed_where(state._where_criteria)
+        tree = _Tree(
+            self.criterion,
+            {entity.selectable: entity for entity in state.extra_criteria_entities},
+        )
+        state.from_clauses = [tree.joined(each, top=True) for each in state.from_clauses]
+        state.eager_joins = {
+            key: tree.joined(each, top=False) for key, each in state.eager_joins.items()
+        }
+        state._where_criteria += tuple(tree.where)
+
+
+class _Tree:
+    """
+    The joins of one SELECT, rebuilt with the criterion in each ON that lacks it.
+
+    Attributes:
+        where: what must stand in the WHERE besides.
+    """
+
+    def __init__(self, criterion: LoaderCriteriaOption, known: Mapping[Any, Any]) -> None:
+        self.criterion = criterion
+        self.known = known
+        self.where: list[ColumnElement[bool]] = []
+
+    def joined(self, clause: FromClause, *, top: bool) -> FromClause:
+        """
+        The same clause; ``top`` while no other join stands to its left.
+        """
+        if not isinstance(clause, Join) or self._entity(clause) is not None:
+            return clause
+        joined = clause._clone()
+        joined.left = self.joined(clause.left, top=top)
+        joined.right = self.joined(clause.right, top=False)
+        entities = list(self._soft(clause.right))
+        if clause.full:
+            # A row whose partner is deleted stays, alone; one that is deleted goes.
+            entities += self._soft(clause.left)
+            self.where += [self._live(entity) for entity in entities]
+        elif top and "parententity" not in clause._annotations:
+            # sqlalchemy.join() does not say whose it is, as sqlalchemy.orm.join() does.
+            self.where += [self._live(each) for each in self._soft(clause.left, leaf=True)]
+        there = {
+            element._annotations.get("parententity")
+            for element in visitors.iterate(clause.onclause)
+            if "for_loader_criteria" in element._annotations
+        }
+        lacking = [self._live(entity) for entity in entities if entity not in there]
+        if lacking:
+            joined.onclause = and_(clause.onclause, *lacking)
+        return joined
+
+    def _entity(self, clause: Any) -> Any:
+        found = _entity(clause)
+        return found if found is not None else self.known.get(clause)
+
+    def _soft(self, clause: Any, *, leaf: bool = False) -> Iterator[Any]:
+        entity = self._entity(clause)
+        if entity is not None:
+            if issubclass(entity.mapper.class_, SoftDelete):
+                yield entity
+        elif isinstance(clause, Join) and not leaf:
+            yield from self._soft(clause.left)
+            yield from self._soft(clause.right)
+
+    def _live(self, entity: Any) -> Any:
+        return self.criterion._resolve_where_criteria(entity)
+
+
+def _entity(clause: Any) -> Any:
+    """
+    The mapper or alias that a FROM element stands for; a join of several stands for none.
+    """
+    if isinstance(clause, _ORMJoin):
+        return None
+    return clause._annotations.get("parententity")
+
+
+def _entities(clause: Any) -> Iterator[Any]:
+    entity = _entity(clause)
+    if entity is not None:
+        yield entity
+    elif isinstance(clause, Join):
+        yield from _entities(clause.left)
+        yield from _entities(clause.right)
+
+
+def _joined_entities(statement: Any) -> Iterator[Any]:
+    """
+    Entities in explicit joins and full joins anywhere in a statement.
+    """
+    for element in visitors.iterate(statement):
+        if isinstance(element, Join) and _entity(element) is None:
+            yield from _entities(element)
+        elif isinstance(element, Select) and any(
+            flags["full"] for *_, flags in element._setup_joins
+        ):
+            for each in visitors.iterate(element):
+                entity = each._annotations.get("parententity")
+                if entity is not None:
+                    yield entity
+
+
+def _inner_joins_to_outer(attributes: dict[Any, Any]) -> None:
+    """
+    Undo ``innerjoin=True`` of loader options that lead to a soft-deletable class.
+    """
+    for key, element in list(attributes.items()):
+        options = getattr(element, "local_opts", None)
+        if options and options.get("innerjoin"):
+            target = next(
+                (each for each in reversed(key[1]) if isinstance(each, RelationshipProperty)),
+                None,
+            )
+            if target is not None and issubclass(target.mapper.class_, SoftDelete):
+                attributes[key] = element._update_opts(innerjoin=False)
+
+
+LIVE = Criterion("live", lambda cls: cls.deleted_at.is_(None))
+"""
+Live rows only: literally ``IS NULL``, the very predicate of the partial indexes.
+"""
+
+DEAD = Criterion("deleted", lambda cls: cls.deleted_at.is_not(None))
+"""
+Deleted rows only, for a session that shows a bin.
+"""

@@ -1,0 +1,81 @@
+"""
+The listener that filters every ORM statement of every session.
+
+It runs for each statement, so it does little: one option is added, made once for all. A
+statement that is executed again, such as a constant of a module, keeps its filtered
+twin. Refreshing an object and loading its deferred columns is not filtered.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import Delete, Insert, Update
+from sqlalchemy.sql.selectable import Select
+
+from pgultra.errors import PgultraError
+from pgultra.features.soft_delete import bulk, mapped, surface
+from pgultra.features.soft_delete.criteria import DEAD, LIVE
+from pgultra.features.soft_delete.queries import OPTION, PROPAGATED
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import ORMExecuteState
+
+__all__: list[str] = []
+
+SEEN = "_pgultra_soft_delete"
+"""
+Where a statement keeps a mark, then its twin. Copies of a statement inherit its
+``__dict__``, so the mark says whose it is.
+"""
+
+MODES = {"include": None, "exclude": LIVE, "only": DEAD}
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _execute(state: ORMExecuteState) -> Any:
+    """
+    Add the criterion, unless the statement or the session says otherwise.
+    """
+    if not mapped.any_mapped():
+        return None
+    mode = state.execution_options.get(OPTION) or state.session.info.get(OPTION)
+    criterion: Any = LIVE
+    if mode is not None:
+        try:
+            criterion = MODES[mode]
+        except KeyError:
+            raise PgultraError(
+                f"{OPTION} is {mode!r}; it can be {', '.join(map(repr, MODES))}"
+            ) from None
+    statement: Any = state.statement
+    if not state.is_select:
+        return bulk.execute(state, criterion) if statement.is_dml else None
+    if criterion is None or state.is_column_load:
+        return None
+    if state.is_relationship_load and PROPAGATED in getattr(statement, "_with_options", ()):
+        return None
+    if criterion is LIVE:
+        memo = statement.__dict__
+        seen = memo.get(SEEN)
+        if seen is None:
+            memo[SEEN] = id(statement)
+        elif seen.__class__ is tuple and seen[0]() is statement:
+            state.statement = seen[1]
+            return None
+        elif seen == id(statement):
+            state.statement = _filtered(state, criterion)
+            memo[SEEN] = (weakref.ref(statement), state.statement)
+            return None
+    state.statement = _filtered(state, criterion)
+    return None
+
+
+def _filtered(state: ORMExecuteState, criterion: Any) -> Any:
+    statement: Any = state.statement
+    if surface.NEEDED and not state.is_orm_statement and isinstance(statement, Select):
+        statement = surface.completed_columns(statement)
+    return statement.options(criterion)

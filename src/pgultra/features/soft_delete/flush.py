@@ -1,0 +1,225 @@
+"""
+`session.delete` and orphans: what the unit of work would DELETE is marked instead.
+
+Before the flush, soft-deletable objects leave ``session.deleted``, so that the unit of
+work neither deletes their rows nor clears their children's keys. When the rest is
+written, one UPDATE for each object at the top of what is deleted marks it with a
+deletion of its own; the database cascades. Then what it took leaves the session.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import event, func, update
+from sqlalchemy.orm import PassiveFlag, Session, attributes
+from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.util.langhelpers import safe_reraise
+
+from pgultra.features.soft_delete import mapped
+from pgultra.features.soft_delete.departure import (
+    COLUMNS,
+    depart,
+    matching,
+    remove,
+    stamp,
+    witness,
+)
+from pgultra.features.soft_delete.edges import root_of
+from pgultra.features.soft_delete.model import SoftDelete, deleted_column
+from pgultra.features.soft_delete.tops import Doomed, stale, tops_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy.orm import InstanceState, Mapper, UOWTransaction
+
+__all__: list[str] = []
+
+PENDING = "pgultra.soft_delete.doomed"
+PASSIVE = PassiveFlag.PASSIVE_NO_INITIALIZE | PassiveFlag.INCLUDE_PENDING_MUTATIONS
+
+
+@event.listens_for(Session, "before_flush")
+def _before(session: Session, context: UOWTransaction, instances: Any) -> None:
+    """
+    Take out of the unit of work what is not to be deleted for real.
+    """
+    if not mapped.any_mapped():
+        return
+    chosen = None if not instances else {attributes.instance_state(each) for each in instances}
+    for orphan in list(_orphans(session, chosen)):
+        session.delete(orphan)  # with what cascades from it
+    doomed = [
+        _doomed(instance)
+        for instance in session.deleted
+        if isinstance(instance, SoftDelete)
+        and (chosen is None or attributes.instance_state(instance) in chosen)
+    ]
+    if not doomed:
+        return
+    remove(session, [each.state for each in doomed])
+    if _has_more(session, chosen):
+        context.attributes[PENDING] = doomed
+        return
+    # The flush would end here. A failure must end the transaction as it does in a flush.
+    transaction = session._autobegin_t()._begin()
+    try:
+        depart(session, *_mark(session, doomed))
+        transaction.commit()
+    except BaseException:
+        with safe_reraise():
+            transaction.rollback(_capture_exception=True)
+
+
+@event.listens_for(Session, "after_flush_postexec")
+def _after(session: Session, context: UOWTransaction) -> None:
+    """
+    Mark what was taken out, now that new rows are there and changed keys are written.
+    """
+    doomed = context.attributes.pop(PENDING, None) if mapped.any_mapped() else None
+    if doomed:
+        depart(session, *_mark(session, doomed))
+
+
+def _has_more(session: Session, chosen: set[InstanceState[Any]] | None) -> bool:
+    """
+    Whether the flush goes on: the same test that SQLAlchemy makes.
+    """
+    for instance in (*session.new, *session.dirty, *session.deleted):
+        state = attributes.instance_state(instance)
+        if chosen is not None and state not in chosen:
+            continue
+        if (
+            state.key is None
+            and state._orphaned_outside_of_session
+            and state.mapper._is_orphan(state)
+        ):
+            continue  # will be expunged
+        return True
+    return False
+
+
+def _orphans(session: Session, chosen: set[InstanceState[Any]] | None) -> Iterator[Any]:
+    """
+    Objects whose last parent let go of them, which the flush would delete.
+    """
+    for instance in (*session.dirty, *session.deleted):
+        state = attributes.instance_state(instance)
+        if chosen is not None and state not in chosen:
+            continue
+        mapper = state.mapper
+        if isinstance(instance, SoftDelete) and state.key is not None and (
+            mapper._delete_orphans and mapper._is_orphan(state)
+        ):
+            yield instance
+        for relationship in mapper.relationships:
+            if not relationship.cascade.delete_orphan or relationship.viewonly or not issubclass(
+                relationship.mapper.class_, SoftDelete
+            ):
+                continue
+            history = attributes.get_state_history(state, relationship.key, PASSIVE)
+            for child in history.deleted or ():
+                if child is None or child not in session or child in session.new:
+                    continue
+                if not attributes.has_parent(relationship.parent.class_, child, relationship.key):
+                    yield child
+
+
+def _doomed(instance: Any) -> Doomed:
+    """
+    What must be known of an object before it leaves the session.
+    """
+    state = attributes.instance_state(instance)
+    mapper = state.mapper
+    root = root_of(mapper)
+    values = {}
+    for key in state.committed_state:
+        prop = mapper.attrs.get(key)
+        column = next(
+            (each for each in getattr(prop, "columns", ()) if each.table is root.local_table), None
+        )
+        if column is not None and not column.primary_key:
+            values[column] = state.dict.get(key)
+    at, by, deletion = (deleted_column(mapper, name) for name in COLUMNS)
+    for column in (at, deletion):
+        values.pop(column, None)
+    actor = getattr(instance, mapper.get_property_by_column(by).key)
+    if actor is not None:
+        values[by] = actor
+    else:
+        values.pop(by, None)
+    version = None
+    if mapper.version_id_col is not None:
+        key = mapper.get_property_by_column(mapper.version_id_col).key
+        getattr(instance, key)  # loads it if it is expired
+        history = state.attrs[key].history
+        version = (history.deleted or history.unchanged or (None,))[0]
+    return Doomed(state, instance, root, values, version)
+
+
+def _mark(session: Session, doomed: Sequence[Doomed]) -> tuple[set[Mapper[Any]], list[UUID]]:
+    """
+    Write the marks; gives the mappers at the top of what was deleted, and the deletions.
+    """
+    tops = list(doomed) if len(doomed) == 1 else tops_of(session, doomed)
+    deletions: list[UUID] = []
+    for each in tops:
+        deletion = _write(session, each, deletions)
+        if deletion is not None:
+            deletions.append(deletion)
+    rest = [each for each in doomed if each not in tops]
+    for each in rest:
+        _write_changes(session, each)
+    for root in dict.fromkeys(each.root for each in rest) if deletions else ():
+        states = [each.state for each in rest if each.root is root]
+        for state, values in witness(session, root, states, deletions):
+            stamp(state, values)
+    return {each.root for each in tops}, deletions
+
+
+def _write(session: Session, doomed: Doomed, before: Sequence[UUID]) -> UUID | None:
+    """
+    Mark one row; None if another deletion took it meanwhile.
+
+    Raises:
+        sqlalchemy.orm.exc.StaleDataError: its version is not the one that was loaded.
+    """
+    root, mapper = doomed.root, doomed.state.mapper
+    at, by, deletion = (deleted_column(mapper, name) for name in COLUMNS)
+    chosen = uuid4()
+    statement = update(root.local_table).where(
+        matching(list(root.primary_key), [doomed.key]), at.is_(None)
+    )
+    values = {**doomed.values, at: func.now(), deletion: chosen}
+    version = root.version_id_col
+    if version is not None:
+        statement = statement.where(version == doomed.version)
+        generator: Any = root.version_id_generator
+        if generator:
+            values[version] = generator(doomed.version)
+    connection = session.connection(bind_arguments={"mapper": mapper})
+    row = connection.execute(statement.values(values).returning(at, by, deletion)).first()
+    if row is not None:
+        stamp(doomed.state, row)
+        return chosen
+    taken = list(witness(session, root, [doomed.state], before)) if before else []
+    for state, found in taken:  # by a cascade through rows that this session did not know
+        stamp(state, found)
+    if version is not None and not taken:
+        raise stale(doomed)
+    return None
+
+
+def _write_changes(session: Session, doomed: Doomed) -> None:
+    """
+    Write the other changes of an object that went with another.
+    """
+    by = deleted_column(doomed.root, "deleted_by")
+    values = {column: value for column, value in doomed.values.items() if column is not by}
+    if values:
+        table = doomed.root.local_table
+        key = matching(list(doomed.root.primary_key), [doomed.key])
+        connection = session.connection(bind_arguments={"mapper": doomed.root})
+        connection.execute(update(table).where(key).values(values))
