@@ -58,8 +58,8 @@ def test_every_keyword_can_name_anything(connection: sa.Connection) -> None:
     """
     words = [row.word for row in connection.execute(sa.text("SELECT word FROM pg_get_keywords()"))]
     script = "\n".join(
-        f"CREATE TABLE {name} ({name} int); "
-        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS 'begin return new; end'; "
+        f"CREATE TABLE {name} ({name} pg_catalog.int4); "
+        f"CREATE FUNCTION {name}() RETURNS pg_catalog.trigger LANGUAGE plpgsql AS 'begin return new; end'; "
         f"CREATE TRIGGER {name} BEFORE UPDATE OF {name} ON {name} "
         f"FOR EACH ROW EXECUTE FUNCTION {name}(); "
         f"DROP TABLE {name}; DROP FUNCTION {name}();"
