@@ -21,7 +21,6 @@ from sqlalchemy import Index as SchemaIndex
 from pgultra import sql
 from pgultra.objects import Identity, Index
 from pgultra.plan import check
-from pgultra.plan.collect import collect
 from pgultra.plan.compare import Plan, Step
 from pgultra.plan.declare import application_of
 from pgultra.plan.order import TABLES, Act, acts_of, ordered, words_of
@@ -118,7 +117,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
         )
         plan = _within_filters(plan, context, several)
         steps += plan.insist().steps
-        ours |= _names_of_ours(together, plan)
+        ours |= _names_of_ours(plan)
     _take_over(upgrade, ours, default)
     _use_plain_types(upgrade, context)
     if steps:
@@ -201,11 +200,11 @@ def _expressions(operation: ops.CreateTableOp) -> Iterator[str]:
             yield str(text)
 
 
-def _names_of_ours(several: Sequence[MetaData], plan: Plan) -> set[tuple[str | None, str]]:
+def _names_of_ours(plan: Plan) -> set[tuple[str | None, str]]:
     """
     Indexes and checks that are ours: Alembic's own operations on them are taken away.
     """
-    declared = [each for metadata in several for each in collect(metadata).values()]
+    declared = plan.sides.originals.values() if plan.sides else ()
     objects = [*declared, *(step.before for step in plan.steps if step.before)]
     return {
         (each.schema, each.identity.name) for each in objects if each.kind in ("index", "check")

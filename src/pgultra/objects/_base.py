@@ -8,7 +8,7 @@ import dataclasses
 import enum
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["DatabaseObject", "Identity", "Mark", "Phase", "Scope"]
 
 _WORD = re.compile(r"[a-z0-9_]+")
-_MARK = re.compile(r"pgultra:([a-z0-9_]+):([a-z0-9_]+)(?: ([0-9a-f]+))?")
+_MARK = re.compile(r"pgultra:([a-z0-9_]+):([a-z0-9_]+)(?: ([0-9a-f]+)(?::([0-9a-f]+))?)?")
 
 
 class Phase(enum.Enum):
@@ -33,8 +33,7 @@ class Phase(enum.Enum):
     AFTER_TABLES = "after"
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """
     What makes an object this one and no other.
 
@@ -69,16 +68,19 @@ class Mark:
     Ownership: the last line of an object's comment, ``pgultra:<application>:<room>``.
 
     A user's own text above it stays. Nouns whose text PostgreSQL prints anew carry a
-    fingerprint of the declared text beside it, for servers where the text cannot be
-    asked for (replicas) and for indexes, which nobody can alter in place.
+    fingerprint of the declared text beside it, and views one of the printed text too: while
+    both are the same, nothing was changed, and no server is asked how it would print it.
 
-    >>> Mark.parse("The live ones.\npgultra:shop:soft_delete")
-    ('The live ones.', Mark(application='shop', room='soft_delete', fingerprint=None))
+    >>> Mark.parse("The live ones.\npgultra:shop:soft_delete")[0]
+    'The live ones.'
+    >>> str(Mark.parse("pgultra:shop:soft_delete")[1])
+    'pgultra:shop:soft_delete'
     """
 
     application: str
     room: str
     fingerprint: str | None = None
+    printed: str | None = None
 
     def __post_init__(self) -> None:
         for word in (self.application, self.room):
@@ -90,6 +92,7 @@ class Mark:
 
     def __str__(self) -> str:
         beside = f" {self.fingerprint}" if self.fingerprint else ""
+        beside += f":{self.printed}" if self.printed else ""
         return f"pgultra:{self.application}:{self.room}{beside}"
 
     @classmethod
@@ -119,6 +122,7 @@ class Scope:
             schemas are real names here, never None.
         schemas: real schema names that are looked at for objects that sit on no table;
             None is all of them.
+        marked: oids of what bears our mark, by catalog.
     """
 
     application: str
@@ -126,6 +130,7 @@ class Scope:
     wanted: frozenset[Identity] = frozenset()
     tables: frozenset[tuple[str, str]] = frozenset()
     schemas: frozenset[str] | None = None
+    marked: Mapping[str, list[str]] = field(default_factory=dict)
 
     def spelt(self, schema: str) -> str | None:
         """
@@ -164,6 +169,7 @@ class DatabaseObject:
     phase: ClassVar[Phase] = Phase.AFTER_TABLES
     dropped: ClassVar[bool] = True
     """False for what is never dropped (extensions)."""
+    _compared_names: ClassVar[tuple[str, ...]]
 
     schema: str | None = None
     mark: Mark | None = None
@@ -241,7 +247,29 @@ class DatabaseObject:
         """
         Equal but for the mark.
         """
-        return dataclasses.replace(self, mark=None) == dataclasses.replace(other, mark=None)
+        return type(self) is type(other) and not self.differing(other)
+
+    def differing(self, other: DatabaseObject) -> list[str]:
+        """
+        The names of the fields in which the two differ, the mark aside.
+        """
+        return [
+            name
+            for name in self._compared()
+            if getattr(self, name) != getattr(other, name, None)
+        ]
+
+    @classmethod
+    def _compared(cls) -> tuple[str, ...]:
+        """
+        The names of the fields that are compared; looked up once for each kind.
+        """
+        names: tuple[str, ...] | None = cls.__dict__.get("_compared_names")
+        if names is None:
+            fields = dataclasses.fields(cls)
+            names = tuple(f.name for f in fields if f.compare and f.name != "mark")
+            cls._compared_names = names
+        return names
 
     def moved(self, schema: str | None) -> Self:
         """
@@ -253,7 +281,7 @@ class DatabaseObject:
         """
         The declared text that the fingerprint beside the mark is taken of.
         """
-        return repr(dataclasses.replace(self, mark=None, comment=None, requires=()))
+        return repr([getattr(self, name) for name in self._compared()])
 
     @classmethod
     def read(cls, connection: Connection, scope: Scope) -> Iterable[Self]:

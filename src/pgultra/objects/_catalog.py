@@ -4,6 +4,7 @@ What all catalog reads share: parameters that every driver takes, and the mark's
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ARRAY, Text, bindparam, text
@@ -11,16 +12,7 @@ from sqlalchemy import ARRAY, Text, bindparam, text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
-
-    from pgultra.objects._base import Scope
-
-NOT_OF_EXTENSION = """
-NOT EXISTS (
-    SELECT FROM pg_catalog.pg_depend AS e
-    WHERE e.classid = '{catalog}'::regclass AND e.objid = {oid} AND e.deptype = 'e'
-)
-"""
+    from sqlalchemy import Connection, Row, TextClause
 
 
 def rows(connection: Connection, query: str, **parameters: Any) -> Sequence[Row[Any]]:
@@ -29,20 +21,30 @@ def rows(connection: Connection, query: str, **parameters: Any) -> Sequence[Row[
 
     It runs outside the host's own event hooks: plain text, no entities.
     """
-    statement = text(query)
-    arrays = [
-        bindparam(name, type_=ARRAY(Text))
-        for name, value in parameters.items()
-        if isinstance(value, list)
-    ]
-    if arrays:
-        statement = statement.bindparams(*arrays)
-    return connection.execute(statement, parameters).all()
+    arrays = tuple(name for name, value in parameters.items() if isinstance(value, list))
+    return connection.execute(_statement(query, arrays), parameters).all()
 
 
-def mark_pattern(scope: Scope) -> str:
+@cache
+def _statement(query: str, arrays: tuple[str, ...]) -> TextClause:
     """
-    A LIKE pattern for comments that hold this application's mark.
+    One object for each query, so that SQLAlchemy compiles it once.
     """
-    application = scope.application.replace("_", r"\_")
-    return f"%pgultra:{application}:%"
+    return text(query).bindparams(*(bindparam(name, type_=ARRAY(Text)) for name in arrays))
+
+
+MARKS = """
+SELECT d.classoid::regclass::text AS catalog, array_agg(d.objoid::text) AS oids
+FROM pg_catalog.pg_description AS d
+WHERE d.objsubid = 0 AND d.description LIKE :mark
+GROUP BY d.classoid
+"""
+
+
+def marked_oids(connection: Connection, application: str) -> dict[str, list[str]]:
+    """
+    What bears an application's mark, as oids by catalog: one look for all kinds.
+    """
+    escaped = application.replace("_", r"\_")
+    found = rows(connection, MARKS, mark=f"%pgultra:{escaped}:%")
+    return {row.catalog.removeprefix("pg_catalog."): list(row.oids) for row in found}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pgultra import sql
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
-from pgultra.objects._catalog import mark_pattern, rows
+from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = k.oid AND d.classoid = 'pg_catalog.pg_constraint'::regclass AND d.objsubid = 0
 WHERE k.contype = 'c' AND k.conislocal AND (
-    (d.description LIKE :mark AND (n.nspname, c.relname) IN (
+    (k.oid = ANY (CAST(:marked AS oid[])) AND (n.nspname, c.relname) IN (
         SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:tables AS name[]))))
     OR (n.nspname, c.relname, k.conname) IN (
         SELECT * FROM unnest(
@@ -119,10 +119,13 @@ class Check(DatabaseObject):
         """
         wanted = scope.of_kind("check")
         tables = sorted(scope.tables)
+        marked = scope.marked.get("pg_constraint", [])
+        if not wanted and not marked:
+            return
         found = rows(
             connection,
             READ,
-            mark=mark_pattern(scope),
+            marked=marked,
             schemas=[schema for schema, _ in tables],
             tables=[table for _, table in tables],
             wanted_schemas=[scope.real(identity.schema) for identity in wanted],

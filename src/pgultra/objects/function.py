@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Phase, Scope
-from pgultra.objects._catalog import NOT_OF_EXTENSION, mark_pattern, rows
+from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["Function"]
 
 COLUMNS = """
-SELECT n.nspname, p.proname, p.prosrc, l.lanname, p.proisstrict, p.proleakproof,
-    pg_catalog.pg_get_function_identity_arguments(p.oid) AS identity_arguments,
-    pg_catalog.pg_get_function_arguments(p.oid) AS arguments,
-    pg_catalog.pg_get_function_result(p.oid) AS returns,
+SELECT p.oid::text AS oid, n.nspname, p.proname, p.prosrc, l.lanname, p.proisstrict, p.proleakproof,
+    CASE WHEN p.proallargtypes IS NULL AND p.pronargs = 0 THEN ''
+        ELSE pg_catalog.pg_get_function_identity_arguments(p.oid) END AS identity_arguments,
+    CASE WHEN p.proallargtypes IS NULL AND p.pronargs = 0 THEN ''
+        ELSE pg_catalog.pg_get_function_arguments(p.oid) END AS arguments,
+    CASE p.prorettype WHEN 'pg_catalog.trigger'::regtype THEN 'trigger'
+        ELSE pg_catalog.pg_get_function_result(p.oid) END AS returns,
     CASE p.provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END
         AS volatility,
     CASE p.proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END
@@ -33,24 +36,25 @@ SELECT n.nspname, p.proname, p.prosrc, l.lanname, p.proisstrict, p.proleakproof,
     coalesce(p.proconfig, '{}') AS settings
 """
 READ = f"""
-{COLUMNS}, d.description,
-    ARRAY(SELECT tn.nspname || '.' || tc.relname
-        FROM pg_catalog.pg_trigger AS t
-        JOIN pg_catalog.pg_class AS tc ON tc.oid = t.tgrelid
-        JOIN pg_catalog.pg_namespace AS tn ON tn.oid = tc.relnamespace
-        WHERE t.tgfoid = p.oid) AS used_by
+{COLUMNS}, d.description
 FROM pg_catalog.pg_proc AS p
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
 LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0
 WHERE p.prokind = 'f' AND p.prosqlbody IS NULL AND (
-    d.description LIKE :mark
+    p.oid = ANY (CAST(:marked AS oid[]))
     OR (n.nspname, p.proname) IN (
         SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))))
-AND {NOT_OF_EXTENSION.format(catalog="pg_catalog.pg_proc", oid="p.oid")}
-ORDER BY 1, 2, 7
+ORDER BY n.nspname, p.proname, identity_arguments
 """  # noqa: S608  # constants of this file only
+USERS = """
+SELECT t.tgfoid::text AS oid, tn.nspname AS schema, tc.relname AS name
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_class AS tc ON tc.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace AS tn ON tn.oid = tc.relnamespace
+WHERE t.tgfoid = ANY (CAST(:oids AS oid[]))
+"""
 TWINS = f"""
 {COLUMNS}
 FROM pg_catalog.pg_proc AS p
@@ -179,43 +183,27 @@ class Function(DatabaseObject):
         """
         wanted = scope.of_kind("function")
         names = {(identity.schema, identity.name.partition("(")[0]) for identity in wanted}
-        ours = {f"{schema}.{table}" for schema, table in scope.tables}
+        marked = scope.marked.get("pg_proc", [])
+        if not names and not marked:
+            return
         found = rows(
             connection,
             READ,
-            mark=mark_pattern(scope),
-            schemas=[scope.real(identity.schema) for identity in wanted],
-            names=[identity.name.partition("(")[0] for identity in wanted],
+            marked=marked,
+            schemas=[scope.real(schema) for schema, _ in names],
+            names=[name for _, name in names],
         )
+        spare = [r.oid for r in found if (scope.spelt(r.nspname), r.proname) not in names]
+        busy = {
+            user.oid
+            for user in (rows(connection, USERS, oids=spare) if spare else ())
+            if (user.schema, user.name) not in scope.tables
+        }
         for row in found:
             comment, mark = Mark.parse(row.description)
-            schema = scope.spelt(row.nspname)
-            if (
-                mark is not None
-                and (schema, row.proname) not in names
-                and not ours.issuperset(row.used_by)
-            ):
+            if row.oid in busy:
                 continue  # a table of another MetaData still runs it
-            yield dataclasses.replace(cls._of(row), schema=schema, comment=comment, mark=mark)
-
-    @classmethod
-    def _of(cls, row: Row[tuple[object, ...]]) -> Self:
-        return cls(
-            name=row.proname,
-            body=row.prosrc,
-            arguments=row.arguments,
-            returns=row.returns,
-            language=row.lanname,
-            volatility=row.volatility,
-            security=row.security,
-            strict=row.proisstrict,
-            leakproof=row.proleakproof,
-            parallel=row.parallel,
-            settings=tuple(
-                (name, value) for name, _, value in (text.partition("=") for text in row.settings)
-            ),
-            identity_arguments=row.identity_arguments,
-        )
+            yield cls(**_fields(row), schema=scope.spelt(row.nspname), comment=comment, mark=mark)
 
     @classmethod
     def twins(
@@ -246,14 +234,29 @@ class Function(DatabaseObject):
         """
         return {
             row.proname: dataclasses.replace(
-                cls._of(row),
-                name=twins[row.proname].name,
-                schema=twins[row.proname].schema,
-                mark=twins[row.proname].mark,
-                requires=twins[row.proname].requires,
+                twins[row.proname], **{**_fields(row), "name": twins[row.proname].name}
             )
             for row in rows(connection, TWINS, names=list(twins))
         }
+
+
+def _fields(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "name": row.proname,
+        "body": row.prosrc,
+        "arguments": row.arguments,
+        "returns": row.returns,
+        "language": row.lanname,
+        "volatility": row.volatility,
+        "security": row.security,
+        "strict": row.proisstrict,
+        "leakproof": row.proleakproof,
+        "parallel": row.parallel,
+        "settings": tuple(
+            (name, value) for name, _, value in (text.partition("=") for text in row.settings)
+        ),
+        "identity_arguments": row.identity_arguments,
+    }
 
 
 def _without_defaults(arguments: str) -> str:

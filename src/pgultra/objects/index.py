@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateIndex
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
-from pgultra.objects._catalog import mark_pattern, rows
+from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,10 +33,8 @@ JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
-WHERE (n.nspname, t.relname) IN (
-        SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:tables AS name[])))
-    AND (d.description LIKE :mark OR (n.nspname, c.relname) IN (
-        SELECT * FROM unnest(CAST(:wanted_schemas AS name[]), CAST(:wanted_names AS name[]))))
+WHERE c.relkind IN ('i', 'I')
+    AND (c.oid = ANY (CAST(:marked AS oid[])) OR c.relname = ANY (CAST(:names AS name[])))
 ORDER BY n.nspname, c.relname
 """
 TWINS = """
@@ -190,18 +188,14 @@ class Index(DatabaseObject):
         """
         The marked and the wanted indexes of our tables.
         """
-        tables = sorted(scope.tables)
         wanted = scope.of_kind("index")
-        found = rows(
-            connection,
-            READ,
-            mark=mark_pattern(scope),
-            schemas=[schema for schema, _ in tables],
-            tables=[table for _, table in tables],
-            wanted_schemas=[scope.real(identity.schema) for identity in wanted],
-            wanted_names=[identity.name for identity in wanted],
-        )
-        for row in found:
+        marked = scope.marked.get("pg_class", [])
+        if not wanted and not marked:
+            return
+        names = sorted({identity.name for identity in wanted})
+        for row in rows(connection, READ, marked=marked, names=names):
+            if (row.nspname, row.tablename) not in scope.tables:
+                continue
             comment, mark = Mark.parse(row.description)
             if mark is None and not row.valid:  # a CONCURRENTLY build that broke off
                 mark = Mark(scope.application, "unfinished")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pgultra import sql
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Phase, Scope
-from pgultra.objects._catalog import mark_pattern, rows
+from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ SELECT n.nspname, d.description
 FROM pg_catalog.pg_namespace AS n
 LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = n.oid AND d.classoid = 'pg_catalog.pg_namespace'::regclass AND d.objsubid = 0
-WHERE n.nspname = ANY (:names) OR d.description LIKE :mark
+WHERE n.nspname = ANY (:names) OR n.oid = ANY (CAST(:marked AS oid[]))
 ORDER BY n.nspname
 """
 
@@ -75,6 +75,9 @@ class Schema(DatabaseObject):
         The wanted and the marked schemas.
         """
         names = [identity.name for identity in scope.of_kind("schema")]
-        for row in rows(connection, READ, names=names, mark=mark_pattern(scope)):
+        marked = scope.marked.get("pg_namespace", [])
+        if not names and not marked:
+            return
+        for row in rows(connection, READ, names=names, marked=marked):
             comment, mark = Mark.parse(row.description)
             yield cls(name=row.nspname, comment=comment, mark=mark)

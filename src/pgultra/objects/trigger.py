@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
-from pgultra.objects._catalog import mark_pattern, rows
+from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ COLUMNS = """
 SELECT t.tgname, t.tgtype, t.tgenabled, t.tgdeferrable, t.tginitdeferred,
     t.tgconstraint <> 0 AS is_constraint, t.tgoldtable, t.tgnewtable,
     pg_catalog.encode(t.tgargs, 'hex') AS arguments,
-    pg_catalog.pg_get_triggerdef(t.oid) AS definition,
+    CASE WHEN t.tgqual IS NOT NULL THEN pg_catalog.pg_get_triggerdef(t.oid) END AS definition,
     ARRAY(SELECT a.attname::text
         FROM pg_catalog.unnest(t.tgattr::int2[]) WITH ORDINALITY AS k (number, place)
         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.tgrelid AND a.attnum = k.number
@@ -41,15 +41,10 @@ JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.pronamespace
 LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = t.oid AND d.classoid = 'pg_catalog.pg_trigger'::regclass AND d.objsubid = 0
-WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND (
-    (d.description LIKE :mark AND (n.nspname, c.relname) IN (
-        SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:tables AS name[]))))
-    OR (n.nspname, c.relname, t.tgname) IN (
-        SELECT * FROM unnest(
-            CAST(:wanted_schemas AS name[]), CAST(:wanted_tables AS name[]),
-            CAST(:wanted_names AS name[]))))
+WHERE NOT t.tgisinternal AND t.tgparentid = 0
+    AND (t.oid = ANY (CAST(:marked AS oid[])) OR t.tgname = ANY (CAST(:names AS name[])))
 ORDER BY n.nspname, c.relname, t.tgname
-"""  # noqa: S608  # constants of this file only
+"""  # constants of this file only
 TWINS = f"""
 {COLUMNS}, c.relname
 FROM pg_catalog.pg_trigger AS t
@@ -170,9 +165,10 @@ class Trigger(DatabaseObject):
         With the function's schema spelt as ``read`` does.
         """
         moved = super().canonical(scope)
-        return dataclasses.replace(
-            moved, function_schema=scope.spelt(scope.real(moved._function_schema))
-        )
+        spelt = scope.spelt(scope.real(moved._function_schema))
+        if spelt == moved._function_schema:
+            return moved
+        return dataclasses.replace(moved, function_schema=spelt)
 
     def create(self) -> tuple[str, ...]:
         """
@@ -241,18 +237,14 @@ class Trigger(DatabaseObject):
         The marked triggers on our tables, and the wanted ones.
         """
         wanted = scope.of_kind("trigger")
-        tables = sorted(scope.tables)
-        found = rows(
-            connection,
-            READ,
-            mark=mark_pattern(scope),
-            schemas=[schema for schema, _ in tables],
-            tables=[table for _, table in tables],
-            wanted_schemas=[scope.real(identity.schema) for identity in wanted],
-            wanted_tables=[identity.table for identity in wanted],
-            wanted_names=[identity.name for identity in wanted],
-        )
-        for row in found:
+        marked = scope.marked.get("pg_trigger", [])
+        if not wanted and not marked:
+            return
+        names = sorted({identity.name for identity in wanted})
+        for row in rows(connection, READ, marked=marked, names=names):
+            place = Identity("trigger", scope.spelt(row.nspname), row.tgname, row.relname)
+            if (row.nspname, row.relname) not in scope.tables and place not in scope.wanted:
+                continue
             comment, mark = Mark.parse(row.description)
             yield cls(
                 **_fields(row),
@@ -310,8 +302,8 @@ class Trigger(DatabaseObject):
         }
 
 
-def _when(definition: str) -> str | None:
-    found = WHEN.search(definition)
+def _when(definition: str | None) -> str | None:
+    found = WHEN.search(definition or "")
     return found[1] if found else None
 
 

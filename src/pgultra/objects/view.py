@@ -14,7 +14,7 @@ from sqlalchemy.sql import visitors
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
-from pgultra.objects._catalog import NOT_OF_EXTENSION, mark_pattern, rows
+from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,17 +24,29 @@ if TYPE_CHECKING:
 
 __all__ = ["View"]
 
-COLUMNS = """
-SELECT c.oid, n.nspname, c.relname, pg_catalog.pg_get_viewdef(c.oid) AS query,
-    coalesce(c.reloptions, '{}') AS options,
-    ARRAY(SELECT pg_catalog.quote_ident(a.attname) || ' ' ||
-            pg_catalog.format_type(a.atttypid, a.atttypmod)
-        FROM pg_catalog.pg_attribute AS a
-        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-        ORDER BY a.attnum) AS columns
+READ = """
+SELECT n.nspname, c.relname, q.query, coalesce(c.reloptions, '{}') AS options, d.description,
+    left(encode(sha256(convert_to(q.query, 'UTF8')), 'hex'), 12) AS printed
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_viewdef(c.oid) AS query OFFSET 0) AS q
+LEFT JOIN pg_catalog.pg_description AS d
+    ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
+WHERE c.relkind = 'v' AND (
+    c.oid = ANY (CAST(:marked AS oid[]))
+    OR (n.nspname, c.relname) IN (
+        SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))))
+ORDER BY n.nspname, c.relname
 """
-READ = f"""
-{COLUMNS}, d.description, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+COLUMNS = """
+ARRAY(SELECT pg_catalog.quote_ident(a.attname) || ' ' ||
+        pg_catalog.format_type(a.atttypid, a.atttypmod)
+    FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attnum) AS columns
+"""
+DETAILS = f"""
+SELECT k.place, {COLUMNS}, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
     c.relowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user)
         AS is_own,
     ARRAY(SELECT pg_catalog.format('%s|%s|%s|%s', g.privilege_type, g.is_grantable,
@@ -55,26 +67,18 @@ READ = f"""
         WHERE cd.objoid = c.oid AND cd.classoid = 'pg_catalog.pg_class'::regclass
             AND cd.objsubid > 0
         ORDER BY a.attnum) AS column_comments
-FROM pg_catalog.pg_class AS c
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-LEFT JOIN pg_catalog.pg_description AS d
-    ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
-WHERE c.relkind = 'v' AND (
-    d.description LIKE :mark
-    OR (n.nspname, c.relname) IN (
-        SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))))
-AND {NOT_OF_EXTENSION.format(catalog="pg_catalog.pg_class", oid="c.oid")}
-ORDER BY n.nspname, c.relname
+FROM unnest(CAST(:names AS regclass[])) WITH ORDINALITY AS k (oid, place)
+JOIN pg_catalog.pg_class AS c ON c.oid = k.oid
+ORDER BY k.place
 """  # noqa: S608  # constants of this file only
 TWINS = f"""
-{COLUMNS}
+SELECT c.relname, pg_catalog.pg_get_viewdef(c.oid) AS query, {COLUMNS}
 FROM pg_catalog.pg_class AS c
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relname = ANY (:names)
-"""
+"""  # noqa: S608  # constants of this file only
 EDGES = """
-SELECT u.oid AS user_oid, un.nspname AS user_schema, u.relname AS user_name,
-    u.relkind::text AS user_kind, r.oid AS used_oid, rn.nspname AS used_schema,
+SELECT u.oid::text AS user_oid, un.nspname AS user_schema, u.relname AS user_name,
+    u.relkind::text AS user_kind, r.oid::text AS used_oid, rn.nspname AS used_schema,
     r.relname AS used_name, r.relkind::text AS used_kind,
     pg_catalog.array_agg(a.attname::text) AS used_columns
 FROM pg_catalog.pg_depend AS p
@@ -86,9 +90,22 @@ JOIN pg_catalog.pg_namespace AS rn ON rn.oid = r.relnamespace
 LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = p.refobjsubid
 WHERE p.classid = 'pg_catalog.pg_rewrite'::regclass
     AND p.refclassid = 'pg_catalog.pg_class'::regclass AND u.oid <> r.oid
-    AND (u.oid = ANY (CAST(:oids AS oid[])) OR r.oid = ANY (CAST(:oids AS oid[])))
+    AND (u.oid = ANY (CAST(:names AS regclass[])) OR r.oid = ANY (CAST(:names AS regclass[])))
 GROUP BY u.oid, un.nspname, r.oid, rn.nspname
 """
+REMARK = """DO $pgultra$
+DECLARE
+    path text := current_setting('search_path');
+    printed text;
+BEGIN
+    PERFORM set_config('search_path', quote_ident(coalesce(current_schema(), 'public')), true);
+    printed := pg_get_viewdef({view}::regclass);
+    PERFORM set_config('search_path', path, true);
+    EXECUTE format('COMMENT ON {target} IS %L', {text} || ':' ||
+        left(encode(sha256(convert_to(printed, 'UTF8')), 'hex'), 12));
+END
+$pgultra$"""
+"""Writes the mark with a fingerprint of what the server prints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +140,7 @@ class View(DatabaseObject):
     owner: str | None = field(default=None, compare=False, repr=False)
     column_comments: tuple[str, ...] = field(default=(), compare=False, repr=False)
     used_columns: tuple[tuple[Identity, str], ...] = field(default=(), compare=False, repr=False)
+    untouched: bool = field(default=False, compare=False, repr=False)
     dependents: tuple[Identity, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -135,7 +153,7 @@ class View(DatabaseObject):
             used, text = _rendered(query)
             object.__setattr__(self, "query", text)
             object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, *used))))
-        object.__setattr__(self, "query", self.query.strip().rstrip(";").rstrip())
+        object.__setattr__(self, "query", _bare(self.query))
 
     @property
     def identity(self) -> Identity:
@@ -237,19 +255,19 @@ class View(DatabaseObject):
     @classmethod
     def read(cls, connection: Connection, scope: Scope) -> Iterable[View]:
         """
-        The wanted and the marked views, with what they stand on and what stands on them.
+        The wanted and the marked views; ``with_details`` tells the rest.
         """
         wanted = scope.of_kind("view")
+        marked = scope.marked.get("pg_class", [])
+        if not wanted and not marked:
+            return
         found = rows(
             connection,
             READ,
-            mark=mark_pattern(scope),
+            marked=marked,
             schemas=[scope.real(identity.schema) for identity in wanted],
             names=[identity.name for identity in wanted],
         )
-        if not found:
-            return
-        edges = rows(connection, EDGES, oids=[str(row.oid) for row in found])
         for row in found:
             comment, mark = Mark.parse(row.description)
             yield cls(
@@ -258,27 +276,82 @@ class View(DatabaseObject):
                 schema=scope.spelt(row.nspname),
                 comment=comment,
                 mark=mark,
-                grants=tuple(row.grants),
-                owner=None if row.is_own else row.owner,
-                column_comments=tuple(row.column_comments),
-                requires=tuple(
-                    Identity(_kind(e.used_kind), scope.spelt(e.used_schema), e.used_name)
-                    for e in edges
-                    if e.user_oid == row.oid
-                ),
-                used_columns=tuple(
-                    (Identity(_kind(e.used_kind), scope.spelt(e.used_schema), e.used_name), column)
-                    for e in edges
-                    if e.user_oid == row.oid
-                    for column in e.used_columns
-                    if column
-                ),
-                dependents=tuple(
-                    Identity(_kind(e.user_kind), scope.spelt(e.user_schema), e.user_name)
-                    for e in edges
-                    if e.used_oid == row.oid
-                ),
+                untouched=mark is not None and mark.printed == row.printed,
             )
+
+    @staticmethod
+    def with_details(connection: Connection, views: Sequence[View], scope: Scope) -> Sequence[View]:
+        """
+        The same views, with columns, grants and comments, and what stands on what.
+        """
+        names = [sql.qualified(scope.real(view.schema), view.name) for view in views]
+        edges = rows(connection, EDGES, names=names) if names else []
+        details = rows(connection, DETAILS, names=names) if names else []
+        result = []
+        for view, name, detail in zip(views, names, details, strict=True):
+            used = [
+                (Identity(_kind(e.used_kind), scope.spelt(e.used_schema), e.used_name), e)
+                for e in edges
+                if sql.qualified(e.user_schema, e.user_name) == name
+            ]
+            result.append(
+                dataclasses.replace(
+                    view,
+                    columns=tuple(detail.columns),
+                    grants=tuple(detail.grants),
+                    owner=None if detail.is_own else detail.owner,
+                    column_comments=tuple(detail.column_comments),
+                    requires=tuple(identity for identity, _ in used),
+                    used_columns=tuple(
+                        (identity, column)
+                        for identity, e in used
+                        for column in e.used_columns
+                        if column
+                    ),
+                    dependents=tuple(
+                        Identity(_kind(e.user_kind), scope.spelt(e.user_schema), e.user_name)
+                        for e in edges
+                        if sql.qualified(e.used_schema, e.used_name) == name
+                    ),
+                )
+            )
+        return result
+
+    def same_as(self, other: DatabaseObject) -> bool:
+        """
+        Equal queries, or the fingerprints of both texts as they were when it was made.
+        """
+        if isinstance(other, View) and self._unchanged(other):
+            return all(name == "query" for name in self.differing(other))
+        return super().same_as(other)
+
+    def _unchanged(self, other: View) -> bool:
+        return (
+            other.untouched
+            and self.mark is not None
+            and other.mark is not None
+            and self.mark.fingerprint is not None
+            and self.mark.fingerprint == other.mark.fingerprint
+        )
+
+    def source(self) -> str:
+        """
+        What the fingerprint is taken of: the query alone.
+        """
+        return self.query
+
+    def remark(self) -> tuple[str, ...]:
+        """
+        The mark of a view bears the fingerprint of its printed text, taken by the server.
+        """
+        if self.mark is None or self.mark.fingerprint is None:
+            return super().remark()
+        name = sql.qualified(self.schema, self.name)
+        bare = dataclasses.replace(self.mark, printed=None)
+        text = f"{self.comment}\n{bare}" if self.comment else str(bare)
+        return (
+            REMARK.format(view=sql.literal(name), target=f"VIEW {name}", text=sql.literal(text)),
+        )
 
     def printed_as(self, form: Self) -> Self:
         """
@@ -316,8 +389,8 @@ class View(DatabaseObject):
         return {
             row.relname: dataclasses.replace(
                 twins[row.relname],
-                query=_fields(row)["query"],
-                columns=_fields(row)["columns"],
+                query=_bare(row.query),
+                columns=tuple(row.columns),
             )
             for row in rows(connection, TWINS, names=list(twins))
         }
@@ -327,11 +400,14 @@ def _kind(relkind: str) -> str:
     return {"v": "view", "m": "materialized view"}.get(relkind, "table")
 
 
+def _bare(query: str) -> str:
+    return query.strip().rstrip(";").rstrip()
+
+
 def _fields(row: Row[Any]) -> dict[str, Any]:
     options = dict(option.partition("=")[::2] for option in row.options)
     return {
-        "query": row.query.strip().rstrip(";").rstrip(),
-        "columns": tuple(row.columns),
+        "query": _bare(row.query),
         "security_invoker": options.get("security_invoker") in ("true", "on", "1", "yes"),
         "security_barrier": options.get("security_barrier") in ("true", "on", "1", "yes"),
         "check_option": options.get("check_option"),

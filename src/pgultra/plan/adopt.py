@@ -18,7 +18,6 @@ from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects import Mark
 from pgultra.plan.check import check
-from pgultra.plan.compare import differing_fields
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -139,7 +138,7 @@ def _verdict(new: DatabaseObject, old: DatabaseObject | None, *, different: bool
     if new.same_as(old):
         marked = dataclasses.replace(new, comment=old.comment)
         return Verdict(identity, MARKED, statements=marked.remark())
-    fields = ", ".join(differing_fields(new, old))
+    fields = ", ".join(new.differing(old))
     if not different:
         return Verdict(
             identity,

@@ -7,12 +7,13 @@ cannot be built means "changed". The live tables are locked with ACCESS SHARE at
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
-from pgultra.objects import KINDS, DatabaseObject, Identity, Scope
+from pgultra.objects import KINDS, DatabaseObject, Identity, Scope, View
 from pgultra.objects._catalog import rows
 from pgultra.plan.read import print_for, read, scratch
 from pgultra.plan.state import State
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["Comparable", "comparable"]
+__all__ = ["Comparable", "comparable", "with_details"]
 
 MAY_MAKE_TWINS = """
 SELECT NOT pg_catalog.pg_is_in_recovery()
@@ -74,6 +75,16 @@ def comparable(
         originals={c.identity: original.printed_as(c) for c, original in pairs},
         weaker=weaker,
     )
+
+
+def with_details(connection: Connection, sides: Comparable, scope: Scope) -> Comparable:
+    """
+    Ask what views have and what stands on what, once one is about to change.
+    """
+    views = [each for each in sides.actual.values() if isinstance(each, View)]
+    known = {view.identity: view for view in View.with_details(connection, views, scope)}
+    actual = State(known.get(identity, each) for identity, each in sides.actual.items())
+    return dataclasses.replace(sides, actual=actual)
 
 
 def _printed(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import MetaData
 
 from pgultra.errors import DeclarationError
+from pgultra.objects import View
 from pgultra.plan.apply import sorted_plan
-from pgultra.plan.canonical import comparable
+from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import collect
 from pgultra.plan.compare import Plan, compare
 from pgultra.plan.declare import application_of
@@ -75,6 +76,9 @@ def check(
     )
     sides = comparable(connection, desired, scope)
     plan = compare(sides.desired, sides.actual, sides.originals)
+    if altered or any(isinstance(step.before, View) for step in plan.steps):
+        sides = with_details(connection, sides, scope)
+        plan = compare(sides.desired, sides.actual, sides.originals)
     plan = with_rebuilds(plan, sides, altered)
     plan = sorted_plan(plan, scope.default_schema)
     return dataclasses.replace(plan, weaker=sides.weaker, sides=sides)

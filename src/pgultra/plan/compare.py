@@ -216,7 +216,7 @@ def compare(
             else:
                 conflicts.append(
                     f"{identity}: it bears no mark of pgultra, and differs in "
-                    f"{_differences(new, existing)}"
+                    f"{', '.join(new.differing(existing))}"
                 )
         elif new.mark is not None and existing.mark.application != new.mark.application:
             conflicts.append(
@@ -226,20 +226,3 @@ def compare(
         elif not same or (new.mark is not None and existing.mark.room != new.mark.room):
             steps.append(Step(existing, made))
     return Plan(tuple(steps), tuple(conflicts))
-
-
-def differing_fields(one: DatabaseObject, other: DatabaseObject) -> list[str]:
-    """
-    The names of the fields in which two objects differ, the mark aside.
-    """
-    return [
-        entry.name
-        for entry in dataclasses.fields(one)
-        if entry.compare
-        and entry.name != "mark"
-        and getattr(one, entry.name) != getattr(other, entry.name, None)
-    ]
-
-
-def _differences(one: DatabaseObject, other: DatabaseObject) -> str:
-    return ", ".join(differing_fields(one, other)) or "nothing that can be printed"

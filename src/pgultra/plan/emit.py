@@ -19,7 +19,7 @@ from sqlalchemy.engine.mock import MockConnection
 from pgultra import sql
 from pgultra.objects import DatabaseObject, Function, Index, Phase
 from pgultra.plan.apply import apply, sorted_plan
-from pgultra.plan.canonical import comparable
+from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import marked, translated
 from pgultra.plan.compare import Plan, Step, compare
 from pgultra.plan.declare import BY_HAND, application_of, entries, is_declared
@@ -168,7 +168,7 @@ def _dropping(
     if isinstance(connection, MockConnection):
         return Plan(tuple(Step(each, None) for each in going.values() if each.dropped))
     scope = scope_of(connection, [metadata], going, application=application_of(metadata))
-    sides = comparable(connection, going, scope)
+    sides = with_details(connection, comparable(connection, going, scope), scope)
     return Plan(
         tuple(
             Step(sides.actual[identity], None)

@@ -5,12 +5,13 @@ From a connection to State: what exists and is ours.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING
 
 from pgultra import sql
 from pgultra.errors import UnsupportedServer
 from pgultra.objects import KINDS, Scope
-from pgultra.objects._catalog import rows
+from pgultra.objects._catalog import marked_oids, rows
 from pgultra.plan.state import State
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def read(
     Takes no lock beyond the catalog's own, and prints expressions under a ``search_path``
     of the default schema alone, so that a host's own path changes nothing.
     """
+    scope = dataclasses.replace(scope, marked=marked_oids(connection, scope.application))
     found = (each for kind in kinds for each in kind.read(connection, scope))
     return State(each for each in found if _in_sight(each, scope))
 

@@ -31,6 +31,8 @@ class State(Mapping[Identity, DatabaseObject]):
         found: dict[Identity, DatabaseObject] = {}
         for each in objects:
             other = found.setdefault(each.identity, each)
+            if other is each:
+                continue
             if other == each:
                 if other.requires != each.requires:
                     both = tuple(dict.fromkeys((*other.requires, *each.requires)))
