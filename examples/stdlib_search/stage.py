@@ -1,0 +1,114 @@
+"""
+What the scenes speak through: a terminal of 80 columns, or a pipe.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+WIDTH = 80
+
+
+class Stage:
+    """
+    Titles, sentences, code, tables and timings.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self.console.width = min(self.console.width, WIDTH)
+        self.number = 0
+
+    def scene(self, title: str) -> None:
+        """
+        Begin a scene.
+        """
+        self.number += 1
+        self.console.print()
+        self.console.rule(f"[bold]{self.number}. {escape(title)}[/]", align="left", style="blue")
+
+    def say(self, text: str) -> None:
+        """
+        Say something; `[bold]…[/]` and the like are understood.
+        """
+        self.console.print(text)
+
+    def code(self, text: str, language: str = "python") -> None:
+        """
+        Show code that is run next.
+        """
+        syntax = Syntax(
+            dedent(text).strip("\n"),
+            language,
+            theme="ansi_dark",
+            background_color="default",
+            word_wrap=True,
+        )
+        self.console.print(Padding(syntax, (0, 0, 0, 4)))
+
+    def answer(self, text: str, style: str = "") -> None:
+        """
+        Show what came back.
+        """
+        self.console.print(Padding(Text(text, style=style), (0, 0, 0, 4)))
+
+    def diff(self, lines: Iterable[str]) -> None:
+        """
+        Show a difference in colours.
+        """
+        styles = {"+": "green", "-": "red", "@": "dim"}
+        for line in lines:
+            self.console.print(Text(line, style=styles.get(line.strip()[:1], "")))
+
+    def table(self, headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+        """
+        Show rows; numbers stand to the right.
+        """
+        rows = [list(row) for row in rows]
+        table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+        for place, heading in enumerate(headings):
+            numbers = all(isinstance(row[place], int) for row in rows)
+            table.add_column(heading, justify="right" if numbers else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(f"{v:,}" if isinstance(v, int) else escape(str(v)) for v in row))
+        self.console.print(Padding(table, (0, 0, 0, 4)))
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """
+        Say how long the block took.
+        """
+        start = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - start
+        took = f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+        self.console.print(Text(f"    {what}: {took}", style="dim"))
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """
+        A bar; in a pipe its last state.
+        """
+        columns = (
+            TextColumn("    {task.description}"),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.console) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda steps: bar.advance(task, steps)
