@@ -9,7 +9,7 @@ are first asked for: ``import pgultra`` needs SQLAlchemy and nothing else.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pgultra.errors import (
     ConflictingObjects,
@@ -55,21 +55,18 @@ __all__ = [
     "soft_delete",
 ]
 
-ROOMS = {"soft_delete": ("SoftDelete", "SoftDeleteOptions")}
+_ROOMS = {"soft_delete": ("SoftDelete", "SoftDeleteOptions")}
 """Each room, and the names of it that are reached from here directly."""
 
-_ROOM_OF = {name: room for room, names in ROOMS.items() for name in (room, *names)}
+if not TYPE_CHECKING:  # to a type checker, a name that is not listed above is an error
+    _room_of = {name: room for room, names in _ROOMS.items() for name in (room, *names)}
 
+    def __getattr__(name):
+        if name not in _room_of:
+            raise AttributeError(f"module 'pgultra' has no attribute {name!r}")
+        module = importlib.import_module(f"pgultra.features.{_room_of[name]}")
+        globals()[name] = value = module if name == _room_of[name] else getattr(module, name)
+        return value
 
-def __getattr__(name: str) -> Any:  # a room, or a name of one
-    room = _ROOM_OF.get(name)
-    if room is None:
-        raise AttributeError(f"module 'pgultra' has no attribute {name!r}")
-    module = importlib.import_module(f"pgultra.features.{room}")
-    value = module if name == room else getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__():
+        return sorted({*globals(), *__all__})
