@@ -23,7 +23,7 @@ from pgultra.objects import Identity, Index
 from pgultra.plan import check
 from pgultra.plan.compare import Plan, Step
 from pgultra.plan.declare import application_of
-from pgultra.plan.order import TABLES, Act, acts_of, ordered, words_of
+from pgultra.plan.order import TABLES, Act, acts_of, ordered, words_of, words_of_schema_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -171,10 +171,9 @@ def _table_acts(upgrade: UpgradeOps, default: str | None) -> list[Act]:
     """
     acts: list[Act] = []
     for operation in upgrade.ops:
-        act = Act(operation, TABLES)
+        act = Act(operation, TABLES, mentions=_mentions(operation))
         if isinstance(operation, ops.CreateTableOp):
             act.makes = frozenset({_table(operation, default)})
-            act.mentions = words_of(" ".join(_expressions(operation)))
             if operation.schema is not None:
                 act.needs = frozenset({Identity("schema", None, operation.schema)})
         elif isinstance(operation, ops.DropTableOp):
@@ -187,17 +186,26 @@ def _table_acts(upgrade: UpgradeOps, default: str | None) -> list[Act]:
     return acts
 
 
-def _expressions(operation: ops.CreateTableOp) -> Iterator[str]:
-    for column in operation.columns:
-        for part in (
-            getattr(column, "computed", None),
-            getattr(column, "server_default", None),
-        ):
-            text = getattr(part, "sqltext", None)
-            yield str(text if text is not None else getattr(part, "arg", ""))
-        text = getattr(column, "sqltext", None)
-        if text is not None:
-            yield str(text)
+def _mentions(operation: MigrateOperation) -> frozenset[str]:
+    """
+    Names in defaults, generated columns, checks and indexes, at any depth.
+    """
+    if isinstance(operation, ops.OpContainer):
+        return frozenset().union(*map(_mentions, operation.ops))
+    if isinstance(operation, ops.DropTableOp | ops.DropColumnOp | ops.DropIndexOp):
+        return _mentions(operation.reverse())
+    if isinstance(operation, ops.CreateTableOp):
+        return words_of_schema_items(operation.columns)
+    if isinstance(operation, ops.AddColumnOp):
+        return words_of_schema_items([operation.column])
+    if isinstance(operation, ops.CreateIndexOp):
+        return words_of_schema_items([operation.to_index()])
+    if isinstance(operation, ops.CreateCheckConstraintOp):
+        return words_of(str(operation.condition))
+    if isinstance(operation, ops.AlterColumnOp):
+        default = operation.modify_server_default
+        return words_of(str(getattr(default, "arg", default)))
+    return frozenset()
 
 
 def _names_of_ours(plan: Plan) -> set[tuple[str | None, str]]:

@@ -55,6 +55,17 @@ class Identity(NamedTuple):
             return f"{self.kind} {self.name} on {place}{self.table}"
         return f"{self.kind} {place}{self.name}"
 
+    def bare_names(self) -> tuple[str, ...]:
+        """
+        The name without argument types; several if parentheses may belong to the name.
+
+        >>> Identity("function", None, "area(integer)").bare_names()
+        ('area',)
+        """
+        if self.kind != "function":
+            return (self.name,)
+        return tuple(self.name[:at] for at, letter in enumerate(self.name) if letter == "(")
+
     def in_schema(self, schema: str | None) -> Identity:
         """
         The same object, spelt with another schema.

@@ -182,7 +182,7 @@ class Function(DatabaseObject):
         The marked functions and all overloads of the wanted names.
         """
         wanted = scope.of_kind("function")
-        names = {(identity.schema, identity.name.partition("(")[0]) for identity in wanted}
+        names = [(identity.schema, name) for identity in wanted for name in identity.bare_names()]
         marked = scope.marked.get("pg_proc", [])
         if not names and not marked:
             return
@@ -193,7 +193,8 @@ class Function(DatabaseObject):
             schemas=[scope.real(schema) for schema, _ in names],
             names=[name for _, name in names],
         )
-        spare = [r.oid for r in found if (scope.spelt(r.nspname), r.proname) not in names]
+        declared = set(names)
+        spare = [r.oid for r in found if (scope.spelt(r.nspname), r.proname) not in declared]
         busy = {
             user.oid
             for user in (rows(connection, USERS, oids=spare) if spare else ())

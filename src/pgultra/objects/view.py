@@ -93,18 +93,16 @@ WHERE p.classid = 'pg_catalog.pg_rewrite'::regclass
     AND (u.oid = ANY (CAST(:names AS regclass[])) OR r.oid = ANY (CAST(:names AS regclass[])))
 GROUP BY u.oid, un.nspname, r.oid, rn.nspname
 """
-REMARK = """DO $pgultra$
-DECLARE
+REMARK = """DECLARE
     path text := current_setting('search_path');
     printed text;
 BEGIN
     PERFORM set_config('search_path', quote_ident(coalesce(current_schema(), 'public')), true);
     printed := pg_get_viewdef({view}::regclass);
     PERFORM set_config('search_path', path, true);
-    EXECUTE format('COMMENT ON {target} IS %L', {text} || ':' ||
+    EXECUTE format('COMMENT ON VIEW %s IS %L', {view}, {text} || ':' ||
         left(encode(sha256(convert_to(printed, 'UTF8')), 'hex'), 12));
-END
-$pgultra$"""
+END"""
 """Writes the mark with a fingerprint of what the server prints."""
 
 
@@ -349,9 +347,8 @@ class View(DatabaseObject):
         name = sql.qualified(self.schema, self.name)
         bare = dataclasses.replace(self.mark, printed=None)
         text = f"{self.comment}\n{bare}" if self.comment else str(bare)
-        return (
-            REMARK.format(view=sql.literal(name), target=f"VIEW {name}", text=sql.literal(text)),
-        )
+        body = REMARK.format(view=sql.literal(name), text=sql.literal(text))
+        return (f"DO {sql.dollar(body)}",)
 
     def printed_as(self, form: Self) -> Self:
         """

@@ -23,7 +23,7 @@ from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import marked, translated
 from pgultra.plan.compare import Plan, Step, compare
 from pgultra.plan.declare import BY_HAND, application_of, entries, is_declared
-from pgultra.plan.order import words_of
+from pgultra.plan.order import words_of_function, words_of_schema_items
 from pgultra.plan.read import scope_of
 from pgultra.plan.state import State
 
@@ -83,24 +83,23 @@ def _early(steps: Iterable[Step], options: dict[str, Any]) -> list[Step]:
     """
     What tables may need.
 
-    An SQL function whose text names a coming table waits for it, since PostgreSQL checks
-    its body at once; so does what names that function.
+    A function whose signature or SQL body names a coming table waits for it, unless a
+    table's own expressions name the function; so does what names that function.
     """
-    coming = {table.name for table in options.get("tables") or () if isinstance(table, Table)}
+    tables = [table for table in options.get("tables") or () if isinstance(table, Table)]
+    coming = {table.name for table in tables}
+    wanted = _wanted_by(tables)
     early = []
     for step in steps:
         subject = step.subject
         if subject.phase is not Phase.BEFORE_TABLES:
             continue
-        if isinstance(subject, Function) and _waits(subject, coming):
-            coming.add(subject.name)
-            continue
+        if isinstance(subject, Function) and subject.name not in wanted:
+            if words_of_function(subject) & coming:
+                coming.add(subject.name)
+                continue
         early.append(step)
     return early
-
-
-def _waits(function: Function, coming: set[str]) -> bool:
-    return function.language == "sql" and bool(words_of(function.body) & coming)
 
 
 def _creating(
@@ -134,16 +133,31 @@ def _made(each: DatabaseObject) -> Step:
 def _before_drop(target: MetaData, connection: Connection | MockConnection, **options: Any) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
         metadata, tables = _seen(target, connection, options)
-        going = {
-            (table.schema, table.name) for table in metadata.tables.values() if table.key in tables
-        }
-        steps = [
-            step
-            for step in _dropping(target, connection, options).steps
-            if step.subject.phase is Phase.AFTER_TABLES
-            and (step.identity.schema, step.identity.table) not in going
-        ]
-        _run(steps, connection)
+        going = [table for table in metadata.tables.values() if table.key in tables]
+        steps = _dropping(target, connection, options).steps
+        _run([step for step in steps if _goes_first(step, going)], connection, keep_used=True)
+
+
+def _goes_first(step: Step, going: list[Table]) -> bool:
+    """
+    Whether it stands on the tables that are dropped, and does not go with them by itself.
+
+    That is true of a function too whose signature or SQL body names one of them, unless a
+    table's own expressions name the function.
+    """
+    subject = step.subject
+    if subject.phase is Phase.AFTER_TABLES:
+        place = (subject.identity.schema, subject.identity.table)
+        return place not in {(table.schema, table.name) for table in going}
+    if isinstance(subject, Function) and subject.name not in _wanted_by(going):
+        return bool(words_of_function(subject) & {table.name for table in going})
+    return False
+
+
+def _wanted_by(tables: Iterable[Table]) -> frozenset[str]:
+    return words_of_schema_items(
+        item for table in tables for item in (*table.columns, *table.constraints, *table.indexes)
+    )
 
 
 def _after_drop(target: MetaData, connection: Connection | MockConnection, **options: Any) -> None:
@@ -153,6 +167,9 @@ def _after_drop(target: MetaData, connection: Connection | MockConnection, **opt
             for step in _dropping(target, connection, options).steps
             if step.subject.phase is Phase.BEFORE_TABLES
         ]
+        if isinstance(connection, MockConnection):  # what went before the tables is not seen
+            going = [each for each in options.get("tables") or () if isinstance(each, Table)]
+            steps = [step for step in steps if not _goes_first(step, going)]
         _run(steps, connection, keep_used=True)
 
 

@@ -13,6 +13,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Index as SchemaIndex
+from sqlalchemy.exc import CompileError
+from sqlalchemy.sql import ClauseElement
+
+from pgultra import sql
 from pgultra.objects import KINDS, Function, Identity, Phase, Schema, View
 
 if TYPE_CHECKING:
@@ -64,12 +69,12 @@ def acts_of(step: Step, default_schema: str | None = None) -> list[Act]:
     own = frozenset({_plain(subject.identity, default_schema)})
     needs = frozenset(_plain(need, default_schema) for need in _needs(subject))
     early = subject.phase is Phase.BEFORE_TABLES
-    if step.after is None:
-        return [Act(step, LAST if early else FIRST, unmakes=own, frees=needs)]
-    if early and isinstance(subject, Function) and subject.language == "sql":
+    if isinstance(subject, Function) and subject.language == "sql":
         early = False  # its body is checked against the tables when it is made
-    rank = BEFORE if early else AFTER
-    return [Act(step, rank, makes=own, needs=needs, mentions=_words(subject))]
+    words = _words(subject)
+    if step.after is None:
+        return [Act(step, LAST if early else FIRST, unmakes=own, frees=needs, mentions=words)]
+    return [Act(step, BEFORE if early else AFTER, makes=own, needs=needs, mentions=words)]
 
 
 def _needs(subject: DatabaseObject) -> Iterable[Identity]:
@@ -79,14 +84,46 @@ def _needs(subject: DatabaseObject) -> Iterable[Identity]:
 
 
 def _words(subject: DatabaseObject) -> frozenset[str]:
-    text = ""
-    if isinstance(subject, Function) and subject.language == "sql":
-        text = f"{subject.body} {subject.arguments} {subject.returns}"
-    elif isinstance(subject, Function):
-        text = f"{subject.arguments} {subject.returns}"
-    elif isinstance(subject, View):
-        text = subject.query
-    return words_of(text)
+    if isinstance(subject, Function):
+        return words_of_function(subject)
+    texts = (getattr(subject, field, None) for field in ("query", "condition", "when", "definition"))
+    return words_of(" ".join(filter(None, texts)))
+
+
+def words_of_function(function: Function) -> frozenset[str]:
+    """
+    The names that PostgreSQL looks for when it makes the function.
+
+    The signature always; the body of an SQL function too, that of others is not read.
+    """
+    body = function.body if function.language == "sql" else ""
+    return words_of(f"{body} {function.arguments} {function.returns}")
+
+
+def words_of_schema_items(items: Iterable[Any]) -> frozenset[str]:
+    """
+    The names that defaults, generated columns, checks and indexes of SQLAlchemy may mean.
+    """
+    return words_of(" ".join(text for item in items for text in _expressions(item)))
+
+
+def _expressions(item: Any) -> Iterable[str]:
+    if isinstance(item, SchemaIndex):
+        found = [*item.expressions, item.dialect_options["postgresql"]["where"]]
+    else:
+        found = [
+            getattr(getattr(item, "computed", None), "sqltext", None),
+            getattr(getattr(item, "server_default", None), "arg", None),
+            getattr(item, "sqltext", None),
+        ]
+    for expression in found:
+        if isinstance(expression, ClauseElement):
+            try:
+                yield sql.render(expression)
+            except CompileError:  # a value without a literal form; names are what counts
+                yield str(expression)
+        elif expression is not None:
+            yield str(expression)
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -134,22 +171,38 @@ def ordered(acts: Sequence[Act]) -> list[Act]:
                     before[other].add(act)
         for made in act.makes:  # a name is free before it is taken again
             before[act].update(m for m in unmakers.get(made, ()) if m is not act)
-    _add_hints(acts, before, makers)
+    _add_hints(acts, before, makers, unmakers)
     return _sorted(acts, before)
 
 
 def _add_hints(
-    acts: Sequence[Act], before: dict[Act, set[Act]], makers: dict[Identity, list[Act]]
+    acts: Sequence[Act],
+    before: dict[Act, set[Act]],
+    makers: dict[Identity, list[Act]],
+    unmakers: dict[Identity, list[Act]],
 ) -> None:
-    by_name: dict[str, list[Act]] = {}
-    for identity, found in makers.items():
-        if identity.kind in ("table", "function"):
-            by_name.setdefault(identity.name.partition("(")[0], []).extend(found)
-    for act in acts:
-        for word in act.mentions & by_name.keys():
-            for maker in by_name[word]:
+    """
+    What a text names is made before it and unmade after it, tables' own expressions first.
+    """
+    made, unmade = _by_name(makers), _by_name(unmakers)
+    for act in sorted(acts, key=lambda act: act.rank != TABLES):
+        for word in act.mentions & made.keys() if not act.unmakes else ():
+            for maker in made[word]:
                 if maker is not act and not _reaches(maker, act, before):
                     before[act].add(maker)
+        for word in act.mentions & unmade.keys() if not act.makes else ():
+            for unmaker in unmade[word]:
+                if unmaker is not act and not _reaches(act, unmaker, before):
+                    before[unmaker].add(act)
+
+
+def _by_name(acts: dict[Identity, list[Act]]) -> dict[str, list[Act]]:
+    by_name: dict[str, list[Act]] = {}
+    for identity, found in acts.items():
+        if identity.kind in ("table", "function"):
+            for name in identity.bare_names():
+                by_name.setdefault(name, []).extend(found)
+    return by_name
 
 
 def _reaches(start: Act, goal: Act, before: dict[Act, set[Act]]) -> bool:

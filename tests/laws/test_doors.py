@@ -1,0 +1,212 @@
+"""
+One declaration, four doors, one database: for all kinds at once and for every room.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from pgultra import plan
+from tests.laws.samples import ALL, Place, rooms, sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from tests.fixtures.alembic import MigrationEnvironment
+    from tests.fixtures.database import Database
+
+PLACES = [
+    Place(),
+    Place("Shop's"),
+    Place(None, "weird"),
+    Place("shop", "foreign"),
+    Place(None, "long"),
+    Place(None, "keyword"),
+]
+every = pytest.mark.parametrize("which", ALL)
+places = pytest.mark.parametrize("place", PLACES, ids=str)
+
+
+def drift(engine: sa.Engine, metadata: sa.MetaData) -> list[str]:
+    """
+    The steps that a check would take, and what stands in the way.
+    """
+    with engine.connect() as connection:
+        found = plan.check(connection, metadata)
+    return [*map(str, found), *found.conflicts]
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_every_room_has_a_sample(room: str) -> None:
+    """
+    A room is a folder with a model that the laws can use.
+    """
+    assert plan.collect(sample(room, Place()))
+
+
+@every
+@places
+@pytest.mark.usefixtures("strangers")
+def test_create_all_and_drop_all(
+    which: str,
+    place: Place,
+    engine: sa.Engine,
+    database: Database,
+    dump: Callable[[Database], str],
+) -> None:
+    """
+    create_all leaves an empty plan, twice; drop_all leaves the database as it was.
+    """
+    before = dump(database)
+    metadata = sample(which, place)
+    metadata.create_all(engine)
+    made = dump(database)
+    assert drift(engine, metadata) == []
+    assert drift(engine, sample(which, place)) == []
+    metadata.create_all(engine)
+    assert made == dump(database) != before
+    metadata.drop_all(engine)
+    assert before == dump(database)
+
+
+@every
+@places
+@pytest.mark.usefixtures("strangers")
+def test_a_migration_there_and_back(
+    which: str,
+    place: Place,
+    engine: sa.Engine,
+    database: Database,
+    new_database: Callable[[], Database],
+    dump: Callable[[Database], str],
+    alembic_env: MigrationEnvironment,
+) -> None:
+    """
+    One autogenerate makes what create_all makes; then nothing is left; downgrade takes it back.
+    """
+    before = dump(database)
+    metadata = sample(which, place)
+    alembic_env.configure(include_schemas=True, include_name=not_theirs)
+    revision = alembic_env.autogenerate(metadata=metadata)
+    assert "import pgultra" not in revision.text
+    alembic_env.upgrade()
+    assert drift(engine, metadata) == []
+    assert alembic_env.check(metadata=metadata) == []
+    assert alembic_env.autogenerate("second", metadata=metadata).empty
+    alembic_env.upgrade()
+    made = dump(database)
+    other = new_database()
+    with other.engine().begin() as connection:
+        from tests.laws.conftest import STRANGERS
+
+        connection.exec_driver_sql(STRANGERS)
+    sample(which, place).create_all(other.engine())
+    assert made == dump(other)
+    alembic_env.downgrade()
+    assert before == dump(database)
+
+
+def not_theirs(name: str | None, kind: str, parents: dict[str, str | None]) -> bool:
+    """
+    What a host says when the database holds tables of others.
+    """
+    return name not in ("theirs", "visitor")
+
+
+@every
+@pytest.mark.parametrize("place", PLACES[:4], ids=str)
+def test_offline_sql(
+    which: str,
+    place: Place,
+    engine: sa.Engine,
+    database: Database,
+    new_database: Callable[[], Database],
+    dump: Callable[[Database], str],
+    psql: Callable[[Database, str], str],
+    alembic_env: MigrationEnvironment,
+) -> None:
+    """
+    psql runs what --sql prints, and the database is the same as by create_all; and back again.
+    """
+    metadata = sample(which, place)
+    empty = dump(database)
+    alembic_env.configure(include_schemas=True)
+    revision = alembic_env.autogenerate(metadata=metadata)
+    psql(database, alembic_env.offline_sql())
+    assert drift(engine, metadata) == []
+    other = new_database()
+    sample(which, place).create_all(other.engine())
+    assert dump(database) == dump(other)
+    psql(database, alembic_env.offline_sql(f"{revision.identifier}:base", down=True))
+    assert empty == dump(database)
+
+
+@every
+@pytest.mark.parametrize("place", PLACES[:2], ids=str)
+def test_an_owner_is_enough(which: str, place: Place, owner_engine: sa.Engine) -> None:
+    """
+    A role that owns the database and is no superuser makes, checks and drops everything.
+    """
+    metadata = sample(which, place)
+    with owner_engine.begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA mine"))
+    engine = owner_engine
+    metadata.create_all(engine)
+    assert drift(engine, metadata) == []
+    metadata.drop_all(engine)
+    assert {step.verb for step in check(engine, metadata)} == {"create"}
+
+
+def check(engine: sa.Engine, metadata: sa.MetaData) -> plan.Plan:
+    with engine.connect() as connection:
+        return plan.check(connection, metadata)
+
+
+@every
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_an_async_engine(which: str, driver: str, database: Database) -> None:
+    """
+    run_sync is enough, with either driver.
+    """
+    metadata = sample(which, PLACES[1])
+    engine: AsyncEngine = database.async_engine(driver)
+    async with engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    async with engine.connect() as connection:
+        found = await connection.run_sync(plan.check, metadata)
+        assert list(map(str, found)) == []
+    async with engine.begin() as connection:
+        await connection.run_sync(metadata.drop_all)
+        found = await connection.run_sync(plan.check, metadata)
+        assert {step.verb for step in found} == {"create"}
+
+
+@every
+@pytest.mark.needs("plpgsql_check")
+def test_every_function_can_run(which: str, engine: sa.Engine) -> None:
+    """
+    plpgsql_check finds nothing wrong with any function, on any table it is attached to.
+    """
+    metadata = sample(which, Place())
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE EXTENSION plpgsql_check"))
+        found = connection.execute(sa.text(CHECKED)).all()
+    assert found == []
+
+
+CHECKED = """
+SELECT p.proname, t.tgrelid::regclass::text, c.message, c.detail, c.lineno, c.statement
+FROM pg_proc AS p
+JOIN pg_language AS l ON l.oid = p.prolang AND l.lanname = 'plpgsql'
+JOIN pg_description AS d ON d.objoid = p.oid AND d.description ~ 'pgultra:'
+LEFT JOIN pg_trigger AS t ON t.tgfoid = p.oid
+CROSS JOIN LATERAL plpgsql_check_function_tb(p.oid, coalesce(t.tgrelid, 0),
+    newtable => t.tgnewtable, oldtable => t.tgoldtable) AS c
+WHERE (t.oid IS NOT NULL OR p.prorettype <> 'trigger'::regtype) AND c.level = 'error'
+"""
