@@ -11,7 +11,6 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.sql.dml import Delete, Insert
 
 from pgultra.features.soft_delete import surface
-from pgultra.features.soft_delete.criteria import LIVE
 from pgultra.features.soft_delete.departure import depart
 from pgultra.features.soft_delete.edges import root_of
 from pgultra.features.soft_delete.model import SoftDelete, deleted_column
@@ -63,7 +62,9 @@ def _mark(state: ORMExecuteState, mapper: Mapper[Any], criterion: Any) -> Result
     root = root_of(mapper)
     live = deleted_column(mapper).is_(None)
     keys = [getattr(root.class_, root.get_property_by_column(key).key) for key in root.primary_key]
-    chosen = [getattr(mapper.class_, root.get_property_by_column(key).key) for key in root.primary_key]
+    chosen = [
+        getattr(mapper.class_, root.get_property_by_column(key).key) for key in root.primary_key
+    ]
     doomed = (
         select(*chosen)
         .where(*statement._where_criteria)

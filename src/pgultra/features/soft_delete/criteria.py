@@ -157,9 +157,10 @@ class _Tree:
             for element in visitors.iterate(clause.onclause)
             if "for_loader_criteria" in element._annotations
         }
-        lacking = [self._live(entity) for entity in entities if entity not in there]
+        lacking: list[Any] = [self._live(entity) for entity in entities if entity not in there]
         if lacking:
-            joined.onclause = and_(clause.onclause, *lacking)
+            on: Any = clause.onclause
+            joined.onclause = and_(on, *lacking)
         return joined
 
     def _entity(self, clause: Any) -> Any:

@@ -4,6 +4,7 @@ Deleted objects leave their session, as they do when their rows are really gone.
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, tuple_
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import InstanceState, Mapper, Session
 
-__all__ = ["depart", "matching", "remove", "stamp", "witness"]
+__all__ = ["depart", "departed", "matching", "remove", "stamp", "witness"]
 
 CHUNK = 1000
+DEPARTED = "pgultra.soft_delete.departed"
 COLUMNS = ("deleted_at", "deleted_by", "deletion_id")
 
 
@@ -30,7 +32,22 @@ def remove(session: Session, states: Sequence[InstanceState[Any]]) -> None:
 
     This is what SQLAlchemy does after a DELETE. The method is private; a test pins it.
     """
+    gone = departed(session)
+    for state in states:
+        instance = state.obj()
+        if state.key is not None and instance is not None:
+            gone[state.key] = instance
     session._remove_newly_deleted(states)
+
+
+def departed(session: Session) -> weakref.WeakValueDictionary[Any, Any]:
+    """
+    The objects that left a session, by identity key, as long as somebody holds them.
+    """
+    found: weakref.WeakValueDictionary[Any, Any] = session.info.setdefault(
+        DEPARTED, weakref.WeakValueDictionary()
+    )
+    return found
 
 
 def depart(session: Session, roots: Iterable[Mapper[Any]], deletions: Sequence[UUID]) -> None:

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData
     from sqlalchemy.orm import Mapper, RelationshipProperty
 
-__all__ = ["edges_of", "excluded", "joined", "mappers_below", "name_of", "relationships_of", "root_of"]
+__all__ = [
+    "edges_of",
+    "excluded",
+    "joined",
+    "links",
+    "mappers_below",
+    "name_of",
+    "relationships_of",
+    "root_of",
+]
 
 
 def name_of(table: Table) -> TableName:
@@ -136,18 +145,26 @@ def mappers_below(root: Mapper[Any]) -> frozenset[Mapper[Any]]:
     found = {root}
     waiting = [root]
     while waiting:
-        mapper = waiting.pop()
-        table = mapper.local_table
-        rules = rules_of(table) if isinstance(table, Table) else None
-        if rules is not None:
-            for relationship in relationships_of(mapper, rules):
-                target = root_of(relationship.mapper)
-                if target not in found:
-                    found.add(target)
-                    waiting.append(target)
+        for target, _, _ in links(waiting.pop()):
+            if target not in found:
+                found.add(target)
+                waiting.append(target)
     below = frozenset(found)
     root.class_manager.info[BELOW] = (known, below)
     return below
+
+
+def links(
+    root: Mapper[Any],
+) -> Iterator[tuple[Mapper[Any], list[Column[Any]], list[Column[Any]]]]:
+    """
+    What a hierarchy takes along: the child's root, the parent's columns, the child's columns.
+    """
+    table = root.local_table
+    rules = rules_of(table) if isinstance(table, Table) else None
+    for relationship in relationships_of(root, rules) if rules is not None else ():
+        _, pairs = joined(relationship)
+        yield root_of(relationship.mapper), [here for here, _ in pairs], [c for _, c in pairs]
 
 
 def relationships_of(
@@ -212,7 +229,7 @@ def _check(relationship: RelationshipProperty[Any], rules: SoftDeleteOptions) ->
     place = f"{_place(relationship.parent)}: option cascade={rules.cascade!r}"
     name = f"relationship {relationship.key!r}"
     target = relationship.mapper
-    out = f"take 'delete' out of its cascade, or leave it out of SoftDeleteOptions(cascade=...)"
+    out = "take 'delete' out of its cascade, or leave it out of SoftDeleteOptions(cascade=...)"
     root = root_of(target)
     if not isinstance(root.local_table, Table) or mapped.mapper_of(root.local_table) is None:
         raise DeclarationError(
@@ -274,12 +291,12 @@ def joined(
     pairs = []
     for source, destination in relationship.synchronize_pairs:
         here, there = (destination, source) if backwards else (source, destination)
-        pairs.append((_at_root(parent, here), _at_root(target, there)))
+        pairs.append((at_root(parent, here), at_root(target, there)))
     root = root_of(target)
     return root.local_table, pairs  # type: ignore[return-value]  # checked to be a Table
 
 
-def _at_root(mapper: Mapper[Any], column: Any) -> Column[Any]:
+def at_root(mapper: Mapper[Any], column: Any) -> Column[Any]:
     """
     The same value in the table at the root: a joined class repeats the key in its own table.
     """
@@ -301,7 +318,7 @@ def _from_keys(
         return
     place = f"table {table.fullname}: option cascade={rules.cascade!r}"
     for entry in rules.cascade:
-        column = entry if isinstance(entry, Column) else _column(table.metadata, entry)
+        column: Any = entry if isinstance(entry, Column) else _column(table.metadata, entry)
         if column is None or column.table.metadata is not table.metadata:
             column = _column(table.metadata, str(entry), table.schema)
         key = _key_to(column, table) if column is not None else None
@@ -311,7 +328,7 @@ def _from_keys(
                 "as in cascade=('comment.article_id',)"
             )
         yield (
-            key.parent,
+            column.table,
             [(element.column, element.parent) for element in key.elements],
         )
 

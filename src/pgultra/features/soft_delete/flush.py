@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import event, func, update
 from sqlalchemy.orm import PassiveFlag, Session, attributes
-from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.util.langhelpers import safe_reraise
 
 from pgultra.features.soft_delete import mapped
@@ -110,13 +109,17 @@ def _orphans(session: Session, chosen: set[InstanceState[Any]] | None) -> Iterat
         if chosen is not None and state not in chosen:
             continue
         mapper = state.mapper
-        if isinstance(instance, SoftDelete) and state.key is not None and (
-            mapper._delete_orphans and mapper._is_orphan(state)
+        if (
+            isinstance(instance, SoftDelete)
+            and state.key is not None
+            and (mapper._delete_orphans and mapper._is_orphan(state))
         ):
             yield instance
         for relationship in mapper.relationships:
-            if not relationship.cascade.delete_orphan or relationship.viewonly or not issubclass(
-                relationship.mapper.class_, SoftDelete
+            if (
+                not relationship.cascade.delete_orphan
+                or relationship.viewonly
+                or not issubclass(relationship.mapper.class_, SoftDelete)
             ):
                 continue
             history = attributes.get_state_history(state, relationship.key, PASSIVE)
@@ -189,7 +192,7 @@ def _write(session: Session, doomed: Doomed, before: Sequence[UUID]) -> UUID | N
     root, mapper = doomed.root, doomed.state.mapper
     at, by, deletion = (deleted_column(mapper, name) for name in COLUMNS)
     chosen = uuid4()
-    statement = update(root.local_table).where(
+    statement = update(mapped.table_of(root)).where(
         matching(list(root.primary_key), [doomed.key]), at.is_(None)
     )
     values = {**doomed.values, at: func.now(), deletion: chosen}
@@ -219,7 +222,7 @@ def _write_changes(session: Session, doomed: Doomed) -> None:
     by = deleted_column(doomed.root, "deleted_by")
     values = {column: value for column, value in doomed.values.items() if column is not by}
     if values:
-        table = doomed.root.local_table
+        table = mapped.table_of(doomed.root)
         key = matching(list(doomed.root.primary_key), [doomed.key])
         connection = session.connection(bind_arguments={"mapper": doomed.root})
         connection.execute(update(table).where(key).values(values))

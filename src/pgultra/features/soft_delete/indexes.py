@@ -4,7 +4,7 @@ Indexes of the live rows only, unique or not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Index, inspect
 from sqlalchemy.exc import NoInspectionAvailable
@@ -35,7 +35,7 @@ class LiveIndex(SchemaItem):
     """
 
     __visit_name__ = "live_index"
-    room: ClassVar[str] = "soft_delete"
+    room = "soft_delete"
 
     def __init__(
         self, columns: tuple[Any, ...], *, unique: bool, name: str | None, options: dict[str, Any]
@@ -78,9 +78,7 @@ class LiveIndex(SchemaItem):
         if any(index.name == name for index in table.indexes):
             return
         live = columns_of(table, options)["deleted_at"].is_(None)
-        index = Index(
-            name, *expressions, unique=self.unique, postgresql_where=live, **self.options
-        )
+        index = Index(name, *expressions, unique=self.unique, postgresql_where=live, **self.options)
         if index not in table.indexes:  # no Column among the expressions
             table.append_constraint(index)
 
@@ -211,8 +209,10 @@ def build_all(table: Table, options: SoftDeleteOptions, mapper: Mapper[Any] | No
 
 
 def _place(table: Table, mapper: Mapper[Any] | None) -> str:
-    return f"class {mapper.class_.__name__} (table {table.fullname})" if mapper else (
-        f"table {table.fullname}"
+    return (
+        f"class {mapper.class_.__name__} (table {table.fullname})"
+        if mapper
+        else (f"table {table.fullname}")
     )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Table
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Table
     from sqlalchemy.orm import Mapper
 
-__all__ = ["add", "any_mapped", "mapper_of", "tables"]
+__all__ = ["add", "any_mapped", "mapper_of", "table_of", "tables"]
 
 _mappers: weakref.WeakKeyDictionary[Table, weakref.ref[Mapper[Any]]] = weakref.WeakKeyDictionary()
 
@@ -38,6 +39,15 @@ def mapper_of(table: Table) -> Mapper[Any] | None:
     """
     found = _mappers.get(table)
     return found() if found is not None else None
+
+
+def table_of(mapper: Mapper[Any]) -> Table:
+    """
+    The table of a mapper at the root of a hierarchy: one table, as was checked.
+    """
+    table = mapper.local_table
+    assert isinstance(table, Table)
+    return table
 
 
 def tables() -> Iterator[tuple[Table, Mapper[Any]]]:

@@ -22,7 +22,13 @@ from sqlalchemy.orm.exc import UnmappedColumnError
 
 from pgultra.errors import DeclarationError, PgultraWarning
 from pgultra.features.soft_delete import mapped
-from pgultra.features.soft_delete.edges import edges_of, excluded, name_of, relationships_of, root_of
+from pgultra.features.soft_delete.edges import (
+    edges_of,
+    excluded,
+    name_of,
+    relationships_of,
+    root_of,
+)
 from pgultra.features.soft_delete.indexes import build_all, rules_of
 from pgultra.features.soft_delete.objects import before_update_triggers, objects
 from pgultra.features.soft_delete.options import (
@@ -66,7 +72,7 @@ class Rules(SoftDeleteOptions):
     ['id', 'deleted_at', 'deleted_by', 'deletion_id']
     """
 
-    room: ClassVar[str] = "soft_delete"
+    room = "soft_delete"  # no field
 
     def attached(self, table: Table) -> None:
         """
@@ -352,8 +358,7 @@ def deleted_column(mapper: Mapper[Any], option: str = "deleted_at") -> Column[An
     """
     One of the room's columns, in the table at the root of a class's hierarchy.
     """
-    table = root_of(mapper).local_table
-    assert isinstance(table, Table)
+    table = mapped.table_of(root_of(mapper))
     rules = rules_of(table)
     assert rules is not None
     return columns_of(table, rules)[option]

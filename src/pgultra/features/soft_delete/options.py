@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
 
-__all__ = ["ATTRIBUTES", "Cascade", "SoftDeleteOptions", "columns_of", "complete", "keeping_unknown", "names_of"]
+__all__ = [
+    "ATTRIBUTES",
+    "Cascade",
+    "SoftDeleteOptions",
+    "columns_of",
+    "complete",
+    "keeping_unknown",
+    "names_of",
+]
 
 Cascade: TypeAlias = "Literal['orm'] | tuple[Any, ...]"
 """
@@ -130,17 +139,19 @@ class SoftDeleteOptions:
 
 
 def keeping_unknown(initialize: Callable[..., None]) -> Callable[..., None]:
+    """
+    Let a constructor keep options that it does not know, for `SoftDeleteOptions.checked`.
+    """
     known = {field.name for field in dataclasses.fields(SoftDeleteOptions)}
 
-    def __init__(self: SoftDeleteOptions, **options: Any) -> None:
+    @functools.wraps(initialize)
+    def initialized(self: SoftDeleteOptions, **options: Any) -> None:
         unknown = {name: value for name, value in options.items() if name not in known}
         initialize(self, **{name: options[name] for name in options if name in known})
         if unknown:
             object.__setattr__(self, "_unknown", unknown)
 
-    __init__.__doc__ = initialize.__doc__
-    __init__.__wrapped__ = initialize  # type: ignore[attr-defined]  # for inspect.signature
-    return __init__
+    return initialized
 
 
 SoftDeleteOptions.__init__ = keeping_unknown(  # type: ignore[method-assign]

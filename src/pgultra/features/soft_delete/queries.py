@@ -4,14 +4,14 @@ Opting out of the filter, and the predicate that it uses.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import FromClause, Table, inspect
 from sqlalchemy.orm.interfaces import UserDefinedOption
 
 from pgultra.errors import DeclarationError
 from pgultra.features.soft_delete.indexes import rules_of
-from pgultra.features.soft_delete.model import SoftDelete, deleted_column
+from pgultra.features.soft_delete.model import SoftDelete
 from pgultra.features.soft_delete.options import columns_of
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def with_deleted(statement: Statement, *, propagate: bool = False) -> Statement:
     >>> with_deleted(select(column("slug"))).get_execution_options()
     immutabledict({'pgultra.deleted': 'include'})
     """
-    statement = statement.execution_options(**{OPTION: "include"})
-    return statement.options(PROPAGATED) if propagate else statement
+    seeing: Statement = statement.execution_options(**{OPTION: "include"})
+    return cast("Statement", seeing.options(PROPAGATED)) if propagate else seeing
 
 
 def only_deleted(statement: Statement) -> Statement:
@@ -83,13 +83,11 @@ def _entities(statement: Any) -> list[Any]:
         described = [description] if description else []
     found = [each.get("entity") for each in described]
     if not any(found):
-        froms = getattr(statement, "get_final_froms", list)()
+        froms: list[Any] = getattr(statement, "get_final_froms", list)()
         parents = [each._annotations.get("parententity") for each in froms]
         found = [parent.entity for parent in parents if parent is not None]
     unique = dict.fromkeys(entity for entity in found if entity is not None)
-    return [
-        entity for entity in unique if issubclass(inspect(entity).mapper.class_, SoftDelete)
-    ]
+    return [entity for entity in unique if issubclass(inspect(entity).mapper.class_, SoftDelete)]
 
 
 def alive(target: Any) -> ColumnElement[bool]:
@@ -128,7 +126,9 @@ def alive(target: Any) -> ColumnElement[bool]:
     raise DeclarationError(f"alive({target}): it is not soft-deletable")
 
 
-def on_conflict_live(statement: Insert, *columns: Any, set_: Any = None, where: Any = None) -> Insert:
+def on_conflict_live(
+    statement: Insert, *columns: Any, set_: Any = None, where: Any = None
+) -> Insert:
     """
     Add ON CONFLICT for a `unique_live` index: DO NOTHING, or DO UPDATE with ``set_``.
 

@@ -13,13 +13,12 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from pgultra.features.soft_delete import mapped
 from pgultra.features.soft_delete.departure import matching
-from pgultra.features.soft_delete.edges import edges_of, joined, name_of, relationships_of, root_of
-from pgultra.features.soft_delete.indexes import rules_of
+from pgultra.features.soft_delete.edges import edges_of, links, name_of
 from pgultra.features.soft_delete.model import deleted_column
 from pgultra.features.soft_delete.shape import TableName, order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Column, MetaData, Row
     from sqlalchemy.orm import InstanceState, Mapper, Session
@@ -30,6 +29,7 @@ CHUNK = 10_000
 """
 Keys in one statement: asyncpg takes 32,767 parameters.
 """
+
 
 @dataclass(eq=False)
 class Doomed:
@@ -82,13 +82,18 @@ def tops_of(session: Session, doomed: Sequence[Doomed]) -> list[Doomed]:
     by_root: dict[Mapper[Any], dict[tuple[Any, ...], Doomed]] = {}
     for each in doomed:
         by_root.setdefault(each.root, {})[each.key] = each
-    links = [link for root in by_root for link in _links(root, by_root)]
+    known = [
+        (root, child, upper, lower)
+        for root in by_root
+        for child, upper, lower in links(root)
+        if child in by_root
+    ]
     rows: dict[Mapper[Any], dict[tuple[Any, ...], Row[Any]]] = {}
     for root in in_order(by_root):
-        rows[root] = _locked(session, root, by_root[root], links)
+        rows[root] = _locked(session, root, by_root[root], known)
     below: dict[Doomed, list[Doomed]] = {}
     under: set[Doomed] = set()
-    for parent, child, parent_key, child_key in links:
+    for parent, child, parent_key, child_key in known:
         parents: dict[tuple[Any, ...], list[Doomed]] = {}
         for key, row in rows[parent].items():
             name = tuple(row._mapping[column] for column in parent_key)
@@ -119,25 +124,15 @@ def tops_of(session: Session, doomed: Sequence[Doomed]) -> list[Doomed]:
 Link = tuple["Mapper[Any]", "Mapper[Any]", "list[Column[Any]]", "list[Column[Any]]"]
 
 
-def _links(root: Mapper[Any], among: Iterable[Mapper[Any]]) -> Iterator[Link]:
-    rules = rules_of(root.local_table)  # type: ignore[arg-type]  # checked when it was mapped
-    assert rules is not None
-    for relationship in relationships_of(root, rules):
-        target = root_of(relationship.mapper)
-        if target in among:
-            _, pairs = joined(relationship)
-            yield root, target, [here for here, _ in pairs], [there for _, there in pairs]
-
-
 def _locked(
     session: Session,
     root: Mapper[Any],
     members: Mapping[tuple[Any, ...], Doomed],
-    links: Iterable[Link],
+    known: Iterable[Link],
 ) -> dict[tuple[Any, ...], Row[Any]]:
     keys = list(root.primary_key)
     columns = dict.fromkeys(keys)
-    for parent, child, parent_key, child_key in links:
+    for parent, child, parent_key, child_key in known:
         columns.update(dict.fromkeys(parent_key if parent is root else ()))
         columns.update(dict.fromkeys(child_key if child is root else ()))
     version = root.version_id_col

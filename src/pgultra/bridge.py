@@ -1,0 +1,105 @@
+"""
+One function for both worlds: written for a Session or Connection, called with an async one too.
+
+Nothing asynchronous is imported: SQLAlchemy's async objects carry what is needed, their
+``run_sync``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+    from sqlalchemy.orm import Session, scoped_session
+
+__all__ = ["OnConnection", "OnSession", "on_connection", "on_session"]
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
+Covariant = TypeVar("Covariant", covariant=True)
+
+
+class OnSession(Protocol[Given, Covariant]):
+    """
+    A function of a Session; with an AsyncSession it returns what is to be awaited.
+    """
+
+    __name__: str
+
+    @overload
+    def __call__(
+        self,
+        session: Session | scoped_session[Any],
+        /,
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> Covariant: ...
+
+    @overload
+    def __call__(
+        self,
+        session: AsyncSession | async_scoped_session[Any],
+        /,
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> Coroutine[Any, Any, Covariant]: ...
+
+
+class OnConnection(Protocol[Given, Covariant]):
+    """
+    A function of a Connection; with an AsyncConnection it returns what is to be awaited.
+    """
+
+    __name__: str
+
+    @overload
+    def __call__(
+        self, connection: Connection, /, *args: Given.args, **kwargs: Given.kwargs
+    ) -> Covariant: ...
+
+    @overload
+    def __call__(
+        self, connection: AsyncConnection, /, *args: Given.args, **kwargs: Given.kwargs
+    ) -> Coroutine[Any, Any, Covariant]: ...
+
+
+def on_session(
+    work: Callable[Concatenate[Session, Given], Answer],
+) -> OnSession[Given, Answer]:
+    """
+    Let a function of a Session take an AsyncSession as well, or the scoped kind of either.
+
+    >>> @on_session
+    ... def count(session, statement):
+    ...     return len(session.execute(statement).all())
+    >>> count.__name__
+    'count'
+    """
+    return _bridged(work)  # type: ignore[no-any-return]
+
+
+def on_connection(
+    work: Callable[Concatenate[Connection, Given], Answer],
+) -> OnConnection[Given, Answer]:
+    """
+    Let a function of a Connection take an AsyncConnection as well.
+    """
+    return _bridged(work)  # type: ignore[no-any-return]
+
+
+def _bridged(work: Callable[..., Any]) -> Any:
+    @functools.wraps(work)
+    def either(target: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if callable(target) and hasattr(target, "registry"):  # a scoped session stands for many
+            target = target()
+        run_sync = getattr(target, "run_sync", None)
+        return (
+            work(target, *args, **kwargs) if run_sync is None else run_sync(work, *args, **kwargs)
+        )
+
+    return either
