@@ -19,20 +19,32 @@ OURS = Mark("default", "declared")
 
 
 def sides(desired: Function, actual: Function | None) -> Comparable:
+    """
+    What is declared and what is there.
+    """
     return Comparable(State([desired]), State([actual] if actual else []), {})
 
 
 def touch(
     body: str = "begin return new; end", mark: Mark | None = None, comment: str | None = None
 ) -> Function:
+    """
+    The same function, as declared or as found.
+    """
     return Function(name="touch", body=body, mark=mark, comment=comment)
 
 
 def outcomes(connection: Connection, metadata: MetaData, *names: str, **options: bool) -> list[str]:
+    """
+    Adopt, and give each verdict as a line.
+    """
     return [str(v) for v in adopt(connection, metadata, names or None, **options)]
 
 
 def words(lines: list[str]) -> list[str]:
+    """
+    The outcomes alone.
+    """
     return sorted(line.partition(":")[0] for line in lines)
 
 

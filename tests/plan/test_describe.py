@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -12,19 +11,22 @@ from pgultra.plan.canonical import Comparable
 from pgultra.plan.describe import as_json, as_text, changes, strangers
 from tests.plan.visits import visits
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
 MARK = Mark("default", "declared")
 TOUCH = Function(name="touch", body="begin\n  return new;\nend", mark=MARK)
 VIEW = View(name="far", query="SELECT 1 AS one", mark=MARK)
 
 
 def edited(body: str) -> Function:
+    """
+    The function with another body.
+    """
     return Function(name="touch", body=body, mark=MARK)
 
 
 def trigger(timing: str = "BEFORE", enabled: str = "O", *arguments: str) -> Trigger:
+    """
+    A trigger that runs it.
+    """
     return Trigger(
         name="seen",
         table="visit",

@@ -83,11 +83,13 @@ def _early(steps: Iterable[Step], options: dict[str, Any]) -> list[Step]:
     """
     What tables may need.
 
-    A function whose signature or SQL body names a coming table waits for it, unless a
+    A function whose signature or SQL body names a coming table or view waits for it, unless a
     table's own expressions name the function; so does what names that function.
     """
     tables = [table for table in options.get("tables") or () if isinstance(table, Table)]
+    steps = tuple(steps)
     coming = {table.name for table in tables}
+    coming |= {step.identity.name for step in steps if step.identity.kind == "view"}
     wanted = _wanted_by(tables)
     early = []
     for step in steps:
