@@ -15,6 +15,7 @@ from pgultra.objects._base import DatabaseObject, Identity, Mark, Phase, Scope
 from pgultra.objects.check import Check
 from pgultra.objects.extension import Extension
 from pgultra.objects.function import Function
+from pgultra.objects.generation import Generation
 from pgultra.objects.index import Index
 from pgultra.objects.schema import Schema
 from pgultra.objects.trigger import Trigger
@@ -29,6 +30,7 @@ __all__ = [
     "DatabaseObject",
     "Extension",
     "Function",
+    "Generation",
     "Identity",
     "Index",
     "Mark",
@@ -43,6 +45,7 @@ KINDS: Sequence[type[DatabaseObject]] = (
     Schema,
     Extension,
     Function,
+    Generation,
     Index,
     Check,
     View,

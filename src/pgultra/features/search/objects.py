@@ -1,0 +1,139 @@
+"""
+From a vector to the objects that keep it: an expression, or a function and its triggers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgultra import sql
+from pgultra.features.search.related import PATH
+from pgultra.objects import Function, Index, Trigger
+from pgultra.objects.generation import Generation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import sqlalchemy
+
+    from pgultra.features.search.vector import Vector
+    from pgultra.objects import DatabaseObject
+
+__all__ = ["trigger_names", "vector_objects"]
+
+GATHERING = """    EXECUTE format({query}, TG_TABLE_SCHEMA) INTO related_{number} USING {keys};
+"""
+BODY = """{declarations}BEGIN
+{gathering}    NEW.{column} := {expression};
+    RETURN NEW;
+END"""
+
+
+def vector_objects(
+    vector: Vector, *, generated: bool, index: sqlalchemy.Index | None, concurrently: bool
+) -> Iterator[DatabaseObject]:
+    """
+    What keeps one vector of one table.
+
+    Args:
+        vector: which one.
+        generated: by a generated column, or by triggers.
+        index: the GIN index, if there is one.
+        concurrently: how its migration builds it.
+    """
+    indexes = () if index is None else (Index.of(index, concurrently=concurrently),)
+    yield from indexes
+    yield Generation(
+        name=vector.column.name,
+        table=vector.table.name,
+        schema=vector.table.schema,
+        type="tsvector",
+        expression=vector.expression() if generated else None,
+        indexes=indexes,
+    )
+    if not generated:
+        yield _function(vector)
+        yield from _triggers(vector)
+        for chain in vector.chains:
+            yield from chain.objects(vector.column.name)
+
+
+def trigger_names(vector: Vector) -> tuple[str, str, str]:
+    """
+    The triggers on the vector's own table: at INSERT, at UPDATE of a part, at a write to it.
+    """
+    table, column = vector.table.name, vector.column.name
+    insert, update, write = (
+        sql.short_name(table, column, "search", event) for event in ("insert", "update", "write")
+    )
+    return insert, update, write
+
+
+def _function(vector: Vector) -> Function:
+    declarations = [f"related_{n} text;" for n, _ in enumerate(vector.chains, start=1)]
+    configuration = None
+    if vector.language is not None:
+        configuration = "configuration"
+        declarations.append(f"configuration CONSTANT regconfig := {vector.regconfig('NEW.')};")
+    gathering = "".join(
+        GATHERING.format(
+            query=sql.literal(chain.gather()),
+            number=number,
+            keys=", ".join(f"NEW.{sql.identifier(name)}" for name, _ in chain.up),
+        )
+        for number, chain in enumerate(vector.chains, start=1)
+    )
+    return Function(
+        name=_function_name(vector),
+        schema=vector.table.schema,
+        body=BODY.format(
+            declarations="".join(f"DECLARE {line}\n" for line in declarations[:1])
+            + "".join(f"    {line}\n" for line in declarations[1:]),
+            gathering=gathering,
+            column=sql.identifier(vector.column.name),
+            expression=vector.expression("NEW.", configuration),
+        ),
+        settings=PATH,
+    )
+
+
+def _function_name(vector: Vector) -> str:
+    return sql.short_name(vector.table.name, vector.column.name, "search")
+
+
+def _triggers(vector: Vector) -> Iterator[Trigger]:
+    insert, update, write = trigger_names(vector)
+    shared: dict[str, Any] = {
+        "table": vector.table.name,
+        "schema": vector.table.schema,
+        "timing": "BEFORE",
+        "function": _function_name(vector),
+    }
+    yield Trigger(name=insert, events=("INSERT",), **shared)
+    if vector.columns:
+        changed = [_distinct(vector, name) for name in vector.columns]
+        yield Trigger(
+            name=update,
+            events=("UPDATE",),
+            columns=vector.columns,
+            when=" OR ".join(changed),
+            **shared,
+        )
+    column = vector.column.name
+    yield Trigger(
+        name=write,
+        events=("UPDATE",),
+        columns=(column,),
+        when=_distinct(vector, column),
+        **shared,
+    )
+
+
+def _distinct(vector: Vector, name: str) -> str:
+    column = sql.identifier(name)
+    type_ = vector.table.c
+    cast = ""
+    for each in type_:
+        if each.name == name and each.type.compile(dialect=sql.dialect()) == "JSON":
+            cast = "::text"  # json has no equality
+    return f"OLD.{column}{cast} IS DISTINCT FROM NEW.{column}{cast}"

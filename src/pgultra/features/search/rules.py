@@ -1,0 +1,219 @@
+"""
+The rules of one vector of a table: its Declaration, and the choice of its mode.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Boolean, Index, Table
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.elements import ColumnElement
+
+from pgultra import sql
+from pgultra.errors import DeclarationError
+from pgultra.features.search.configuration import Configuration
+from pgultra.features.search.objects import trigger_names, vector_objects
+from pgultra.features.search.vector import Mode, Vector, vector_of
+from pgultra.objects import DatabaseObject, Trigger
+from pgultra.plan import Facts, declarations, facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Column
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+__all__ = ["Rules", "add_index", "rules_of"]
+
+AMISS = re.compile(r"%|(?<!:):\w")
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """
+    A vector of a table, for ``pgultra.declare`` on Core and imperative tables.
+
+    Args:
+        column: the key of the column, of type ``TSVectorType``.
+        parts: as for ``SearchVector``.
+        config, language_column, mode, filter_live, fastupdate, index, concurrently: the same.
+
+    >>> from sqlalchemy import Column, Integer, MetaData, Table, Text
+    >>> from pgultra import declare
+    >>> from pgultra.features.search import TSVectorType
+    >>> note = Table("note", MetaData(), Column("id", Integer, primary_key=True),
+    ...              Column("text", Text), Column("search", TSVectorType()))
+    >>> declare(note, Rules("search", {"text": "A"}, config="english"))
+    """
+
+    room = "search"
+
+    column: str
+    parts: Mapping[Any, Any]
+    config: str | Mapping[str | None, str] = "simple"
+    language_column: str | None = None
+    mode: Mode = "auto"
+    filter_live: bool | None = None
+    fastupdate: bool = True
+    index: bool = True
+    concurrently: bool = False
+    configuration: Configuration = field(init=False, repr=False)
+    attributes: dict[str, str] = field(init=False, repr=False, default_factory=dict)
+    """Mapped attributes, with the key of their column."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("auto", "generated", "trigger"):
+            raise DeclarationError(
+                f"mode={self.mode!r} is not one of 'auto', 'generated' and 'trigger'"
+            )
+        made = Configuration.of(self.config, self.language_column)
+        object.__setattr__(self, "configuration", made)
+
+    def attached(self, table: Table) -> None:
+        """
+        Bind the table's column to these rules.
+        """
+        column = table.c.get(self.column)
+        bind = getattr(getattr(column, "type", None), "bind", None)
+        if column is None or bind is None:
+            raise DeclarationError(
+                f"search.Rules({self.column!r}): table {table.fullname} has no column of that key "
+                "and of type search.TSVectorType"
+            )
+        if bind(column, self):
+            add_index(column, self)
+
+    def vector(self, table: Table) -> Vector:
+        """
+        The vector, resolved on its table.
+        """
+        return vector_of(
+            table, table.c[self.column], self.parts, self.configuration, self.attributes
+        )
+
+    def generated(self, table: Table) -> bool:
+        """
+        Whether PostgreSQL keeps the vector by itself, or triggers do: one for the whole table.
+
+        Raises:
+            DeclarationError: the table's vectors want both, or a part cannot be generated.
+        """
+        all_rules = rules_of(table)
+        vectors = [(rules, rules.vector(table)) for rules in all_rules]
+        modes = {rules.mode for rules in all_rules}
+        if {"generated", "trigger"} <= modes:
+            raise DeclarationError(
+                f"search on table {table.fullname}: one vector is generated and one is kept by "
+                "triggers; then each update would compute the generated one anew. Give both the "
+                "same mode="
+            )
+        if "generated" in modes:
+            for rules, vector in vectors:
+                if not vector.immutable:
+                    raise DeclarationError(
+                        f"search on table {table.fullname}: {rules.column} cannot be generated: "
+                        "one of its parts is not immutable (an array, an enum, related rows, a "
+                        "function that pgultra does not know). Leave mode= to 'auto'"
+                    )
+            return True
+        return (
+            "trigger" not in modes
+            and all(vector.immutable and _plain(vector) for _, vector in vectors)
+            and not _foreign_triggers(table)
+        )
+
+    def objects(self, table: Table) -> Iterable[DatabaseObject]:
+        """
+        What keeps the vector, and its index.
+        """
+        name = _index_name(table, table.c[self.column])
+        index = next((each for each in table.indexes if each.name == name), None)
+        return vector_objects(
+            self.vector(table),
+            generated=self.generated(table),
+            index=index,
+            concurrently=self.concurrently,
+        )
+
+    def facts(self, table: Table) -> Facts:
+        """
+        The triggers that other rooms must know of.
+        """
+        if self.generated(table):
+            return Facts()
+        return Facts(before_update_triggers=trigger_names(self.vector(table))[1:])
+
+
+class LiveRows(ColumnElement[bool]):
+    """
+    The predicate of a partial index, known when the table is finished.
+    """
+
+    inherit_cache = False
+    type = Boolean()
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+
+@compiles(LiveRows)
+def _live_rows(element: LiveRows, compiler: SQLCompiler, **kw: Any) -> str:
+    live = facts_of(element.table).live
+    if live is None:
+        raise DeclarationError(
+            f"search on table {element.table.fullname}: filter_live=True needs rows that can be "
+            "soft-deleted"
+        )
+    return live.text()
+
+
+def _index_name(table: Table, column: Column[Any]) -> str:
+    return sql.short_name(table.name, column.name, "gin")
+
+
+def add_index(column: Column[Any], rules: Rules) -> None:
+    """
+    Give the column's table the GIN index.
+    """
+    if not rules.index:
+        return
+    table = column.table
+    options: dict[str, Any] = {"postgresql_using": "gin"}
+    if not rules.fastupdate:
+        options["postgresql_with"] = {"fastupdate": "off"}
+    if rules.filter_live:
+        options["postgresql_where"] = LiveRows(table)
+    index = Index(_index_name(table, column), column, **options)
+    index._column_flag = True  # to_metadata leaves it to the copied column to make its own
+
+
+def rules_of(table: Table) -> list[Rules]:
+    """
+    The rules of all vectors of a table.
+    """
+    return [each for each in declarations(table) if isinstance(each, Rules)]
+
+
+def _plain(vector: Vector) -> bool:
+    """
+    Whether Alembic can carry the expression: it would take ``:a`` and ``%`` for more than text.
+    """
+    return AMISS.search(vector.expression()) is None
+
+
+def _foreign_triggers(table: Table) -> bool:
+    """
+    Whether other declarations bring BEFORE UPDATE row triggers.
+    """
+    for each in declarations(table):
+        if isinstance(each, Trigger):
+            if (each.timing, each.level) == ("BEFORE", "ROW") and "UPDATE" in each.events:
+                return True
+        elif not isinstance(each, Rules | DatabaseObject):
+            answer = getattr(each, "facts", None)
+            if answer is not None and answer(table).before_update_triggers:
+                return True
+    return False

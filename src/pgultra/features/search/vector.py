@@ -1,0 +1,133 @@
+"""
+A vector of one table: its parts resolved, its mode decided, its expression written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pgultra import sql
+from pgultra.errors import DeclarationError
+from pgultra.features.search.parts import Part, Resolved, resolve_part, shared_budgets
+from pgultra.features.search.related import Chain, Related, chain_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Column, Table
+
+    from pgultra.features.search.configuration import Configuration
+
+__all__ = ["Mode", "Vector", "vector_of"]
+
+Mode = Literal["auto", "generated", "trigger"]
+
+
+@dataclass(frozen=True, eq=False)
+class Vector:
+    """
+    All that the database side must know about one vector.
+
+    Attributes:
+        table: its table.
+        column: the vector.
+        parts: in the order of declaration.
+        configuration: how words are cut.
+        language: name of the language column.
+        chains: the ways to related rows, in the order of their parts.
+    """
+
+    table: Table
+    column: Column[Any]
+    parts: tuple[Resolved, ...]
+    configuration: Configuration
+    language: str | None
+    chains: tuple[Chain, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """
+        Columns of the row that the vector depends on.
+        """
+        names = [name for part in self.parts for name in part.columns]
+        return tuple(dict.fromkeys([*names, *([self.language] if self.language else [])]))
+
+    @property
+    def immutable(self) -> bool:
+        """
+        Whether PostgreSQL would take it for a generated column.
+        """
+        return not self.chains and all(part.immutable for part in self.parts)
+
+    def regconfig(self, row: str = "") -> str:
+        """
+        The configuration of a row.
+        """
+        if self.language is None:
+            return self.configuration.literal()
+        return self.configuration.expression(f"({row}{sql.identifier(self.language)})::text")
+
+    def expression(self, row: str = "", configuration: str | None = None) -> str:
+        """
+        The vector as SQL text.
+
+        Args:
+            row: stands before each column.
+            configuration: instead of the row's own, a variable that holds it.
+        """
+        words = configuration or self.regconfig(row)
+        vectors = [part.vector(words, row) for part in self.parts]
+        return " || ".join(vectors)
+
+    def document(self, row: str = "") -> str:
+        """
+        The row's own texts in one, for headlines.
+        """
+        texts = [part.document(row) for part in self.parts if not part.related]
+        return " || E'\\n' || ".join(texts) or "''"
+
+
+def vector_of(
+    table: Table,
+    column: Column[Any],
+    parts: Mapping[Any, Any],
+    configuration: Configuration,
+    keys: dict[str, str],
+) -> Vector:
+    """
+    Resolve a declaration on its table.
+
+    Raises:
+        DeclarationError: a part cannot be found.
+    """
+    resolved: list[Resolved] = []
+    chains: list[Chain] = []
+    for source, weight in parts.items():
+        part = weight if isinstance(weight, Part) else Part(weight)
+        if isinstance(source, Related):
+            chains.append(chain_of(table, source))
+            text = f"COALESCE(related_{len(chains)}, ''::text)"
+            resolved.append(
+                Resolved((), text, part.weight, part.budget, immutable=False, related=len(chains))
+            )
+        else:
+            resolved.append(resolve_part(table, source, part, keys))
+    language = configuration.column
+    if language is not None:
+        key = language if language in table.c else keys.get(language, language)
+        if key not in table.c:
+            raise DeclarationError(
+                f"search on table {table.fullname}: language_column={language!r} is no column"
+            )
+        language = table.c[key].name
+    if not resolved:
+        raise DeclarationError(f"search on table {table.fullname}: give one part at least")
+    own = {name for part in resolved for name in part.columns}
+    if column.name in own:
+        raise DeclarationError(
+            f"search on table {table.fullname}: {column.name} cannot be a part of itself"
+        )
+    return Vector(
+        table, column, shared_budgets(tuple(resolved)), configuration, language, tuple(chains)
+    )

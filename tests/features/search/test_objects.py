@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from pgultra import DeclarationError, Function, Trigger, declare, plan
+from pgultra.features.search import Related, TSVectorType
+from pgultra.objects import Generation
+from tests.features.search import sample
+from tests.features.search.tables import note_table as table
+
+if TYPE_CHECKING:
+    from tests.fixtures.alembic import MigrationEnvironment
+
+
+def kinds(metadata: sa.MetaData) -> list[str]:
+    """
+    The kinds of what is declared.
+    """
+    return [each.kind for each in plan.collect(metadata).values()]
+
+
+def weird(word: str) -> str:
+    """
+    A name with everything that needs quotes.
+    """
+    return f'The "{word}" \'s 100% $1 :a \\n'
+
+
+def long(word: str) -> str:
+    """
+    A name of 63 bytes.
+    """
+    return word + "_" * (63 - len(word))
+
+
+def test_parts_of_this_row_make_a_generated_column() -> None:
+    """
+    Text columns of the same row are immutable: PostgreSQL keeps the vector.
+    """
+    metadata = sa.MetaData()
+    note = table(metadata, {"title": "A", "body": "B"}, config="english")
+    assert kinds(metadata) == ["index", "generation"]
+    assert note.c.search.computed is not None
+    assert "'english'::regconfig" in str(note.c.search.computed.sqltext)
+
+
+def test_a_before_update_trigger_makes_triggers_of_all_vectors() -> None:
+    """
+    With any BEFORE UPDATE row trigger PostgreSQL would compute generated columns each time.
+    """
+    metadata = sa.MetaData()
+    note = table(metadata, {"title": "A"})
+    declare(note, Function(name="touch", body="begin return new; end"))
+    declare(
+        note,
+        Trigger(name="touch", table="note", timing="BEFORE", events=("UPDATE",), function="touch"),
+    )
+    assert note.c.search.computed is None
+    assert kinds(metadata).count("trigger") == 4
+    assert plan.facts_of(note).before_update_triggers == (
+        "note_search_search_update",
+        "note_search_search_write",
+    )
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"missing": "A"},
+        {"title": "E"},
+        {},
+        {sa.text("title"): "A"},
+        {"search": "A"},
+        {sa.func.now(): "A"},
+    ],
+)
+def test_a_part_that_cannot_be_is_refused(parts: dict[object, str]) -> None:
+    """
+    A missing column, a wrong letter, no part at all, or text that nobody can follow.
+    """
+    metadata = sa.MetaData()
+
+    def declared() -> None:
+        table(metadata, parts)
+        plan.collect(metadata)
+
+    with pytest.raises(DeclarationError):
+        declared()
+
+
+def test_modes_that_contradict_each_other_are_refused() -> None:
+    """
+    A generated vector beside one kept by triggers would cost on every update.
+    """
+    metadata = sa.MetaData()
+    more = sa.Column("other", TSVectorType({"body": "A"}, mode="trigger"))
+    table(metadata, {"title": "A"}, more, mode="generated")
+    with pytest.raises(DeclarationError, match="same mode"):
+        plan.collect(metadata)
+
+
+def test_a_configuration_of_the_host_needs_its_schema() -> None:
+    """
+    Triggers run without the host's search_path.
+    """
+    with pytest.raises(DeclarationError, match="with its schema"):
+        TSVectorType({"title": "A"}, config="mine")
+    assert TSVectorType(config="blog.mine").configuration.literal() == "'blog.mine'::regconfig"
+
+
+@pytest.mark.parametrize("schema", [None, "Search 'n' \"Schema"])
+@pytest.mark.parametrize("name", [str, weird, long])
+def test_create_all_leaves_nothing_to_do(
+    engine: sa.Engine, schema: str | None, name: object
+) -> None:
+    """
+    What create_all makes is what is declared, with any names; drop_all leaves nothing.
+    """
+    metadata = sample.build(schema, name)
+    with engine.begin() as connection:
+        if schema:
+            connection.execute(sa.schema.CreateSchema(schema))
+        metadata.create_all(connection)
+        assert list(plan.check(connection, metadata)) == []
+        metadata.drop_all(connection)
+        left = sa.text(
+            "SELECT proname FROM pg_proc WHERE proname LIKE '%search%' "
+            "AND pronamespace <> 'pg_catalog'::regnamespace"
+        )
+        assert connection.scalars(left).all() == []
+
+
+@pytest.mark.parametrize("name", [str, weird, long])
+def test_migrations_make_the_same(alembic_env: MigrationEnvironment, name: object) -> None:
+    """
+    Autogenerate, upgrade, autogenerate again: nothing; downgrade runs.
+    """
+    metadata = sample.build(None, name)
+    revision = alembic_env.autogenerate("first", metadata=metadata)
+    assert "import pgultra" not in revision.text
+    assert "TSVECTOR()" in revision.text
+    alembic_env.upgrade()
+    assert alembic_env.check(metadata=metadata) == []
+    alembic_env.downgrade()
+
+
+def test_a_changed_part_is_a_migration(
+    engine: sa.Engine, alembic_env: MigrationEnvironment
+) -> None:
+    """
+    Other weights make a generated column anew, index included; and the way back runs.
+    """
+    before, after = sa.MetaData(), sa.MetaData()
+    table(before, {"title": "A", "body": "B"}, config="english")
+    table(after, {"title": "B", "body": "A"}, config="english")
+    before.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO note (id, title, body) VALUES (1, 'fox', 'dog')"))
+    alembic_env.autogenerate("weights", metadata=after)
+    alembic_env.upgrade()
+    assert alembic_env.check(metadata=after) == []
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT search::text FROM note")) == "'dog':2A 'fox':1B"
+        assert sa.inspect(connection).get_indexes("note")[0]["column_names"] == ["search"]
+    alembic_env.downgrade()
+    with engine.connect() as connection:
+        assert list(plan.check(connection, before)) == []
+
+
+def test_a_generated_column_becomes_one_with_triggers(
+    engine: sa.Engine, alembic_env: MigrationEnvironment
+) -> None:
+    """
+    The values stay, the expression goes, triggers come; and the way back runs.
+    """
+    before, after = sa.MetaData(), sa.MetaData()
+    table(before, {"title": "A"})
+    table(after, {"title": "A"}, mode="trigger")
+    before.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO note (id, title) VALUES (1, 'fox')"))
+    alembic_env.autogenerate("triggers", metadata=after)
+    alembic_env.upgrade()
+    with engine.begin() as connection:
+        assert list(plan.check(connection, after)) == []
+        connection.execute(sa.text("UPDATE note SET title = 'dog'"))
+        assert connection.scalar(sa.text("SELECT search::text FROM note")) == "'dog':1A"
+    alembic_env.downgrade()
+    with engine.connect() as connection:
+        assert list(plan.check(connection, before)) == []
+
+
+def test_a_part_that_goes_takes_the_vector_with_it(
+    engine: sa.Engine, alembic_env: MigrationEnvironment
+) -> None:
+    """
+    A column that a generated column reads cannot be dropped: the vector gives way first.
+    """
+    before, after = sa.MetaData(), sa.MetaData()
+    table(before, {"title": "A", "extra": "B"}, sa.Column("extra", sa.Text))
+    table(after, {"title": "A"})
+    before.create_all(engine)
+    alembic_env.autogenerate("less", metadata=after)
+    alembic_env.upgrade()
+    assert alembic_env.check(metadata=after) == []
+    alembic_env.downgrade()
+    with engine.connect() as connection:
+        assert list(plan.check(connection, before)) == []
+
+
+def test_a_changed_function_is_reported(engine: sa.Engine) -> None:
+    """
+    A hand-edited function and a dropped trigger are drift.
+    """
+    metadata = sa.MetaData()
+    table(metadata, {"title": "A"}, mode="trigger")
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER note_search_search_update ON note")
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION note_search_search() RETURNS trigger LANGUAGE plpgsql "
+            "AS 'begin return new; end'"
+        )
+        steps = {str(step) for step in plan.check(connection, metadata)}
+    assert steps == {
+        "create trigger note_search_search_update on note",
+        "replace function note_search_search()",
+    }
+
+
+def test_objects_are_values() -> None:
+    """
+    Deriving twice gives equal objects, and the noun is public.
+    """
+    metadata = sample.build()
+    first, second = plan.collect(metadata), plan.collect(metadata)
+    assert dict(first) == dict(second)
+    assert any(isinstance(each, Generation) for each in first.values())
+
+
+def test_related_needs_one_foreign_key() -> None:
+    """
+    Without a foreign key there is no way to follow.
+    """
+    metadata = sa.MetaData()
+    sa.Table("tag", metadata, sa.Column("name", sa.Text))
+    table(metadata, {Related("tag.name"): "A"})
+    with pytest.raises(DeclarationError, match="foreign keys"):
+        plan.collect(metadata)
