@@ -34,6 +34,21 @@ Where a statement keeps a mark, then its twin. Copies of a statement inherit its
 MODES = {"include": None, "exclude": LIVE, "only": DEAD}
 
 
+class _Twin:
+    """
+    The filtered form of one statement, and of no copy of it; forgotten when pickled.
+    """
+
+    __slots__ = ("filtered", "owner")
+
+    def __init__(self, owner: Any, filtered: Any) -> None:
+        self.owner = weakref.ref(owner)
+        self.filtered = filtered
+
+    def __reduce__(self) -> Any:
+        return int, ()
+
+
 @event.listens_for(Session, "do_orm_execute")
 def _execute(state: ORMExecuteState) -> Any:
     """
@@ -55,26 +70,32 @@ def _execute(state: ORMExecuteState) -> Any:
         return bulk.execute(state, criterion) if statement.is_dml else None
     if criterion is None or state.is_column_load:
         return None
-    if state.is_relationship_load and PROPAGATED in getattr(statement, "_with_options", ()):
+    options = statement._with_options
+    if options and PROPAGATED in options:  # a lazy load from an object that asked for it
         return None
-    if criterion is LIVE:
-        memo = statement.__dict__
-        seen = memo.get(SEEN)
-        if seen is None:
-            memo[SEEN] = id(statement)
-        elif seen.__class__ is tuple and seen[0]() is statement:
-            state.statement = seen[1]
-            return None
-        elif seen == id(statement):
-            state.statement = _filtered(state, criterion)
-            memo[SEEN] = (weakref.ref(statement), state.statement)
-            return None
-    state.statement = _filtered(state, criterion)
+    memo = statement.__dict__
+    seen = memo.get(SEEN)
+    mark = id(statement)
+    if seen is None or criterion is not LIVE:
+        memo[SEEN] = mark
+        state.statement = _filtered(state, statement, criterion)
+    elif seen == mark:
+        state.statement = _filtered(state, statement, criterion)
+        memo[SEEN] = _Twin(statement, state.statement)
+    elif seen.__class__ is _Twin and seen.owner() is statement:
+        state.statement = seen.filtered
+    else:
+        memo[SEEN] = mark
+        state.statement = _filtered(state, statement, criterion)
     return None
 
 
-def _filtered(state: ORMExecuteState, criterion: Any) -> Any:
-    statement: Any = state.statement
-    if surface.NEEDED and not state.is_orm_statement and isinstance(statement, Select):
-        statement = surface.completed_columns(statement)
+def _filtered(state: ORMExecuteState, statement: Any, criterion: Any) -> Any:
+    if statement.__class__ is Select:
+        # What statement.options(criterion) does, without looking at what the option is.
+        copy = statement._generate()
+        copy._with_options += (criterion,)
+        if surface.NEEDED and not state.is_orm_statement:
+            copy = surface.completed_columns(copy)
+        return copy
     return statement.options(criterion)
