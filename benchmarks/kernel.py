@@ -28,7 +28,7 @@ def figures(server: Server) -> Iterator[Figure]:
     """
     All figures of the kernel.
     """
-    with _database(server, "kernel") as engine:
+    with database(server, "kernel") as engine:
         bare, declared = _bare(), _declared()
         declared.create_all(engine)
         with engine.connect() as connection:
@@ -38,7 +38,7 @@ def figures(server: Server) -> Iterator[Figure]:
 
 
 @contextmanager
-def _database(server: Server, name: str) -> Iterator[sa.Engine]:
+def database(server: Server, name: str) -> Iterator[sa.Engine]:
     database = f"{server.prefix}_{name}"
     server.execute(f'CREATE DATABASE "{database}"')
     engine = sa.create_engine(server.url(database))
@@ -142,9 +142,7 @@ def _without(connection: sa.Connection, metadata: sa.MetaData) -> None:
         _differences(connection, metadata)
 
 
-def _peers(
-    connection: sa.Connection, declared: sa.MetaData
-) -> Iterator[tuple[str, Any, Bar, int]]:
+def _peers(connection: sa.Connection, declared: sa.MetaData) -> Iterator[tuple[str, Any, Bar, int]]:
     """
     The same objects, declared with each peer, in a process of its own.
 
@@ -228,5 +226,5 @@ def _imports() -> Figure:
     return figure
 
 
-__all__ = ["figures", "without_door"]
+__all__ = ["database", "figures", "without_door"]
 assert pgultra.integrations.alembic  # the door is open
