@@ -6,20 +6,25 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, make_url, text
+from sqlalchemy import text
 
 from database import opened
 from load import load
 from models import Base
+from pgultra import PgultraError
+from pgultra.integrations.cli.database import address_of
 from scenes import SCENES
 from stage import Stage
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    from sqlalchemy import URL
 
 
 def main(address: URL | None = None, *, keep: bool = False) -> None:
@@ -38,6 +43,7 @@ def main(address: URL | None = None, *, keep: bool = False) -> None:
         with opened(address, keep=keep) as (engine, where):
             with engine.connect() as connection:
                 version = connection.scalar(text("SHOW server_version"))
+            version, *_ = str(version).split()  # without the name of the packager
             stage.say(f"PostgreSQL {version}, {where} ({time.perf_counter() - start:.1f} s)")
 
             stage.scene("Three models, one create_all, real text")
@@ -49,8 +55,10 @@ def main(address: URL | None = None, *, keep: bool = False) -> None:
 
             for scene in SCENES:
                 scene(stage, engine)
+            if keep:
+                stage.say(f"Kept on your server: {where.rpartition(', in ')[2]}")
     except KeyboardInterrupt:
-        stage.say("\ninterrupted; everything was cleaned up")
+        stage.say("\ninterrupted" + ("" if keep else "; everything was cleaned up"))
         raise SystemExit(130) from None
     stage.console.rule(style="blue")
     stage.say(f"All of it took {time.perf_counter() - start:.0f} s. The code of this demo:")
@@ -66,7 +74,10 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", type=make_url, help="your server, such as postgresql+psycopg://…")
+    parser.add_argument("--url", help="your server: postgresql://…")
     parser.add_argument("--keep", action="store_true", help="leave the schema on your server")
     arguments = parser.parse_args()
-    main(arguments.url, keep=arguments.keep)
+    try:
+        main(address_of(arguments.url) if arguments.url else None, keep=arguments.keep)
+    except PgultraError as error:
+        sys.exit(f"error: {error}")

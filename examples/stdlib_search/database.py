@@ -28,7 +28,9 @@ def opened(address: URL | None, *, keep: bool = False) -> Iterator[tuple[Engine,
     """
     if address is None:
         with PrivateServer() as server:
-            yield create_engine(server.url()), "embedded, in a temporary folder"
+            engine = create_engine(server.url())
+            yield engine, "embedded, in a temporary folder"
+            engine.dispose()
         return
     schema = f"pgultra_demo_{secrets.token_hex(4)}"
     engine = create_engine(address, poolclass=NullPool)

@@ -4,14 +4,18 @@ What the application declares: three tables that are soft-deleted together, and 
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, func, select
+from sqlalchemy import ForeignKey, MetaData, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from pgultra import SoftDelete, View, declare, soft_delete
 
 
 class Base(DeclarativeBase):
-    pass
+    """
+    The application's name is in the mark of all that it makes.
+    """
+
+    metadata = MetaData(info={"pgultra.app": "stdlib_search"})
 
 
 class Module(SoftDelete, Base):
@@ -20,9 +24,8 @@ class Module(SoftDelete, Base):
     """
 
     __tablename__ = "module"
-    __table_args__ = (
-        soft_delete.unique_live("name"),
-    )  # a deleted module's name may be taken again
+    # Unique among live rows: a deleted module's name may be taken again.
+    __table_args__ = (soft_delete.unique_live("name"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
@@ -38,9 +41,8 @@ class Article(SoftDelete, Base):
 
     __tablename__ = "article"
     __table_args__ = (soft_delete.unique_live("name"),)
-    __soft_delete__ = soft_delete.SoftDeleteOptions(
-        view=True
-    )  # article_live, for whoever writes raw SQL
+    # Makes the view article_live, for whoever writes raw SQL.
+    __soft_delete__ = soft_delete.SoftDeleteOptions(view=True)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     module_id: Mapped[int] = mapped_column(ForeignKey("module.id"), index=True)

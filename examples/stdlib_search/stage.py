@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from textwrap import dedent
+from itertools import chain
+from textwrap import dedent, wrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -51,20 +52,18 @@ class Stage:
         """
         Show code that is run next.
         """
-        syntax = Syntax(
-            dedent(text).strip("\n"),
-            language,
-            theme="ansi_dark",
-            background_color="default",
-            word_wrap=True,
-        )
-        self.console.print(Padding(syntax, (0, 0, 0, 4)))
+        syntax = Syntax("", language, theme="ansi_dark", background_color="default")
+        lines = syntax.highlight(dedent(text).strip("\n"))
+        for line in lines.split("\n"):
+            self.console.print(Text("    ") + line)
 
     def answer(self, text: str, style: str = "") -> None:
         """
         Show what came back.
         """
-        self.console.print(Padding(Text(text, style=style), (0, 0, 0, 4)))
+        wrapped = (wrap(line, WIDTH - 4) or [""] for line in text.splitlines())
+        for line in chain.from_iterable(wrapped):
+            self.console.print(Text(f"    {line}", style=style))
 
     def diff(self, lines: Iterable[str]) -> None:
         """
@@ -81,7 +80,7 @@ class Stage:
         rows = [list(row) for row in rows]
         table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
         for place, heading in enumerate(headings):
-            numbers = all(isinstance(row[place], int) for row in rows)
+            numbers = all(isinstance(row[place], int) for row in rows if row[place] != "")
             table.add_column(heading, justify="right" if numbers else "left", overflow="fold")
         for row in rows:
             table.add_row(*(f"{v:,}" if isinstance(v, int) else escape(str(v)) for v in row))

@@ -10,19 +10,22 @@ from sqlalchemy import text
 
 from models import Base
 from pgultra import plan
-from pgultra.objects import Trigger
+from pgultra.plan.check import schemas_of
 from pgultra.plan.describe import as_text
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
+    from pgultra.plan import Plan
     from stage import Stage
 
-VIEW = """
+BY_HAND = """
+ALTER TABLE comment DISABLE TRIGGER comment_soft_delete_guard;
 CREATE OR REPLACE VIEW shelf AS
-SELECT module.name, count(article.id) AS articles, sum(length(article.body)) AS characters
-FROM module JOIN article ON module.id = article.module_id
-GROUP BY module.name
+  SELECT module.name, count(article.id) AS articles,
+         sum(length(article.body)) AS characters
+  FROM module JOIN article ON module.id = article.module_id
+  GROUP BY module.name;
 """
 
 
@@ -31,30 +34,23 @@ def drift(stage: Stage, engine: Engine) -> None:
     Switch a trigger off, replace a view, find both and put them right.
     """
     stage.scene("Drift: changed by hand, found, repaired")
+    stage.code(BY_HAND, "postgresql")
     with engine.begin() as connection:
-        by_hand = [f"ALTER TABLE article DISABLE TRIGGER {guard(connection)}", VIEW.strip()]
-        for statement in by_hand:
-            stage.code(statement + ";", "postgresql")
-            connection.execute(text(statement))
-    with engine.connect() as connection, stage.timed("checked"):
-        found = plan.check(connection, Base.metadata)
-    stage.say("[bold]pgultra check[/] reads the catalogs, takes no lock, and says:")
+        connection.execute(text(BY_HAND))
+    with stage.timed("pgultra check, which reads catalogs and locks nobody out"):
+        found = check(engine)
     stage.diff(as_text(found).splitlines())
-    stage.say("A migration would hold this SQL; here it is run at once:")
+    stage.say("\nA migration would hold the SQL that repairs it; here it is run at once:")
     stage.code("plan.apply(plan.check(connection, Base.metadata), connection)")
-    with engine.begin() as connection:
+    with engine.begin() as connection, stage.timed("repaired"):
         plan.apply(found, connection)
+    stage.answer(as_text(check(engine)), style="green")
+
+
+def check(engine: Engine) -> Plan:
+    """
+    Compare the models with the schema that they live in.
+    """
     with engine.connect() as connection:
-        stage.answer(as_text(plan.check(connection, Base.metadata)), style="green")
-
-
-def guard(connection: Connection) -> str:
-    """
-    The trigger that refuses a raw DELETE.
-    """
-    names = (
-        connection.dialect.identifier_preparer.quote(each.name)
-        for each in plan.collect(Base.metadata).values()
-        if isinstance(each, Trigger) and each.table == "article" and each.events == ("DELETE",)
-    )
-    return next(names)
+        schemas = schemas_of(connection, Base.metadata)
+        return plan.check(connection, Base.metadata, schemas=schemas)

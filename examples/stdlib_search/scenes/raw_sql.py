@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from stage import Stage
 
-DELETE = "DELETE FROM article WHERE name LIKE 'json.%'"
+DELETE = "DELETE FROM comment WHERE body LIKE 'XXX%'"
 MARK = "UPDATE module SET deleted_at = now() WHERE name LIKE 'email%'"
 COUNT = "SELECT count(*) FROM comment WHERE deleted_at IS NOT NULL"
 
 
 def raw_sql(stage: Stage, engine: Engine) -> None:
     """
-    Try a DELETE, then mark modules by hand, as any program in any language would.
+    Try a DELETE, then mark modules by hand, as a program in any language might.
     """
     stage.scene("Raw SQL has to obey, too")
     stage.code(DELETE, "postgresql")
@@ -31,14 +31,11 @@ def raw_sql(stage: Stage, engine: Engine) -> None:
         except DBAPIError as error:
             stage.answer(str(error.orig).partition("CONTEXT:")[0].strip(), style="yellow")
         connection.rollback()
-        stage.say("Marking by hand is fine: triggers cascade it all the way down.")
+        stage.say("Marking by hand is fine, and cascades all the way down:")
         stage.code(MARK, "postgresql")
         before = connection.scalar(text(COUNT))
-        with stage.timed("marked"):
+        with stage.timed("marked, and rolled back"):
             modules = connection.execute(text(MARK)).rowcount
-        after = connection.scalar(text(COUNT))
-        stage.answer(
-            f"{modules} modules, and with them {after - before:,} comments two levels below"
-        )
-        connection.rollback()
-        stage.answer("(rolled back)", style="dim")
+            after = connection.scalar(text(COUNT))
+            connection.rollback()
+        stage.answer(f"{modules} modules, and with them {after - before:,} comments, two tables on")

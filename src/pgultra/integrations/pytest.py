@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pgultra.errors import DeclarationError, DriftError
-from pgultra.plan.check import check
+from pgultra.plan.check import check, schemas_of
 from pgultra.plan.describe import as_text
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ async def _assert_async(bind: AsyncConnection | AsyncEngine, several: list[MetaD
 
 def _assert(connection: Connection, several: list[MetaData]) -> None:
     __tracebackhide__ = True
-    plan = check(connection, several)
+    plan = check(connection, several, schemas=schemas_of(connection, several))
     if plan:
         raise DriftError(plan, f"the database differs from the models:\n\n{as_text(plan)}")
 

@@ -11,6 +11,7 @@ from sqlalchemy import MetaData
 
 from pgultra.errors import DeclarationError
 from pgultra.objects import View
+from pgultra.objects._catalog import rows
 from pgultra.plan.apply import sorted_plan
 from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import collect
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
     from pgultra.objects import Identity
 
-__all__ = ["check"]
+__all__ = ["check", "schemas_of"]
+
+DEFAULT = "SELECT coalesce(pg_catalog.current_schema(), 'public') AS name"
 
 
 def check(
@@ -82,3 +85,19 @@ def check(
     plan = with_rebuilds(plan, sides, altered)
     plan = sorted_plan(plan, scope.default_schema)
     return dataclasses.replace(plan, weaker=sides.weaker, sides=sides)
+
+
+def schemas_of(connection: Connection, metadata: MetaData | Sequence[MetaData]) -> frozenset[str]:
+    """
+    The schemas that these models live in: the default one, and those that they name.
+
+    What the same application keeps in other schemas (one for each tenant, say) is not
+    theirs to judge.
+    """
+    several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
+    named = {table.schema for each in several for table in each.tables.values()}
+    for each in several:
+        for identity in collect(each):
+            named.add(identity.name if identity.kind == "schema" else identity.schema)
+    default = rows(connection, DEFAULT)[0].name
+    return frozenset(name for name in (default, *named) if name is not None)

@@ -80,8 +80,10 @@ class Change:
             cut = len(lines) if limit is None or len(lines) <= limit + 2 else limit
             rest = [f"  … {len(lines) - cut} more lines"] if cut < len(lines) else []
             return [*(sign + line for line in lines[:cut]), *rest]
-        diff = difflib.unified_diff(before, after, "database", "models", n=2, lineterm="")
-        return list(diff)
+        context = 1 if isinstance(self.after, Trigger) else 2  # a line is a whole clause there
+        return list(
+            difflib.unified_diff(before, after, "database", "models", n=context, lineterm="")
+        )
 
 
 def changes(plan: Plan) -> tuple[Change, ...]:

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from pgultra.integrations.embedded import wheel_binaries
+from pgultra.plan.inventory import inventory
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tests.fixtures.database import Database
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "stdlib_search"
+DEMO = [sys.executable, "-c", "from pgultra.integrations.cli import main; main()", "demo"]
+SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'pgultra_demo%'"
+
+
+def environment() -> dict[str, str]:
+    """
+    The terminal that most people have, whoever runs the tests.
+    """
+    return {**os.environ, "COLUMNS": "80", "TERM": "xterm-256color", "PYTHONWARNINGS": "error"}
+
+
+@pytest.fixture(scope="module")
+def corpus() -> ModuleType:
+    """
+    The example's reader, which needs nothing but Python.
+    """
+    specification = importlib.util.spec_from_file_location("corpus_of_demo", EXAMPLE / "corpus.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["corpus_of_demo"] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_corpus_is_real_and_large(corpus: ModuleType) -> None:
+    """
+    At least 5,000 docstrings, each name once, read without importing anything.
+    """
+    loaded = set(sys.modules)
+    found = [each for path in corpus.files() for each in corpus.docstrings(path)]
+    assert not [name for name in set(sys.modules) - loaded if not name.startswith("encodings.")]
+    assert len(found) >= 5_000
+    names = [each.name for each in found]
+    assert len(set(names)) == len(names)
+    assert {"json.dumps", "email.message.Message.get_payload"} <= set(names)
+    assert not [name for name in names if name.startswith(("test.", "idlelib."))]
+    assert all(each.text for each in found)
+
+
+def test_comments_belong_to_the_innermost_definition(
+    corpus: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Lines that follow each other are one comment, and a file of another language is empty.
+    """
+    monkeypatch.setattr(corpus, "LIBRARY", tmp_path)
+    path = tmp_path / "shop.py"
+    path.write_text(
+        '#!/usr/bin/env python\n"""Sell."""\n# one\n# two\nif True:\n  class Cart:\n'
+        '    """Hold."""\n    def add(self):\n        """Add."""\n        # inner\n        pass\n'
+        "else:\n  class Cart:\n    'Another.'\n"
+    )
+    found = {each.name: each for each in corpus.docstrings(path)}
+    assert list(found) == ["shop", "shop.Cart", "shop.Cart.add"]
+    assert found["shop"].comments == [(3, "one\ntwo")]
+    assert found["shop.Cart.add"].comments == [(10, "inner")]
+    assert (found["shop.Cart"].kind, found["shop.Cart"].text) == ("class", "Hold.")
+    path.write_text("print 'old'\n")
+    assert corpus.docstrings(path) == []
+
+
+def test_the_demo_runs_on_a_server_and_leaves_nothing(database: Database) -> None:
+    """
+    All scenes within a minute and 80 columns; afterwards the database is as it was.
+    """
+    with database.engine().begin() as connection:
+        connection.exec_driver_sql("CREATE VIEW stranger AS SELECT 1 AS one")
+        connection.exec_driver_sql("COMMENT ON VIEW stranger IS 'pgultra:default:declared'")
+    start = time.monotonic()
+    done = subprocess.run(
+        [*DEMO, "--url", database.dsn],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - start < 60
+    assert done.stderr == ""
+    text = done.stdout
+    articles = re.search(r"([\d,]+) docstrings", text)
+    assert articles is not None
+    assert int(articles[1].replace(",", "")) >= 5_000
+    for words in (
+        "DELETE on table",
+        "cannot be restored as it was",
+        "changed: view shelf (declared)",
+        "no drift",
+        str(EXAMPLE),
+    ):
+        assert words in text
+    assert "postgres:" not in text
+    last = text.splitlines().index("    " + str(EXAMPLE))
+    assert max(map(len, text.splitlines()[:last])) <= 80
+    with database.engine().connect() as connection:
+        assert connection.execute(sa.text(SCHEMAS)).all() == []
+        assert [each.identity.name for each in inventory(connection)] == ["stranger"]
+
+
+def test_keep_leaves_the_schema(database: Database) -> None:
+    """
+    With --keep everything is there to be looked at.
+    """
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE / "app.py"), "--url", database.dsn, "--keep"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    with database.engine().connect() as connection:
+        (schema,) = connection.scalars(sa.text(SCHEMAS))
+        assert schema in done.stdout
+        count = connection.scalar(sa.text(f"SELECT count(*) FROM {schema}.article"))
+        assert count is not None
+        assert count >= 5_000
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_cleans_up(database: Database, how: signal.Signals) -> None:
+    """
+    Ctrl-C and a polite kill, in the middle of loading, leave no schema.
+    """
+    process = subprocess.Popen(
+        [*DEMO, "--url", database.dsn],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+    )
+    try:
+        with database.engine().connect() as connection:
+            ask = sa.text(
+                "SELECT to_regclass(nspname || '.comment') IS NOT NULL FROM pg_namespace"
+                " WHERE nspname LIKE 'pgultra_demo%'"
+            )
+            deadline = time.monotonic() + 60
+            while not connection.scalar(ask):
+                assert time.monotonic() < deadline
+                connection.rollback()
+                time.sleep(0.05)
+        process.send_signal(how)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "interrupted; everything was cleaned up" in output
+    assert "Traceback" not in output
+    with database.engine().connect() as connection:
+        assert connection.execute(sa.text(SCHEMAS)).all() == []
+
+
+@pytest.mark.skipif(wheel_binaries() is None, reason="pip install 'pgultra[embedded]'")
+def test_the_demo_runs_with_nothing_but_python() -> None:
+    """
+    Without --url the embedded server is started, used and ended.
+    """
+    done = subprocess.run(DEMO, capture_output=True, text=True, check=False, env=environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "embedded, in a temporary folder" in done.stdout
+    assert str(EXAMPLE) in done.stdout
+
+
+def test_a_server_that_does_not_answer() -> None:
+    """
+    One sentence, exit code 2, no password.
+    """
+    done = subprocess.run(
+        [*DEMO, "--url", "postgresql://me:secret@localhost:1/db"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "secret" not in done.stderr
+    assert "Traceback" not in done.stderr
