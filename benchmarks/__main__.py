@@ -14,14 +14,17 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 import benchmarks
-from benchmarks.measure import Figure
 from tests.fixtures.discovery import choose
 from tests.fixtures.server import Server, opened
+
+if TYPE_CHECKING:
+    from benchmarks.measure import Figure
 
 NOT_ROOMS = {"measure", "__main__"}
 PACKAGES = ("pgultra", "sqlalchemy", "alembic", "psycopg", "asyncpg", "pgvector", "cryptography")

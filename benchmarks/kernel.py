@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations
@@ -17,7 +16,11 @@ from alembic.migration import MigrationContext
 import pgultra.integrations.alembic
 from benchmarks.measure import Bar, Figure, compare
 from pgultra import Function, Trigger, View, declare, plan
-from tests.fixtures.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fixtures.server import Server
 
 OBJECTS = 150
 VIEWS = 50

@@ -7,9 +7,8 @@ same columns and no mixin, on the same tables, so that both sides read the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -17,7 +16,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from benchmarks.kernel import database
 from benchmarks.measure import Bar, Figure, compare
 from pgultra import SoftDelete
-from tests.fixtures.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fixtures.server import Server
 
 ROWS = 20
 CALLS = 200

@@ -270,8 +270,27 @@ def _photograph(type_: Any, context: AutogenContext) -> Any:  # TypeEngine
     plain = type_.photograph()
     module = type(plain).__module__
     if module.partition(".")[0] != "sqlalchemy":
-        context.imports.add(f"import {module}")
+        _import_when_rendered(module, context)
     return plain
+
+
+def _import_when_rendered(module: str, context: AutogenContext) -> None:
+    """
+    Add an import while the migration is printed: what is added before, Alembic forgets.
+    """
+    given: Any = context.opts.get("render_item")
+    modules: set[str] = getattr(given, "imports_of", set())
+    modules.add(module)
+    if hasattr(given, "imports_of"):
+        return
+
+    def render_item(kind: str, item: Any, rendering: AutogenContext) -> Any:
+        if type(item).__module__ in modules:
+            rendering.imports.add(f"import {type(item).__module__}")
+        return given(kind, item, rendering) if given is not None else False
+
+    render_item.imports_of = modules  # type: ignore[attr-defined]
+    context.opts["render_item"] = render_item
 
 
 # -- what the environment wants to see --------------------------------------------------
