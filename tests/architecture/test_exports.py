@@ -71,6 +71,8 @@ def documented_names() -> list[str]:
     for module in [pgultra, *map(load, rooms())]:
         for entry in exported(module):
             value = getattr(module, entry)
+            if not getattr(value, "__module__", "").startswith("pgultra"):
+                continue  # another library's class, given on
             raised = inspect.isclass(value) and issubclass(value, BaseException)
             if (inspect.isclass(value) and not raised) or inspect.isfunction(value):
                 found[f"{value.__module__}:{value.__qualname__}"] = value

@@ -1,0 +1,43 @@
+"""
+Embeddings: vectors beside the rows they describe, and the rows nearest to a vector.
+
+::
+
+    class Article(Base):
+        __tablename__ = "article"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        title: Mapped[str]
+        language: Mapped[str]
+        embedding: Mapped[Vector | None] = Embedding(384, index=HNSW(metric="cosine"))
+
+    english = select(Article).where(Article.language == "en")
+    statement = embeddings.nearest(english, Article.embedding, vector, k=10)
+
+The statement runs in sync and async sessions alike, and gives ``(article, distance)``.
+"""
+
+from __future__ import annotations
+
+from pgvector import Vector
+
+from pgultra.features.embeddings.index import HNSW, IVFFlat
+from pgultra.features.embeddings.model import Embedding, Rules
+from pgultra.features.embeddings.nearest import nearest, rerank
+from pgultra.features.embeddings.queries import distance, similarity, within
+from pgultra.features.embeddings.vector import VectorType
+from pgultra.features.embeddings.wire import InvalidVector
+
+__all__ = [
+    "HNSW",
+    "Embedding",
+    "IVFFlat",
+    "InvalidVector",
+    "Rules",
+    "Vector",
+    "VectorType",
+    "distance",
+    "nearest",
+    "rerank",
+    "similarity",
+    "within",
+]

@@ -1,0 +1,138 @@
+"""
+What a user writes in a class: ``Embedding``, and on a Core table ``Rules``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Table, event
+from sqlalchemy.orm import Mapper, mapped_column
+
+from pgultra.errors import DeclarationError
+from pgultra.features.embeddings import objects
+from pgultra.features.embeddings.index import HNSW, IVFFlat
+from pgultra.features.embeddings.ranker import VectorRanker
+from pgultra.features.embeddings.vector import VectorType
+from pgultra.plan import Facts, declare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Column
+    from sqlalchemy.orm import MappedColumn
+
+    from pgultra.objects import DatabaseObject
+
+__all__ = ["Embedding", "Rules"]
+
+
+def Embedding(  # noqa: N802  # a column factory reads like the type it makes
+    dimensions: int,
+    *,
+    metric: str | None = None,
+    index: HNSW | IVFFlat | None = HNSW(),  # noqa: B008  # frozen: one value for all
+    precision: str = "single",
+    source: str | Sequence[str] = (),
+    model: str | None = None,
+    **column: Any,  # whatever mapped_column takes
+) -> MappedColumn[Any]:
+    """
+    Declare a column of embeddings on a declarative class.
+
+    On a dataclass base write ``mapped_column(VectorType(384), init=False)`` instead, since
+    a function of ours becomes an argument of ``__init__`` there.
+
+    Args:
+        dimensions: how many numbers a vector has; the model decides.
+        metric: ``cosine`` (unless the index says otherwise), ``l2``, ``inner_product``, ``l1``.
+        index: ``HNSW(…)``, ``IVFFlat(…)``, or None for exact search only.
+        precision: what the index holds: ``single``, ``half`` or ``bit``.
+        source: columns whose text is embedded.
+        model: the name of the embedding model.
+        column: further options of ``mapped_column``, such as ``deferred=True``.
+
+    Raises:
+        DeclarationError: options that cannot stand together.
+
+    Example:
+        >>> from sqlalchemy import Integer
+        >>> from sqlalchemy.orm import DeclarativeBase
+        >>> class Base(DeclarativeBase): ...
+        >>> class Note(Base):
+        ...     __tablename__ = "note"
+        ...     id = mapped_column(Integer, primary_key=True)
+        ...     embedding = Embedding(3, index=HNSW(metric="l2"))
+        >>> [index.name for index in Note.__table__.indexes]
+        ['note_embedding_hnsw']
+    """
+    type_ = VectorType(
+        dimensions, metric=metric, index=index, precision=precision, source=source, model=model
+    )
+    return mapped_column(type_, **column)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """
+    The declaration of one vector column; mapped classes get it by themselves.
+
+    Args:
+        column: the key of a column whose type is ``VectorType``.
+
+    Example:
+        >>> from sqlalchemy import Column, Integer, MetaData, Table
+        >>> import pgultra
+        >>> note = Table("note", MetaData(), Column("id", Integer, primary_key=True),
+        ...     Column("embedding", VectorType(3)))
+        >>> pgultra.declare(note, Rules("embedding"))
+        >>> [index.name for index in note.indexes]
+        ['note_embedding_hnsw']
+    """
+
+    column: str
+    room = "embeddings"
+
+    def attached(self, table: Table) -> None:
+        """
+        Put the index into the table.
+
+        Raises:
+            DeclarationError: the column is missing, or is no ``VectorType``.
+        """
+        found = table.c.get(self.column)
+        if found is None or not isinstance(found.type, VectorType):
+            raise DeclarationError(
+                f"table {table.fullname} has no column {self.column!r} of type VectorType: "
+                "Column('embedding', VectorType(384))"
+            )
+        objects.attach_index(found)
+
+    def objects(self, table: Table) -> Iterable[DatabaseObject]:
+        """
+        The extension, and the index.
+        """
+        return objects.database_objects(self._column(table))
+
+    def facts(self, table: Table) -> Facts:
+        """
+        That the table can be ranked by this column.
+        """
+        ranker = VectorRanker(name=self.column, column=self.column, kind="vector", table=table)
+        return Facts(rankers=(ranker,))
+
+    def _column(self, table: Table) -> Column[Any]:
+        return table.c[self.column]
+
+
+@event.listens_for(Mapper, "after_mapper_constructed")
+def _declare(mapper: Mapper[Any], class_: type[Any]) -> None:
+    """
+    Declare the vector columns of a mapped table.
+    """
+    table = mapper.local_table
+    if isinstance(table, Table):
+        for column in table.columns:
+            if isinstance(column.type, VectorType):
+                declare(table, Rules(column.key))

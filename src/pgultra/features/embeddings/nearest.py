@@ -1,0 +1,385 @@
+"""
+``nearest``: the k nearest rows, as one statement that carries its own settings.
+
+An index over vectors gives candidates, and a filter thins them: PostgreSQL alone then
+silently returns too few rows. The statement here has three parts.
+
+- It looks whether few rows match, by a count that stops early. Few rows are sorted exactly,
+  which is quicker than any index there.
+- Else it walks the index, with iterative scan on and enough candidates, ranks them by the
+  stored vectors and sorts them.
+- If that is short of k rows, the exact branch makes up for it.
+
+The settings are made by ``set_config(…, true)`` within the statement, so nothing depends on
+a session, a pool or an earlier SET; they hold until the transaction ends.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from sqlalchemy import Select, Table, func, literal, or_, select, true, union_all
+from sqlalchemy import inspect as inspect_
+from sqlalchemy.orm import QueryableAttribute
+
+from pgultra import sql
+from pgultra.errors import DeclarationError
+from pgultra.features.embeddings.index import HNSW
+from pgultra.features.embeddings.objects import indexed, operator
+from pgultra.features.embeddings.queries import distance, given, resolved
+from pgultra.plan import facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import CTE, ColumnElement, FromClause
+
+    from pgultra.features.embeddings.vector import VectorType
+
+__all__ = ["nearest", "rerank"]
+
+T = TypeVar("T")
+Plan = Literal["auto", "index", "exact"]
+
+FEW = 2500
+"""Below so many matching rows (k = 10, 384 dimensions) sorting them all beats the index."""
+
+DELETED_OPTION = "pgultra.deleted"
+"""The execution option of a statement that wants deleted rows too, by whatever room."""
+
+EMPTY = 65536
+"""What the maps of a table's pages take, in bytes, before there is much in it."""
+
+OVERSAMPLE = {"single": 1, "half": 2, "bit": 20}
+MOST_EFFORT = 1000
+"""pgvector's limit of hnsw.ef_search."""
+
+
+@overload
+def nearest(
+    statement: Select[tuple[T]],
+    column: Any,
+    vector: Any,
+    k: int = ...,
+    *,
+    plan: Plan = ...,
+    effort: int | None = ...,
+    oversample: int | None = ...,
+    exact_below: int | None = ...,
+) -> Select[tuple[T, float]]: ...
+
+
+@overload
+def nearest(
+    statement: type[T],
+    column: Any,
+    vector: Any,
+    k: int = ...,
+    *,
+    plan: Plan = ...,
+    effort: int | None = ...,
+    oversample: int | None = ...,
+    exact_below: int | None = ...,
+) -> Select[tuple[T, float]]: ...
+
+
+@overload
+def nearest(
+    statement: Select[Any] | Table,
+    column: Any,
+    vector: Any,
+    k: int = ...,
+    *,
+    plan: Plan = ...,
+    effort: int | None = ...,
+    oversample: int | None = ...,
+    exact_below: int | None = ...,
+) -> Select[Any]: ...
+
+
+def nearest(
+    statement: Any,  # a select, a mapped class or a table
+    column: Any,  # Article.embedding, or a column of a table or alias
+    vector: Any,  # list, numpy array, pgvector Vector, or an expression
+    k: int = 10,
+    *,
+    plan: Plan = "auto",
+    effort: int | None = None,
+    oversample: int | None = None,
+    exact_below: int | None = None,
+) -> Select[Any]:
+    """
+    Select the k rows nearest to a vector, nearest first, with their distance.
+
+    k rows come whenever k rows match. Rows without a vector never come; soft-deleted rows
+    neither, unless the statement asks for them.
+
+    Args:
+        statement: a select with its filters, or a mapped class or table.
+        column: the vector column; its declaration says metric and index.
+        vector: what to look for. An expression may stand here, such as a scalar subquery
+            for another row's vector.
+        k: how many rows.
+        plan: ``auto`` counts a little and decides; ``index`` takes the index at once, for
+            filters that are known to keep many rows; ``exact`` never takes it.
+        effort: ``hnsw.ef_search`` or ``ivfflat.probes``: more finds more, and takes longer.
+        oversample: candidates for each wanted row: 1 for single precision, 2 for half, 20
+            for bit, unless said.
+        exact_below: so many matching rows are sorted exactly; chosen from k unless said.
+
+    Returns:
+        The statement with a column ``distance``, in order, by the primary key among equals.
+
+    Raises:
+        DeclarationError: the statement has an order, a limit or groups of its own, or the
+            column is no vector column.
+        InvalidVector: the vector cannot be compared with the column.
+
+    Example:
+        >>> from sqlalchemy import Integer, String
+        >>> from sqlalchemy.orm import DeclarativeBase, mapped_column
+        >>> from pgultra.features.embeddings import Embedding
+        >>> class Base(DeclarativeBase): ...
+        >>> class Note(Base):
+        ...     __tablename__ = "note"
+        ...     id = mapped_column(Integer, primary_key=True)
+        ...     language = mapped_column(String)
+        ...     embedding = Embedding(3)
+        >>> english = select(Note).where(Note.language == "en")
+        >>> statement = nearest(english, Note.embedding, [0.1, 0.2, 0.3], k=5)
+        >>> statement.selected_columns.keys()
+        ['id', 'language', 'embedding', 'distance']
+    """
+    chosen = statement if isinstance(statement, Select) else select(statement)
+    search = Search.of(chosen, column, vector, k)
+    found = search.found(plan, effort=effort, oversample=oversample, exact_below=exact_below)
+    return (
+        chosen.add_columns(found.c.distance)
+        .where(*(key == found.c[f"key_{n}"] for n, key in enumerate(search.keys)))
+        .order_by(found.c.distance, *search.keys)
+    )
+
+
+def rerank(
+    statement: Any,  # a select, a mapped class or a table
+    column: Any,  # Article.embedding, or a column of a table or alias
+    vector: Any,  # list, numpy array, pgvector Vector, or an expression
+    k: int = 10,
+) -> Select[Any]:
+    """
+    Sort the rows of a statement by exact distance and keep the first k.
+
+    For candidates that came from elsewhere: a text search, a list of keys, another index.
+
+    Args:
+        statement: a select that names the candidates.
+        column: the vector column.
+        vector: what to compare with.
+        k: how many rows.
+
+    Example:
+        >>> from sqlalchemy import Column, Integer, MetaData
+        >>> from pgultra.features.embeddings import VectorType
+        >>> note = Table("note", MetaData(), Column("id", Integer, primary_key=True),
+        ...     Column("embedding", VectorType(3)))
+        >>> candidates = select(note).where(note.c.id.in_([3, 5, 7]))
+        >>> rerank(candidates, note.c.embedding, [1, 2, 3]).selected_columns.keys()
+        ['id', 'embedding', 'distance']
+    """
+    return nearest(statement, column, vector, k, plan="exact")
+
+
+@dataclass(frozen=True)
+class Search:
+    """
+    What is looked for, and where.
+    """
+
+    statement: Select[Any]
+    column: Any
+    expression: ColumnElement[Any]
+    type_: VectorType
+    keys: Sequence[Any]
+    source: FromClause
+    vector: ColumnElement[Any]
+    k: int
+
+    @classmethod
+    def of(cls, statement: Select[Any], column: Any, vector: Any, k: int) -> Search:
+        """
+        Check what was given.
+        """
+        expression, type_ = resolved(column)
+        if k < 1:
+            raise DeclarationError(f"nearest needs a k of 1 or more, not {k}")
+        _insist_on_plain(statement)
+        source = expression.table
+        return cls(
+            statement=statement,
+            column=column,
+            expression=expression,
+            type_=type_,
+            keys=_keys(column, source),
+            source=source,
+            vector=given(vector, type_, column),
+            k=k,
+        )
+
+    def found(
+        self,
+        plan: Plan = "auto",
+        *,
+        effort: int | None = None,
+        oversample: int | None = None,
+        exact_below: int | None = None,
+    ) -> CTE:
+        """
+        A CTE of at most k keys (``key_0`` …) and distances, unordered.
+        """
+        if plan not in ("auto", "index", "exact"):
+            raise DeclarationError(f"plan={plan!r} is not auto, index or exact")
+        away = distance(self.expression, self.vector)
+        if plan == "exact" or self.type_.index is None:
+            return self._exact(away).cte("nearest_exact")
+        few = self._few(exact_below) if plan == "auto" else None
+        index = self._by_index(away, few, effort, oversample).cte("nearest_index")
+        enough = select(func.count() >= self.k).select_from(index).scalar_subquery()
+        exact = self._exact(away).where(or_(few, ~enough) if few is not None else ~enough)
+        best = select(index).where(enough).order_by(index.c.distance, *_key_columns(index))
+        best = best.limit(self.k)
+        arms = union_all(select(best.subquery()), select(exact.subquery()))
+        return arms.cte("nearest_found")
+
+    def _columns(self, away: ColumnElement[float]) -> list[ColumnElement[Any]]:
+        keys = [key.label(f"key_{n}") for n, key in enumerate(self.keys)]
+        return [*keys, away.label("distance")]
+
+    def _select(self, *columns: Any) -> Select[Any]:
+        """
+        The host's FROM and WHERE with other columns.
+        """
+        inner = self.statement.with_only_columns(*columns, maintain_column_froms=True)
+        inner._with_options = tuple(
+            option
+            for option in inner._with_options
+            if getattr(option, "_is_criteria_option", False)
+        )
+        inner._for_update_arg = None
+        live = self._live()
+        return inner if live is None else inner.where(live)
+
+    def _live(self) -> ColumnElement[bool] | None:
+        if self.statement.get_execution_options().get(DELETED_OPTION):
+            return None
+        table = _table_of(self.source)
+        live = facts_of(table).live if table is not None else None
+        return live.expression(self.source) if live is not None else None
+
+    def _exact(self, away: ColumnElement[float]) -> Select[Any]:
+        """
+        All matching rows, sorted; adding zero keeps the index out of it.
+        """
+        inner = self._select(*self._columns(away)).where(self.expression.is_not(None))
+        return inner.order_by(away + literal(0.0), *self.keys).limit(self.k)
+
+    def _by_index(
+        self,
+        away: ColumnElement[float],
+        few: ColumnElement[bool] | None,
+        effort: int | None,
+        oversample: int | None,
+    ) -> Select[Any]:
+        type_ = self.type_
+        candidates = self.k * (oversample or OVERSAMPLE[type_.precision])
+        order = away
+        if type_.precision != "single":
+            order = indexed(self.expression, type_).op(operator(type_))(indexed(self.vector, type_))
+        inner = self._select(*self._columns(away)).where(self._settings(candidates, effort))
+        if few is not None:
+            inner = inner.where(~few)
+        return inner.order_by(order).limit(candidates)
+
+    def _settings(self, candidates: int, effort: int | None) -> ColumnElement[bool]:
+        if isinstance(self.type_.index, HNSW):
+            settings = {
+                "hnsw.ef_search": min(MOST_EFFORT, max(candidates, effort or 40)),
+                "hnsw.iterative_scan": "relaxed_order",
+                "hnsw.scan_mem_multiplier": 4,
+            }
+        else:
+            settings = {
+                "ivfflat.probes": effort or 10,
+                "ivfflat.iterative_scan": "relaxed_order",
+            }
+        calls = [
+            func.set_config(literal(name), literal(str(value)), true())
+            for name, value in settings.items()
+        ]
+        return select(func.concat(*calls)).scalar_subquery().is_not(None)
+
+    def _few(self, exact_below: int | None) -> ColumnElement[bool]:
+        """
+        Whether the exact way is the quicker one.
+
+        With filters the rows are counted, up to the limit. Without any, the size of the
+        table on disk tells enough, and asking for it costs nothing.
+        """
+        limit = exact_below
+        if limit is None:
+            limit = max(1000, round(FEW * math.sqrt(self.k / 10)))
+        table = _table_of(self.source)
+        if table is not None and not _filters(self.statement):
+            size = func.pg_table_size(func.to_regclass(sql.qualified(table.schema, table.name)))
+            most = limit * (4 * self.type_.dimensions + 64) + EMPTY
+            return select(func.coalesce(size.between(1, most), False)).scalar_subquery()
+        rows = self._select(self.keys[0]).limit(limit + 1).subquery()
+        counted = select((func.count() <= limit).label("few")).select_from(rows)
+        return select(counted.cte("nearest_few").c.few).scalar_subquery()
+
+
+def _key_columns(found: Any) -> list[Any]:
+    return [each for each in found.c if each.key != "distance"]
+
+
+def _filters(statement: Select[Any]) -> bool:
+    return statement.whereclause is not None or bool(statement._setup_joins)
+
+
+def _insist_on_plain(statement: Select[Any]) -> None:
+    for what, found in (
+        ("an ORDER BY", statement._order_by_clauses),
+        ("a LIMIT", statement._limit_clause is not None or statement._fetch_clause is not None),
+        ("an OFFSET", statement._offset_clause is not None),
+        ("a GROUP BY", statement._group_by_clauses),
+        ("a HAVING", statement._having_criteria),
+        ("DISTINCT", statement._distinct),
+    ):
+        if found:
+            raise DeclarationError(
+                f"nearest sorts and limits by itself, and the statement has {what}: take it "
+                "away, or put it around: select(nearest(…).subquery())"
+            )
+
+
+def _table_of(source: Any) -> Table | None:
+    found = getattr(source, "element", source)
+    return found if isinstance(found, Table) else None
+
+
+def _keys(column: Any, source: Any) -> Sequence[Any]:
+    """
+    The primary key, as attributes of the entity where there is one.
+    """
+    if isinstance(column, QueryableAttribute):
+        parent = inspect_(column.class_) if not hasattr(column, "parent") else column.parent
+        mapper: Any = parent.mapper
+        entity: Any = parent.entity
+        return [
+            getattr(entity, mapper.get_property_by_column(key).key) for key in mapper.primary_key
+        ]
+    keys = list(source.primary_key)
+    if not keys:
+        raise DeclarationError(f"nearest needs a primary key on {source}: rows are joined by it")
+    return keys

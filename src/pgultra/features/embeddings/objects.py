@@ -1,0 +1,125 @@
+"""
+From a table's vector columns to database objects: pure functions, no connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from pgvector.sqlalchemy import BIT, HALFVEC
+from sqlalchemy import Column, Table, cast, func
+
+from pgultra import sql
+from pgultra.features.embeddings.index import HNSW, METRICS
+from pgultra.features.embeddings.vector import VectorType
+from pgultra.objects import Extension, Index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import ColumnElement
+
+    from pgultra.objects import DatabaseObject
+
+__all__ = ["database_objects", "index_name", "indexed", "schema_index"]
+
+
+def vector_type(column: Column[Any]) -> VectorType:
+    """
+    The type of a vector column.
+    """
+    assert isinstance(column.type, VectorType)
+    return column.type
+
+
+def index_name(column: Column[Any]) -> str:
+    """
+    ``<table>_<column>_hnsw``, within 63 bytes.
+    """
+    index = vector_type(column).index
+    assert index is not None
+    return sql.short_name(column.table.name, column.name, index.method)
+
+
+def indexed(operand: Any, type_: VectorType) -> ColumnElement[Any]:
+    """
+    What the index holds: the same expression for the index, the column and the query.
+
+    Args:
+        operand: the column, or the vector that is looked for.
+        type_: the column's type.
+    """
+    if type_.precision == "half":
+        return cast(operand, HALFVEC(type_.dimensions))
+    if type_.precision == "bit":
+        return cast(func.binary_quantize(operand), BIT(type_.dimensions))
+    plain: ColumnElement[Any] = operand
+    return plain
+
+
+def operator(type_: VectorType) -> str:
+    """
+    The operator that the index answers.
+    """
+    return "<~>" if type_.precision == "bit" else METRICS[type_.metric].operator
+
+
+def operator_class(type_: VectorType) -> str:
+    """
+    The operator class of the index.
+    """
+    if type_.precision == "bit":
+        return "bit_hamming_ops"
+    prefix = "halfvec" if type_.precision == "half" else "vector"
+    return f"{prefix}_{METRICS[type_.metric].classes}"
+
+
+def schema_index(column: Column[Any], **options: Any) -> sqlalchemy.Index:
+    """
+    The SQLAlchemy index of a vector column; it joins the table's indexes.
+
+    Args:
+        column: of a table.
+        options: what stands in WITH, if not what the declaration says.
+    """
+    type_ = vector_type(column)
+    index = type_.index
+    assert index is not None
+    if isinstance(index, HNSW):
+        options = options or index.options()
+    expression = indexed(column, type_)
+    if expression is not column:
+        expression = expression.label("candidate")
+    return sqlalchemy.Index(
+        index_name(column),
+        expression,
+        postgresql_using=index.method,
+        postgresql_with=options,
+        postgresql_ops={column.key if expression is column else "candidate": operator_class(type_)},
+    )
+
+
+def attach_index(column: Column[Any]) -> None:
+    """
+    Put an HNSW index into the table, once; IVFFlat waits for ``build_index``.
+    """
+    table = column.table
+    if isinstance(vector_type(column).index, HNSW) and index_name(column) not in {
+        each.name for each in table.indexes
+    }:
+        schema_index(column)
+
+
+def database_objects(column: Column[Any]) -> Iterator[DatabaseObject]:
+    """
+    The extension and the index.
+    """
+    yield Extension(name="vector")
+    index = vector_type(column).index
+    table = column.table
+    if isinstance(index, HNSW) and isinstance(table, Table):
+        name = index_name(column)
+        for each in table.indexes:
+            if each.name == name:
+                yield Index.of(each, concurrently=index.concurrently)

@@ -1,0 +1,213 @@
+"""
+The column type: pgvector's VECTOR with a quick wire format and checked values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy import func
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.visitors import InternalTraversal
+
+from pgultra.errors import DeclarationError
+from pgultra.features.embeddings import wire
+from pgultra.features.embeddings.index import HNSW, METRICS, IVFFlat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgvector import Vector
+    from sqlalchemy import BindParameter
+    from sqlalchemy.engine.interfaces import Dialect
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+__all__ = ["VectorType"]
+
+MOST = {"single": 2000, "half": 4000, "bit": 64000}
+"""How many dimensions an index can hold."""
+
+
+class VectorType(VECTOR):
+    """
+    A column of vectors: what ``Embedding`` puts into a ``mapped_column``.
+
+    Use the type itself where ``Embedding`` cannot stand: ``mapped_column(VectorType(384),
+    init=False)`` on a dataclass base, ``Column``, SQLModel's ``sa_column``. On a Core table,
+    declare it besides: ``pgultra.declare(table, embeddings.Rules("embedding"))``.
+
+    Values may be lists, numpy arrays or pgvector Vectors; results are pgvector Vectors over
+    the bytes that came, with ``to_numpy()`` and ``to_list()``.
+
+    Args:
+        dimensions: how many numbers a vector has; the model decides.
+        metric: ``cosine``, ``l2``, ``inner_product`` or ``l1``; the index may say it too.
+        index: ``HNSW(…)``, ``IVFFlat(…)``, or None for exact search only.
+        precision: what the index holds: ``single`` as stored, ``half`` for 16-bit floats (half
+            the size at nearly the same recall), ``bit`` for signs alone. The column always
+            stores single precision, and candidates are ranked again by it.
+        source: columns whose text is embedded; with it, rows are marked stale when it changes.
+        model: the name of the embedding model, kept beside each row.
+
+    Raises:
+        DeclarationError: options that cannot stand together.
+
+    Example:
+        >>> VectorType(384, precision="half").get_col_spec()
+        'VECTOR(384)'
+    """
+
+    cache_ok = True
+    sent_packed = True
+
+    def __init__(  # no keyword-only arguments: SQLAlchemy would not see them when it copies
+        self,
+        dimensions: int,
+        metric: str | None = None,
+        index: HNSW | IVFFlat | None = HNSW(),  # noqa: B008  # frozen: one value for all
+        precision: str = "single",
+        source: str | Sequence[str] = (),
+        model: str | None = None,
+    ) -> None:
+        super().__init__(dimensions)
+        self.dimensions = dimensions
+        self.metric = _metric(metric, index)
+        self.index = index
+        self.precision = precision
+        self.source = (source,) if isinstance(source, str) else tuple(source)
+        self.model = model
+        self._insist()
+
+    def __repr__(self) -> str:
+        return f"VectorType({self.dimensions}, metric={self.metric!r})"
+
+    def _insist(self) -> None:
+        if not isinstance(self.dimensions, int) or not 1 <= self.dimensions <= 16000:
+            raise DeclarationError(
+                f"a vector has 1 to 16000 dimensions, not {self.dimensions!r}: give what the "
+                "model gives, such as 384"
+            )
+        if self.precision not in MOST:
+            raise DeclarationError(f"precision={self.precision!r} is not one of {', '.join(MOST)}")
+        if self.index is None:
+            return
+        if self.dimensions > MOST[self.precision]:
+            other = "half" if self.dimensions <= MOST["half"] else "bit"
+            raise DeclarationError(
+                f"an index holds at most {MOST[self.precision]} dimensions of {self.precision} "
+                f"precision, and this vector has {self.dimensions}: say precision={other!r}, "
+                "which stores the same and ranks by it, or index=None"
+            )
+        if isinstance(self.index, IVFFlat) and self.metric == "l1" and self.precision != "bit":
+            raise DeclarationError("IVFFlat knows no l1 distance: use HNSW, or metric='l2'")
+
+    def photograph(self) -> VECTOR:
+        """
+        The plain type for migrations.
+        """
+        return VECTOR(self.dimensions)
+
+    def packer(self) -> wire.Packer:
+        """
+        What checks and packs values for this column.
+        """
+        return wire.Packer(self.dimensions, direction=self.metric == "cosine")
+
+    def bind_expression(self, bindvalue: BindParameter[Any]) -> ColumnElement[Any] | None:
+        """
+        Cast the parameter to what it is.
+        """
+        return Sent(bindvalue, self)
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any] | None:
+        """
+        Ask for the bytes.
+        """
+        return func.vector_send(column, type_=self)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
+        """
+        Check the value, and give the driver what it sends quickest.
+        """
+        packer = self.packer()
+        driver = wire.driver_of(dialect)
+        if driver in ("psycopg", "psycopg_async"):
+            wire.listen(dialect)
+            pack: Callable[[Any], Any] = packer
+        elif driver == "asyncpg":
+            pack = packer.numbers
+        else:
+            plain = VECTOR.bind_processor(self, dialect)
+
+            def pack(value: Any) -> Any:
+                return plain(packer.numbers(value))
+
+        def process(value: Any) -> Any:
+            return None if value is None else pack(value)
+
+        return process
+
+    def literal_processor(self, dialect: Dialect) -> Callable[[Any], str]:
+        """
+        The text form, as a string constant.
+        """
+        packer = self.packer()
+        plain = VECTOR.literal_processor(self, dialect)
+
+        def process(value: Any) -> str:
+            return str(plain(packer.numbers(value)))
+
+        return process
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Vector | None]:
+        """
+        A pgvector Vector.
+        """
+        if wire.driver_of(dialect) in ("psycopg", "psycopg_async"):
+            wire.listen(dialect)
+        unpacked = wire.unpacked
+
+        def process(value: Any) -> Vector | None:
+            return None if value is None else unpacked(value)
+
+        return process
+
+
+def _metric(metric: str | None, index: HNSW | IVFFlat | None) -> str:
+    of_index = index.metric if index is not None else None
+    if metric is not None and of_index is not None and metric != of_index:
+        raise DeclarationError(
+            f"the column says metric={metric!r} and its index metric={of_index!r}: an index "
+            "serves one metric; say it once"
+        )
+    chosen = metric or of_index or "cosine"
+    if chosen not in METRICS:
+        raise DeclarationError(f"metric={chosen!r} is not one of {', '.join(METRICS)}")
+    return chosen
+
+
+class Sent(ColumnElement[Any]):
+    """
+    A parameter with the cast that its driver needs.
+    """
+
+    inherit_cache = True
+    _traverse_internals = [  # noqa: RUF012  # SQLAlchemy's own form
+        ("value", InternalTraversal.dp_clauseelement),
+        ("type", InternalTraversal.dp_type),
+    ]
+
+    def __init__(self, value: Any, type_: VectorType) -> None:
+        self.value = value
+        self.type = type_
+        self.spec = f"VECTOR({type_.dimensions})"
+
+
+@compiles(Sent)
+def _compile_sent(element: Sent, compiler: SQLCompiler, **options: Any) -> str:
+    inner = compiler.process(element.value, **options)
+    if wire.driver_of(compiler.dialect) == "asyncpg" and not options.get("literal_binds"):
+        return f"{inner}::REAL[]::{element.spec}"
+    return f"{inner}::{element.spec}"

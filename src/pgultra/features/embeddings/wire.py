@@ -1,0 +1,278 @@
+"""
+The wire format: vectors as PostgreSQL's own bytes, checked before the server sees them.
+
+pgvector's binary form is two 16-bit numbers (dimensions, zero) and the values as 32-bit
+floats, big-endian. Packing it takes about a hundredth of printing the text form, and the
+server takes it as it is.
+
+psycopg sends it through a dumper for a private class, which is registered on a connection
+the first time such a value is sent over it, so that nothing depends on a pool or on when
+the engine was made. asyncpg sends an array of ``real``, in binary too. Other drivers get
+pgvector-python's text.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from pgvector import Vector
+from sqlalchemy import event
+from sqlalchemy import types as sqltypes
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from pgultra.errors import PgultraError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import Dialect
+
+__all__ = ["InvalidVector", "Packed", "Packer", "listen", "register"]
+
+HEADER = struct.Struct(">HH")
+LARGEST = 3.4028235677973366e38
+"""The first number that is too large for a 32-bit float."""
+
+# What psycopg reads in binary exactly as in text. Strings are not here: a column that is
+# declared as String may be an enum or a citext in the database, which come back as bytes.
+BINARY_TYPES = (
+    sqltypes.Integer,
+    sqltypes.Uuid,
+    sqltypes.Boolean,
+    sqltypes.Float,
+    sqltypes.DateTime,
+    sqltypes.Date,
+    sqltypes.LargeBinary,
+)
+
+
+class InvalidVector(PgultraError, ValueError):
+    """
+    A vector that the column cannot hold: wrong dimensions, NaN, infinity, or no direction.
+    """
+
+
+class Packed(bytes):
+    """
+    A vector in pgvector's binary form, ready to be sent.
+    """
+
+    __slots__ = ()
+
+
+class Packer:
+    """
+    Turns what a host has into bytes for one column, and refuses what cannot be stored.
+
+    Args:
+        dimensions: how many there must be.
+        direction: refuse a vector without length, for which the cosine is not defined.
+
+    >>> Packer(2)([1.0, 0.5]).hex()
+    '000200003f8000003f000000'
+    >>> Packer(2)([1.0, float("nan")])
+    Traceback (most recent call last):
+    pgultra.features.embeddings.wire.InvalidVector: a vector(2) cannot hold nan (at index 1)
+    """
+
+    def __init__(
+        self, dimensions: int, *, direction: bool = False, name: str | None = None
+    ) -> None:
+        self.dimensions = dimensions
+        self.direction = direction
+        self.name = name or f"vector({dimensions})"
+        self._head = HEADER.pack(dimensions, 0)
+        self._floats = struct.Struct(f">{dimensions}f")
+
+    def __call__(self, value: Any) -> Packed:  # an array, a sequence or a pgvector value
+        """
+        Pack one vector.
+
+        Raises:
+            InvalidVector: it cannot be stored in this column.
+        """
+        if hasattr(value, "astype"):
+            return self._array(value)
+        if isinstance(value, Vector):
+            data = value.to_binary()
+            if len(data) - 4 != self._floats.size:
+                self._refuse_length(value.dimensions())
+            self._check(self._floats.unpack_from(data, 4))
+            return Packed(data)
+        numbers = self.numbers(value)
+        return Packed(self._head + self._floats.pack(*numbers))
+
+    def numbers(self, value: Any) -> list[float]:
+        """
+        The checked values as Python floats, for drivers that take arrays of them.
+        """
+        if hasattr(value, "to_list"):
+            value = value.to_list()
+        elif hasattr(value, "tolist") and getattr(value, "ndim", 1) == 1:
+            value = value.tolist()
+        if isinstance(value, str | bytes):
+            raise InvalidVector(
+                f"a {self.name} is given as {value[:30]!r}; give a list, an array or a "
+                "pgvector Vector"
+            )
+        try:
+            numbers = list(map(float, value))
+        except (TypeError, ValueError):
+            raise InvalidVector(
+                f"a {self.name} is made of numbers in one row; got {_short(value)}"
+            ) from None
+        if len(numbers) != self.dimensions:
+            self._refuse_length(len(numbers))
+        self._check(numbers)
+        return numbers
+
+    def _array(self, value: Any) -> Packed:
+        """
+        The quick way for numpy: one product tells of NaN, infinity and no length at once.
+        """
+        if value.ndim != 1:
+            raise InvalidVector(
+                f"a {self.name} needs an array of one dimension; this one has {value.ndim}: "
+                "give one row of it"
+            )
+        if len(value) != self.dimensions:
+            self._refuse_length(len(value))
+        if value.dtype.kind not in "fiu":
+            raise InvalidVector(f"a {self.name} is made of numbers; got an array of {value.dtype}")
+        with sys.modules["numpy"].errstate(over="ignore", invalid="ignore"):
+            single = value if value.dtype.char == "f" else value.astype("f4")
+            square = single.dot(single)
+        if not 1e-30 < square < 1e30:
+            self._check(single.tolist())
+        return Packed(self._head + single.astype(">f4").tobytes())
+
+    def _check(self, numbers: Any) -> None:  # any sequence of floats
+        length = math.hypot(*numbers)
+        if not length < LARGEST:
+            for place, number in enumerate(numbers):
+                if not abs(number) < LARGEST:
+                    raise InvalidVector(f"a {self.name} cannot hold {number} (at index {place})")
+        if self.direction and length < 1e-37:
+            raise InvalidVector(
+                f"a {self.name} compared by cosine cannot be all zeros: it has no direction, its "
+                "distance to anything is NaN and it would never be found; store NULL instead"
+            )
+
+    def _refuse_length(self, given: int) -> None:
+        raise InvalidVector(
+            f"a {self.name} has {self.dimensions} dimensions; the given one has {given}: it is "
+            "made by another model, or the column is declared for another one"
+        )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def unpacked(value: Any) -> Vector:  # what the driver gave: bytes, or text
+    """
+    A pgvector Vector over the bytes that came.
+    """
+    if isinstance(value, str):
+        return Vector.from_text(value)
+    return Vector.from_binary(value)
+
+
+# -- psycopg ----------------------------------------------------------------------------------
+
+_prepared: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def driver_of(dialect: Dialect) -> str:
+    """
+    ``psycopg`` or ``asyncpg``, or another name.
+    """
+    return str(getattr(dialect, "driver", ""))
+
+
+def psycopg_of(dialect: Any) -> Any:
+    """
+    The module psycopg, which pgultra does not import itself.
+    """
+    return getattr(dialect.dbapi, "psycopg", dialect.dbapi)
+
+
+def register(driver_connection: Any, psycopg: Any, *cursors: Any) -> None:
+    """
+    Teach a psycopg connection to send Packed values; others' values are not touched.
+    """
+    if driver_connection in _prepared:
+        return
+    dumper = _dumper(psycopg)
+    for each in (driver_connection, *cursors):
+        each.adapters.register_dumper(Packed, dumper)
+    _prepared.add(driver_connection)
+
+
+_dumpers: dict[int, Any] = {}
+
+
+def _dumper(psycopg: Any, oid: int = 0) -> Any:
+    """
+    A dumper in binary; its type is unknown (0), so that the statement's cast decides.
+    """
+    if oid not in _dumpers:
+
+        def dump(self: Any, value: Packed) -> Packed:
+            return value
+
+        body = {"format": psycopg.pq.Format.BINARY, "oid": oid, "dump": dump}
+        _dumpers[oid] = type("PackedDumper", (psycopg.adapt.Dumper,), body)
+    return _dumpers[oid]
+
+
+def listen(dialect: Dialect) -> None:
+    """
+    Look at the statements of one engine from now on: those with vectors go in binary.
+    """
+    for name, listener in (("do_execute", _before), ("do_executemany", _before)):
+        if not event.contains(dialect, name, listener):
+            event.listen(dialect, name, listener)
+
+
+def _before(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+    compiled = getattr(context, "compiled", None)
+    if not isinstance(compiled, SQLCompiler):  # raw SQL, or DDL
+        return
+    seen = compiled.__dict__.get("_pgultra_vectors")
+    if seen is None:  # compiled statements are cached, and this with them
+        seen = compiled.__dict__["_pgultra_vectors"] = _look_at(compiled)
+    sends, receives = seen
+    if sends or receives:
+        inner = getattr(cursor, "_cursor", cursor)  # the async adapter's own
+        if sends:
+            connection = context.root_connection.connection.driver_connection
+            register(connection, psycopg_of(context.dialect), inner)
+        if receives:
+            inner.format = psycopg_of(context.dialect).pq.Format.BINARY
+
+
+def _look_at(compiled: Any) -> tuple[bool, bool]:
+    """
+    Whether a statement sends vectors, and whether all that it returns is safe in binary.
+    """
+    sends = any(_is_vector(each.type) for each in compiled.bind_names)
+    results = [entry[3] for entry in getattr(compiled, "_result_columns", None) or ()]
+    receives = any(map(_is_vector, results)) and all(
+        _is_vector(each) or isinstance(each, BINARY_TYPES) for each in results
+    )
+    return sends, receives
+
+
+def _is_vector(type_: Any) -> bool:
+    return bool(getattr(type_, "sent_packed", False))
+
+
+def unregistered_dumper(psycopg: Any, oid: int) -> Any:
+    """
+    A dumper for COPY, which must be told the type.
+    """
+    return _dumper(psycopg, oid)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy.orm import Session
+
+import pgultra
+from pgultra import plan
+from pgultra.features.embeddings import HNSW, Rules, VectorType, nearest
+from tests.features.embeddings.sample import Article, Base
+
+if TYPE_CHECKING:
+    from tests.fixtures.alembic import MigrationEnvironment
+
+pytestmark = pytest.mark.needs("vector")
+
+HOSTILE = 'We"ird Näme %s :x'
+
+
+def test_create_all_and_check(engine: sa.Engine) -> None:
+    """
+    create_all makes extension, table and indexes, and there is no drift then.
+    """
+    Base.metadata.create_all(engine)
+    with engine.connect() as connection:
+        assert not plan.check(connection, Base.metadata)
+        connection.execute(sa.text("DROP INDEX article_embedding_hnsw"))
+        assert len(plan.check(connection, Base.metadata).steps) == 1
+    Base.metadata.drop_all(engine)
+
+
+def test_a_migration_is_a_photograph(alembic_env: MigrationEnvironment) -> None:
+    """
+    Plain pgvector types and SQL, with its import; the second autogenerate is empty.
+    """
+    first = alembic_env.autogenerate(metadata=Base.metadata)
+    assert "pgultra" not in first.text.replace("pgultra:default:embeddings", "")
+    assert "import pgvector.sqlalchemy" in first.text
+    assert "VECTOR(dim=3)" in first.text
+    alembic_env.upgrade()
+    assert alembic_env.check(metadata=Base.metadata) == []
+    assert alembic_env.autogenerate(metadata=Base.metadata).empty
+    alembic_env.upgrade()
+    alembic_env.downgrade()
+
+
+def test_another_index_is_a_migration(alembic_env: MigrationEnvironment) -> None:
+    """
+    A change of metric rebuilds the index, and nothing else.
+    """
+    for metric in ("cosine", "l2"):
+        metadata = sa.MetaData()
+        table = sa.Table(
+            "note",
+            metadata,
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("embedding", VectorType(3, index=HNSW(metric=metric, concurrently=True))),
+        )
+        pgultra.declare(table, Rules("embedding"))
+        revision = alembic_env.autogenerate(metadata=metadata)
+        alembic_env.upgrade()
+    assert "vector_l2_ops" in revision.text
+    assert "DROP INDEX CONCURRENTLY" in revision.text
+    assert "add_column" not in revision.text
+    assert alembic_env.check(metadata=metadata) == []
+
+
+@pytest.mark.parametrize("precision", ["single", "half", "bit"])
+def test_hostile_names(engine: sa.Engine, precision: str) -> None:
+    """
+    Quotes, capitals, percent signs and colons, in another schema, through all of it.
+    """
+    metadata = sa.MetaData(schema='Sche"ma')
+    table = sa.Table(
+        HOSTILE,
+        metadata,
+        sa.Column('i"d', sa.Integer, primary_key=True),
+        sa.Column('em"b %', VectorType(2, precision=precision), key="embedding"),
+    )
+    pgultra.declare(metadata, pgultra.Schema(name='Sche"ma'))
+    pgultra.declare(table, Rules("embedding"))
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        assert not plan.check(connection, metadata)
+        rows = [{'i"d': n, "embedding": [1, n]} for n in range(1, 4)]
+        connection.execute(table.insert(), rows)
+        found = connection.execute(nearest(table, table.c.embedding, [1, 3], k=2)).all()
+        assert [row[0] for row in found] == [3, 2]
+
+
+def test_the_host_type_is_reflected_as_pgvectors(engine: sa.Engine) -> None:
+    """
+    What other tools see is a plain vector column.
+    """
+    Base.metadata.create_all(engine)
+    [column] = [
+        each for each in sa.inspect(engine).get_columns("article") if each["name"] == "embedding"
+    ]
+    assert isinstance(column["type"], VECTOR)
+    with Session(engine) as session:
+        session.add(Article(title="a", embedding=[1, 2, 3]))
+        session.commit()

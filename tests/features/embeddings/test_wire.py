@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from pgvector import HalfVector, Vector
+from sqlalchemy.exc import StatementError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from pgultra.features.embeddings import Embedding, InvalidVector, VectorType
+from pgultra.features.embeddings.wire import Packer, unpacked
+
+if TYPE_CHECKING:
+    from tests.fixtures.database import Database
+
+pytestmark = pytest.mark.needs("vector")
+
+NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Thing(Base):
+    __tablename__ = "thing"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    embedding: Mapped[Vector | None] = Embedding(3, index=None)
+
+
+FORMS = [
+    [1.0, 2.0, 3.0],
+    (1, 2, 3),
+    np.array([1, 2, 3], dtype="f4"),
+    np.array([1, 2, 3], dtype="f8"),
+    np.array([1, 2, 3], dtype="f2"),
+    np.array([1, 2, 3], dtype=">f4"),
+    np.array([1, 2, 3]),
+    np.array([1, 0, 2, 0, 3, 0], dtype="f4")[::2],
+    Vector([1, 2, 3]),
+    HalfVector([1, 2, 3]),
+]
+WANTED = Vector([1, 2, 3])
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=40))
+def test_every_form_packs_to_pgvectors_own_bytes(numbers: list[float]) -> None:
+    """
+    Lists, arrays and Vectors give the bytes that pgvector-python gives, and come back.
+    """
+    pack = Packer(len(numbers))
+    wanted = Vector(numbers).to_binary()
+    for form in (numbers, np.array(numbers, dtype="f4"), np.array(numbers), Vector(numbers)):
+        assert pack(form) == wanted
+    assert unpacked(pack(numbers)).to_list() == pytest.approx(numbers)
+    assert pack.numbers(Vector(numbers)) == pytest.approx(numbers)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ([1, 2], "has 3 dimensions; the given one has 2"),
+        (np.zeros(4), "the given one has 4"),
+        (Vector([1, 2]), "the given one has 2"),
+        ([1, math.nan, 2], r"nan \(at index 1\)"),
+        (np.array([1, 2, math.inf]), r"inf \(at index 2\)"),
+        (np.array([1, 2, 1e300]), r"at index 2"),
+        ([1, 2, 1e300], r"at index 2"),
+        (Vector([math.nan, 2, 3]), "nan"),
+        ([0, 0, 0], "no direction"),
+        (np.zeros(3, dtype="f4"), "no direction"),
+        (Vector([0, 0, 0]), "no direction"),
+        (np.zeros((3, 3)), "one dimension"),
+        (np.array(["a", "b", "c"]), "numbers"),
+        ("[1,2,3]", "give a list"),
+        ([1, "x", 2], "numbers"),
+        (7, "numbers"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_before_the_server_sees_it(
+    value: Any, reason: str
+) -> None:
+    """
+    Wrong dimensions, NaN, infinity, no direction and no numbers: each has its message.
+    """
+    with pytest.raises(InvalidVector, match=reason):
+        Packer(3, direction=True)(value)
+    with pytest.raises(InvalidVector):
+        Packer(3, direction=True).numbers(value)
+
+
+def test_tiny_vectors_have_a_direction() -> None:
+    """
+    A length of 1e-20 or 1e30 is unusual, and still stored.
+    """
+    for number in (1e-20, 1e30):
+        assert len(Packer(2, direction=True)(np.array([number, 0], dtype="f4"))) == 12
+        assert len(Packer(2, direction=True)([number, 0])) == 12
+
+
+def test_zeros_are_fine_where_the_metric_knows_them() -> None:
+    """
+    Only cosine needs a direction.
+    """
+    assert VectorType(2, metric="l2", index=None).packer()([0, 0]) == b"\0\2\0\0" + b"\0" * 8
+
+
+def test_the_error_reaches_the_host(engine: sa.Engine) -> None:
+    """
+    SQLAlchemy wraps it in StatementError, and the message is in it.
+    """
+    create(engine)
+    with Session(engine) as session:
+        session.add(Thing(embedding=[1, 2]))
+        with pytest.raises(StatementError, match="3 dimensions") as caught:
+            session.flush()
+    assert isinstance(caught.value.orig, InvalidVector)
+
+
+def create(engine: sa.Engine) -> None:
+    """
+    Make the table.
+    """
+    Base.metadata.create_all(engine)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: type(form).__name__)
+def test_psycopg_sends_and_receives_every_form(engine: sa.Engine, form: Any) -> None:
+    """
+    ORM flush, Core insert, executemany, RETURNING: what was stored comes back.
+    """
+    create(engine)
+    with Session(engine) as session:
+        session.add_all([Thing(embedding=form), Thing(id=50, embedding=form), Thing()])
+        session.commit()
+        found = session.scalars(sa.select(Thing).order_by(Thing.id)).all()
+        assert [each.embedding for each in found] == [WANTED, None, WANTED]
+    table = Thing.__table__
+    with engine.begin() as connection:
+        connection.execute(sa.insert(table), [{"embedding": form}, {"embedding": None}])
+        returned = connection.execute(
+            sa.insert(table).values(embedding=form).returning(table.c.embedding)
+        ).scalar_one()
+        assert returned == WANTED
+        assert connection.execute(sa.select(table.c.embedding).distinct()).scalars().all()
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_async_drivers_too(engine: sa.Engine, database: Database, driver: str) -> None:
+    """
+    The same through asyncpg, and psycopg's async side.
+    """
+    create(engine)
+    other: AsyncEngine = database.async_engine(driver)
+    async with AsyncSession(other) as session:
+        session.add_all([Thing(embedding=form) for form in FORMS])
+        session.add_all([Thing(id=100 + n, embedding=form) for n, form in enumerate(FORMS)])
+        session.add(Thing())
+        await session.commit()
+        found = await session.scalars(sa.select(Thing.embedding))
+        assert sorted(map(str, found)) == sorted([str(WANTED)] * 2 * len(FORMS) + ["None"])
+        streamed = await session.stream_scalars(sa.select(Thing.embedding).limit(3))
+        assert len(await streamed.all()) == 3
+
+
+@pytest.mark.parametrize("columns", [["id", "embedding"], ["id", "name", "embedding"]])
+def test_values_are_the_same_in_text_and_in_binary(engine: sa.Engine, columns: list[str]) -> None:
+    """
+    With a string among the columns psycopg reads text; the values do not differ.
+    """
+    create(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.insert(Thing), [{"id": 1, "name": "a", "embedding": [1, 2, 3]}])
+        for _ in range(2):  # the second time the engine is listened to
+            query = sa.select(*(Thing.__table__.c[name] for name in columns))
+            row = connection.execute(query).one()
+            assert row.embedding == WANTED
+            assert row.id == 1
+
+
+def test_statements_of_all_shapes(engine: sa.Engine) -> None:
+    """
+    Unions, subqueries, CTEs, INSERT from SELECT, server-side cursors, typed text, literals.
+    """
+    create(engine)
+    vector = Thing.embedding
+    with engine.begin() as connection:
+        connection.execute(sa.insert(Thing), [{"id": n, "embedding": [1, 2, n]} for n in (3, 4)])
+        both = sa.union_all(sa.select(vector), sa.select(vector))
+        assert len(connection.execute(both).all()) == 4
+        inner = sa.select(vector).subquery()
+        assert WANTED in connection.scalars(sa.select(inner.c.embedding)).all()
+        cte = sa.select(Thing.id, vector).cte()
+        assert WANTED in connection.scalars(sa.select(cte.c.embedding)).all()
+        source = sa.select(Thing.id + 10, vector)
+        connection.execute(sa.insert(Thing).from_select(["id", "embedding"], source))
+        streamed = connection.scalars(sa.select(vector), execution_options={"yield_per": 1})
+        assert len(streamed.all()) == 4
+        typed = sa.text("SELECT embedding FROM thing WHERE id = 3").columns(embedding=VectorType(3))
+        assert connection.scalar(typed) == WANTED
+        same = sa.select(Thing.id).where(vector == [1, 2, 3]).order_by(Thing.id)
+        assert connection.scalars(same).all() == [3, 13]
+        text = str(same.compile(engine, compile_kwargs={"literal_binds": True}))
+        assert connection.scalars(sa.text(text)).all() == [3, 13]
+        connection.execute(sa.update(Thing).values(embedding=[0, 0, 1]).where(Thing.id == 3))
+
+
+def test_other_values_of_a_connection_are_not_touched(engine: sa.Engine) -> None:
+    """
+    bytea, arrays and another library's vectors travel as before.
+    """
+    create(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.insert(Thing), {"id": 1, "embedding": [1, 2, 3]})
+        connection.execute(sa.select(Thing.embedding))
+        assert connection.scalar(sa.select(sa.literal(b"\x00\xff"))) == b"\x00\xff"
+        raw = connection.exec_driver_sql("SELECT embedding, ARRAY[1], 'x'::name FROM thing").one()
+        assert tuple(raw) == ("[1,2,3]", [1], "x")
+
+
+def test_a_statement_is_made_once_for_all_drivers() -> None:
+    """
+    psycopg casts to the vector type, asyncpg by way of an array, others get a text.
+    """
+    query = sa.select(Thing.id).where(Thing.embedding.l2_distance([1, 2, 3]) < 1)
+    drivers = {
+        "psycopg": "%(embedding_1)s::VECTOR(3)",
+        "asyncpg": "$1::REAL[]::VECTOR(3)",
+        "psycopg2": "%(embedding_1)s::VECTOR(3)",
+    }
+    for driver, wanted in drivers.items():
+        dialect = sa.make_url(f"postgresql+{driver}://").get_dialect()()
+        assert wanted in str(query.compile(dialect=dialect)), driver
+    process = VectorType(3).bind_processor(sa.make_url("postgresql+psycopg2://").get_dialect()())
+    assert process(np.array([1, 2, 3])) == "[1.0,2.0,3.0]"
