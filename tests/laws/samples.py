@@ -115,14 +115,14 @@ def tables(metadata: sa.MetaData, place: Place) -> tuple[sa.Table, sa.Table]:
     parent = sa.Table(
         author,
         metadata,
-        sa.Column(place.name("id"), sa.Integer, primary_key=True),
+        sa.Column(place.name("id"), sa.Integer, primary_key=True, autoincrement=False),
         sa.Column(place.name("name"), sa.Text),
         schema=place.schema,
     )
     child = sa.Table(
         article,
         metadata,
-        sa.Column(place.name("id"), sa.Integer, primary_key=True),
+        sa.Column(place.name("id"), sa.Integer, primary_key=True, autoincrement=False),
         sa.Column(place.name("title"), sa.String(200), server_default="100% :new"),
         sa.Column(place.name("author_id"), sa.Integer),
         sa.Column(place.name("seen"), sa.DateTime(timezone=True)),
@@ -144,7 +144,7 @@ def schemas(metadata: sa.MetaData, place: Place) -> None:
     """
     A schema with a view in it.
     """
-    extra = place.name("Extra")
+    extra = place.name(f"Extra{place.schema or ''}")
     declare(
         metadata,
         Schema(name=extra),
@@ -168,6 +168,15 @@ def functions(metadata: sa.MetaData, place: Place) -> None:
     declare(
         metadata,
         Function(name=name("nasty"), schema=schema, body=NASTY),
+        Trigger(
+            name=name("nasty"),
+            table=article.name,
+            schema=schema,
+            timing="BEFORE",
+            events=("INSERT",),
+            function=name("nasty"),
+            arguments=("x:y",),
+        ),
         Function(
             name=name("area"),
             schema=schema,
@@ -202,7 +211,6 @@ def functions(metadata: sa.MetaData, place: Place) -> None:
             body="begin return; end",
         ),
     )
-    assert article.metadata is metadata
 
 
 def triggers(metadata: sa.MetaData, place: Place) -> None:
@@ -335,7 +343,6 @@ def checks(metadata: sa.MetaData, place: Place) -> None:
         Check(
             name=place.name("later"),
             condition=f"{place.quoted('kind')} in ('it''s', '100%:x', '\\') or {place.quoted('seen')} is null",
-            validated=False,
             **common,
         ),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from pgultra import plan
+from pgultra import Function, plan
 from tests.laws.samples import ALL, Place, rooms, sample
 
 if TYPE_CHECKING:
@@ -137,13 +137,13 @@ def test_offline_sql(
     empty = dump(database)
     alembic_env.configure(include_schemas=True)
     revision = alembic_env.autogenerate(metadata=metadata)
-    psql(database, alembic_env.offline_sql())
-    assert drift(engine, metadata) == []
     other = new_database()
-    sample(which, place).create_all(other.engine())
+    psql(other, alembic_env.offline_sql())
+    assert drift(other.engine(), metadata) == []
+    sample(which, place).create_all(engine)
     assert dump(database) == dump(other)
-    psql(database, alembic_env.offline_sql(f"{revision.identifier}:base", down=True))
-    assert empty == dump(database)
+    psql(other, alembic_env.offline_sql(f"{revision.identifier}:base", down=True))
+    assert empty == dump(other)
 
 
 @every
@@ -196,17 +196,73 @@ def test_every_function_can_run(which: str, engine: sa.Engine) -> None:
     metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE EXTENSION plpgsql_check"))
-        found = connection.execute(sa.text(CHECKED)).all()
-    assert found == []
+        checked = connection.execute(sa.text(PAIRS)).all()
+        found = connection.execute(sa.text(f"SELECT pair.*, c.* FROM ({PAIRS}) AS pair, {CHECK}"))
+        assert found.all() == []
+    written = {row.proname for row in checked}
+    declared = [each for each in plan.collect(metadata).values() if isinstance(each, Function)]
+    assert written == {each.name for each in declared if each.language == "plpgsql"}
 
 
-CHECKED = """
-SELECT p.proname, t.tgrelid::regclass::text, c.message, c.detail, c.lineno, c.statement
+PAIRS = """
+SELECT p.oid, p.proname, coalesce(t.tgrelid, 0) AS attached, t.tgnewtable, t.tgoldtable
 FROM pg_proc AS p
 JOIN pg_language AS l ON l.oid = p.prolang AND l.lanname = 'plpgsql'
-JOIN pg_description AS d ON d.objoid = p.oid AND d.description ~ 'pgultra:'
 LEFT JOIN pg_trigger AS t ON t.tgfoid = p.oid
-CROSS JOIN LATERAL plpgsql_check_function_tb(p.oid, coalesce(t.tgrelid, 0),
-    newtable => t.tgnewtable, oldtable => t.tgoldtable) AS c
-WHERE (t.oid IS NOT NULL OR p.prorettype <> 'trigger'::regtype) AND c.level = 'error'
+WHERE obj_description(p.oid, 'pg_proc') ~ 'pgultra:default:'
 """
+CHECK = """
+plpgsql_check_function_tb(pair.oid, pair.attached,
+    newtable => pair.tgnewtable, oldtable => pair.tgoldtable) AS c
+WHERE c.level = 'error'
+"""
+
+
+@every
+def test_two_applications_do_not_meet(
+    which: str,
+    engine: sa.Engine,
+    database: Database,
+    dump: Callable[[Database], str],
+    alembic_env: MigrationEnvironment,
+) -> None:
+    """
+    What one application makes, checks, migrates and drops does not touch the other's.
+    """
+    one, two = sample(which, Place("one")), sample(which, Place("two"))
+    one.info["pgultra.app"], two.info["pgultra.app"] = "one", "two"
+    two.create_all(engine)
+    alone = dump(database)
+    one.create_all(engine)
+    assert drift(engine, one) == drift(engine, two) == []
+    empty = sa.MetaData(info={"pgultra.app": "one"})
+    alembic_env.configure(include_schemas=True, include_name=lambda name, *_: name != "two")
+    revision = alembic_env.autogenerate(metadata=empty)
+    assert not revision.empty
+    alembic_env.upgrade()
+    assert dump(database) == alone
+    alembic_env.downgrade()
+    assert drift(engine, one) == drift(engine, two) == []
+    one.drop_all(engine)
+    assert dump(database) == alone
+
+
+@pytest.mark.parametrize("which", rooms())
+def test_a_room_follows_schema_translate_map(
+    which: str, engine: sa.Engine, database: Database, dump: Callable[[Database], str]
+) -> None:
+    """
+    A schema for each tenant: the same as if the schema had been declared.
+    """
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA tenant"))
+    before = dump(database)
+    translated = engine.execution_options(schema_translate_map={None: "tenant"})
+    sample(which, Place()).create_all(translated)
+    with engine.begin() as connection:
+        connection.execute(sa.text("COMMENT ON SCHEMA tenant IS 'pgultra:default:declared'"))
+    assert drift(engine, sample(which, Place("tenant"))) == []
+    sample(which, Place()).drop_all(translated)
+    with engine.begin() as connection:
+        connection.execute(sa.text("COMMENT ON SCHEMA tenant IS NULL"))
+    assert dump(database) == before

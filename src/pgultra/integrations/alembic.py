@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from alembic.autogenerate import comparators, renderers
 from alembic.operations import MigrateOperation, Operations, ops
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import Column, MetaData
+from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, MetaData
 from sqlalchemy import Index as SchemaIndex
+from sqlalchemy.exc import InvalidRequestError
 
 from pgultra import sql
 from pgultra.objects import Identity, Index
@@ -103,7 +104,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
         return PriorityDispatchResult.CONTINUE
     default = _connection(context).dialect.default_schema_name
     steps: list[Step] = []
-    ours: set[tuple[str | None, str]] = set()
+    ours: set[Identity] = set()
     for application in dict.fromkeys(map(application_of, several)):
         together = [each for each in several if application_of(each) == application]
         plan = check(
@@ -117,7 +118,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
         )
         plan = _within_filters(plan, context, several)
         steps += plan.insist().steps
-        ours |= _names_of_ours(plan)
+        ours |= {each.in_schema(_spelt(each.schema, default)) for each in _taken_over(plan)}
     _take_over(upgrade, ours, default)
     _use_plain_types(upgrade, context)
     if steps:
@@ -161,15 +162,22 @@ def _altered(upgrade: UpgradeOps, default: str | None) -> dict[Identity, frozens
 
 
 def _table(operation: Any, default: str | None) -> Identity:  # any operation on a table
-    schema = None if operation.schema == default else operation.schema
-    return Identity("table", schema, operation.table_name)
+    return Identity("table", _spelt(operation.schema, default), operation.table_name)
+
+
+def _spelt(schema: str | None, default: str | None) -> str | None:
+    return None if schema == default else schema
 
 
 def _table_acts(upgrade: UpgradeOps, default: str | None) -> list[Act]:
     """
     Alembic's operations as acts, kept in the order that Alembic gave them.
+
+    Only the drops of tables, which come in any order, are sorted: after what else is done to
+    the table, and before the drops of the tables that it points at.
     """
     acts: list[Act] = []
+    chained: Act | None = None
     for operation in upgrade.ops:
         act = Act(operation, TABLES, mentions=_mentions(operation))
         if isinstance(operation, ops.CreateTableOp):
@@ -178,12 +186,50 @@ def _table_acts(upgrade: UpgradeOps, default: str | None) -> list[Act]:
                 act.needs = frozenset({Identity("schema", None, operation.schema)})
         elif isinstance(operation, ops.DropTableOp):
             act.unmakes = frozenset({_table(operation, default)})
+            act.frees = _pointed_at(operation, default) - act.unmakes
+            act.after += [other for other in acts if other.alters & act.unmakes]
+            acts.append(act)
+            continue
         elif hasattr(operation, "table_name"):
             act.alters = frozenset({_table(operation, default)})
-        if acts:
-            act.after.append(acts[-1])
+            act.frees = _released(operation, default)
+        if chained is not None:
+            act.after.append(chained)
+        chained = act
         acts.append(act)
     return acts
+
+
+def _pointed_at(operation: ops.DropTableOp, default: str | None) -> frozenset[Identity]:
+    """
+    The tables that a table's foreign keys point at, and the schema that it lies in.
+    """
+    found = {Identity("schema", None, operation.schema)} if operation.schema else set()
+    for item in operation.reverse().columns:
+        if isinstance(item, ForeignKeyConstraint):
+            found.add(_referred(item, default))
+    return frozenset(found)
+
+
+def _released(operation: Any, default: str | None) -> frozenset[Identity]:
+    """
+    The tables that foreign keys pointed at which are dropped here.
+    """
+    return frozenset(
+        _referred(constraint, default)
+        for each in _walk(getattr(operation, "ops", [operation]))
+        if isinstance(each, ops.DropConstraintOp) and each._reverse is not None
+        if isinstance(constraint := each.to_constraint(), ForeignKeyConstraint)
+    )
+
+
+def _referred(constraint: ForeignKeyConstraint, default: str | None) -> Identity:
+    try:
+        table = constraint.referred_table
+    except InvalidRequestError:  # it is not in the MetaData, its name alone is known
+        schema, _, name = constraint.elements[0].target_fullname.rpartition(".")[0].rpartition(".")
+        return Identity("table", _spelt(schema or None, default), name)
+    return Identity("table", _spelt(table.schema, default), table.name)
 
 
 def _mentions(operation: MigrateOperation) -> frozenset[str]:
@@ -192,14 +238,16 @@ def _mentions(operation: MigrateOperation) -> frozenset[str]:
     """
     if isinstance(operation, ops.OpContainer):
         return frozenset().union(*map(_mentions, operation.ops))
-    if isinstance(operation, ops.DropTableOp | ops.DropColumnOp | ops.DropIndexOp):
+    if isinstance(operation, ops.DropTableOp | ops.DropColumnOp):
         return _mentions(operation.reverse())
+    if isinstance(operation, ops.DropIndexOp):
+        return _mentions(operation._reverse) if operation._reverse else frozenset()
     if isinstance(operation, ops.CreateTableOp):
         return words_of_schema_items(operation.columns)
     if isinstance(operation, ops.AddColumnOp):
         return words_of_schema_items([operation.column])
     if isinstance(operation, ops.CreateIndexOp):
-        return words_of_schema_items([operation.to_index()])
+        return words_of_schema_items([*operation.columns, operation.kw.get("postgresql_where")])
     if isinstance(operation, ops.CreateCheckConstraintOp):
         return words_of(str(operation.condition))
     if isinstance(operation, ops.AlterColumnOp):
@@ -208,38 +256,47 @@ def _mentions(operation: MigrateOperation) -> frozenset[str]:
     return frozenset()
 
 
-def _names_of_ours(plan: Plan) -> set[tuple[str | None, str]]:
+def _taken_over(plan: Plan) -> set[Identity]:
     """
     Indexes and checks that are ours: Alembic's own operations on them are taken away.
     """
-    declared = plan.sides.originals.values() if plan.sides else ()
-    objects = [*declared, *(step.before for step in plan.steps if step.before)]
-    return {
-        (each.schema, each.identity.name) for each in objects if each.kind in ("index", "check")
-    }
+    declared = plan.sides.desired if plan.sides is not None else ()
+    removed = (step.before.identity for step in plan.steps if step.before is not None)
+    return {each for each in (*declared, *removed) if each.kind in ("index", "check")}
 
 
-def _take_over(upgrade: Any, ours: set[tuple[str | None, str]], default: str | None) -> None:
+def _take_over(upgrade: Any, ours: set[Identity], default: str | None) -> None:
     """
     Remove Alembic's own operations on our indexes and checks, at any depth.
+
+    A table that is dropped comes back without our checks: their own steps bring them.
     """
-    spelt = {(None if schema == default else schema, name) for schema, name in ours}
     kept = []
     for operation in upgrade.ops:
         if isinstance(operation, ops.OpContainer):
             _take_over(operation, ours, default)
             if isinstance(operation, ops.ModifyTableOps) and not operation.ops:
                 continue
+        elif isinstance(operation, ops.DropTableOp) and operation._reverse is not None:
+            operation._reverse.columns = [
+                item
+                for item in operation._reverse.columns
+                if not isinstance(item, CheckConstraint)
+                or _own("check", operation, item.name, default) not in ours
+            ]
         elif isinstance(operation, ops.CreateIndexOp | ops.DropIndexOp):
-            schema = None if operation.schema == default else operation.schema
-            if (schema, str(operation.index_name)) in spelt:
+            if _own("index", operation, operation.index_name, default) in ours:
                 continue
         elif isinstance(operation, ops.DropConstraintOp | ops.CreateCheckConstraintOp):
-            schema = None if operation.schema == default else operation.schema
-            if (schema, str(operation.constraint_name)) in spelt:
+            if _own("check", operation, operation.constraint_name, default) in ours:
                 continue
         kept.append(operation)
     upgrade.ops[:] = kept
+
+
+def _own(kind: str, operation: Any, name: Any, default: str | None) -> Identity:
+    table = _table(operation, default)
+    return Identity(kind, table.schema, str(name), table.name)
 
 
 def _use_plain_types(upgrade: UpgradeOps, context: AutogenContext) -> None:

@@ -53,7 +53,7 @@ SELECT t.tgfoid::text AS oid, tn.nspname AS schema, tc.relname AS name
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS tc ON tc.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS tn ON tn.oid = tc.relnamespace
-WHERE t.tgfoid = ANY (CAST(:oids AS oid[]))
+WHERE t.tgfoid = ANY (CAST(:oids AS oid[])) AND tc.oid <> ALL (CAST(:views AS oid[]))
 """
 TWINS = f"""
 {COLUMNS}
@@ -62,6 +62,15 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
 WHERE p.pronamespace = pg_catalog.pg_my_temp_schema() AND p.proname = ANY (:names)
 """
+LISTS = {
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+}
+"""Settings whose stored value is a list of quoted names, which is SQL as it stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +87,7 @@ class Function(DatabaseObject):
         volatility: ``volatile``, ``stable`` or ``immutable``.
         security: ``invoker`` or ``definer``.
         parallel: ``unsafe``, ``restricted`` or ``safe``.
-        settings: pairs for ``SET name = value``, such as
+        settings: pairs for ``SET name = value``, the value as SQL, such as
             ``("search_path", "pg_catalog, pg_temp")``.
 
     >>> touch = Function(name="touch", body="begin new.seen := now(); return new; end")
@@ -193,11 +202,11 @@ class Function(DatabaseObject):
             schemas=[scope.real(schema) for schema, _ in names],
             names=[name for _, name in names],
         )
-        declared = set(names)
+        declared, views = set(names), scope.marked.get("pg_class", [])
         spare = [r.oid for r in found if (scope.spelt(r.nspname), r.proname) not in declared]
         busy = {
             user.oid
-            for user in (rows(connection, USERS, oids=spare) if spare else ())
+            for user in (rows(connection, USERS, oids=spare, views=views) if spare else ())
             if (user.schema, user.name) not in scope.tables
         }
         for row in found:
@@ -254,7 +263,8 @@ def _fields(row: Row[Any]) -> dict[str, Any]:
         "leakproof": row.proleakproof,
         "parallel": row.parallel,
         "settings": tuple(
-            (name, value) for name, _, value in (text.partition("=") for text in row.settings)
+            (name, value if name in LISTS else sql.literal(value))
+            for name, _, value in (text.partition("=") for text in row.settings)
         ),
         "identity_arguments": row.identity_arguments,
     }

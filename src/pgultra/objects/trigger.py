@@ -33,7 +33,7 @@ SELECT t.tgname, t.tgtype, t.tgenabled, t.tgdeferrable, t.tginitdeferred,
         ORDER BY k.place) AS columns
 """
 READ = f"""
-{COLUMNS}, n.nspname, c.relname, p.proname, pn.nspname AS function_schema, d.description
+{COLUMNS}, n.nspname, c.relname, c.oid::text AS relation, p.proname, pn.nspname AS function_schema, d.description
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -234,16 +234,21 @@ class Trigger(DatabaseObject):
     @classmethod
     def read(cls, connection: Connection, scope: Scope) -> Iterable[Trigger]:
         """
-        The marked triggers on our tables, and the wanted ones.
+        The marked triggers on our tables and views, and the wanted ones.
         """
         wanted = scope.of_kind("trigger")
         marked = scope.marked.get("pg_trigger", [])
         if not wanted and not marked:
             return
         names = sorted({identity.name for identity in wanted})
+        our_views = set(scope.marked.get("pg_class", ()))
         for row in rows(connection, READ, marked=marked, names=names):
             place = Identity("trigger", scope.spelt(row.nspname), row.tgname, row.relname)
-            if (row.nspname, row.relname) not in scope.tables and place not in scope.wanted:
+            if (
+                (row.nspname, row.relname) not in scope.tables
+                and row.relation not in our_views
+                and place not in scope.wanted
+            ):
                 continue
             comment, mark = Mark.parse(row.description)
             yield cls(

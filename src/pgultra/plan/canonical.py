@@ -19,7 +19,7 @@ from pgultra.plan.read import print_for, read, scratch
 from pgultra.plan.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -99,26 +99,67 @@ def _printed(
     The printed forms of those that need a twin, by the id of the desired object.
     """
     names = (f"pgultra_twin_{number}" for number in count(1))
-    twins: dict[type[DatabaseObject], dict[str, Any]] = {}
-    scripts: list[tuple[str, ...]] = []
-    for kind in kinds:
-        of_kind: list[Any] = [each for each in desired if type(each) is kind]
-        for name, each, statements in kind.twins(of_kind, actual, names):
-            twins.setdefault(kind, {})[name] = each
-            scripts.append(statements)
-    if not scripts:
+    twins = _twins(desired, actual, names, kinds)
+    if not twins:
         return {}, ()
     if not rows(connection, MAY_MAKE_TWINS)[0].may:
-        waiting = [each for by_name in twins.values() for each in by_name.values()]
-        return _trusted(waiting, actual)
+        return _trusted([each for _, each, _ in twins], actual)
     rows(connection, "SELECT pg_catalog.set_config('search_path', :path, true)", path=path)
-    connection.execute(sql.statement(_block(scripts)))
+    result = _forms(connection, twins, default_schema, kinds)
+    # What was dumped and restored, or made again by a downgrade, was made from printed text,
+    # and that may print differently once more: (ARRAY['a'::varchar])::text[].
+    doubtful = [
+        form
+        for form in result.values()
+        if form.printed and (old := actual.get(form.identity)) and not form.same_as(old)
+    ]
+    again = _forms(connection, _twins(doubtful, actual, names, kinds), default_schema, kinds)
+    for key, form in result.items():
+        reprinted = again.get(id(form))
+        if reprinted is not None and reprinted.same_as(actual[form.identity]):
+            result[key] = reprinted
+    return result, ()
+
+
+_Twin = tuple[str, Any, tuple[str, ...]]
+
+
+def _twins(
+    desired: Sequence[DatabaseObject],
+    actual: State,
+    names: Iterator[str],
+    kinds: Sequence[type[DatabaseObject]],
+) -> list[_Twin]:
+    """
+    Name, object and script of each twin that is needed.
+    """
+    found: list[_Twin] = []
+    for kind in kinds:
+        of_kind: list[Any] = [each for each in desired if type(each) is kind]
+        found += kind.twins(of_kind, actual, names)
+    return found
+
+
+def _forms(
+    connection: Connection,
+    twins: Sequence[_Twin],
+    default_schema: str,
+    kinds: Sequence[type[DatabaseObject]],
+) -> dict[int, DatabaseObject]:
+    """
+    Make the twins, and give their printed forms by the id of their object.
+    """
+    if not twins:
+        return {}
+    connection.execute(sql.statement(_block([script for _, _, script in twins])))
     print_for(connection, default_schema)
     result: dict[int, DatabaseObject] = {}
-    for kind, by_name in twins.items():
-        for name, form in kind.printed_forms(connection, by_name).items():
-            result[id(by_name[name])] = form
-    return result, ()
+    for kind in kinds:
+        by_name = {name: each for name, each, _ in twins if type(each) is kind}
+        if by_name:
+            for name, form in kind.printed_forms(connection, by_name).items():
+                result[id(by_name[name])] = form
+    return result
 
 
 def _block(scripts: Sequence[tuple[str, ...]]) -> str:

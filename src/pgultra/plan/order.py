@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Index as SchemaIndex
 from sqlalchemy.exc import CompileError
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.sql import ClauseElement
 
 from pgultra import sql
@@ -110,6 +111,8 @@ def words_of_schema_items(items: Iterable[Any]) -> frozenset[str]:
 def _expressions(item: Any) -> Iterable[str]:
     if isinstance(item, SchemaIndex):
         found = [*item.expressions, item.dialect_options["postgresql"]["where"]]
+    elif not isinstance(item, SchemaItem):  # a piece of an index
+        found = [item]
     else:
         found = [
             getattr(getattr(item, "computed", None), "sqltext", None),

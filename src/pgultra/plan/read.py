@@ -89,7 +89,11 @@ def read(
 
 
 def _in_sight(each: DatabaseObject, scope: Scope) -> bool:
-    if each.mark is None or each.identity in scope.wanted or scope.schemas is None:
+    if each.mark is None or each.identity in scope.wanted:
+        return True
+    if each.mark.application != scope.application:  # its comment only mentions ours
+        return False
+    if scope.schemas is None:
         return True
     if each.identity.table is not None or each.kind in ("schema", "extension"):
         return True
