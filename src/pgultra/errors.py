@@ -9,6 +9,8 @@ The exceptions and warnings of pgultra.
     ├── MissingExtension       the role may not create an extension, or the server lacks it
     ├── UnsupportedServer      the server is too old
     ├── RestoreConflict        live rows took the place of what was to be restored
+    ├── EncryptionError        a value cannot be sealed, or an encrypted column not be asked so
+    ├── DecryptionError        a sealed value does not open (says nothing about why)
     └── DriftError             the database differs from the models (carries the plan)
 
     PgultraWarning             (UserWarning) works, but not as one may expect
@@ -18,7 +20,9 @@ Each message says what happened, on which class, table or option, and what to do
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DontWrapMixin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +32,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ConflictingObjects",
     "DeclarationError",
+    "DecryptionError",
     "DriftError",
+    "EncryptionError",
     "MissingExtension",
     "PgultraError",
     "PgultraWarning",
@@ -100,6 +106,34 @@ class RestoreConflict(PgultraError):
         self.conflicts = tuple(conflicts)
         lines = "\n".join(f"  - {conflict}" for conflict in self.conflicts)
         super().__init__(f"the deletion cannot be restored as it was:\n{lines}")
+
+
+class EncryptionError(PgultraError, DontWrapMixin):
+    """
+    A value cannot be sealed, or an encrypted column cannot be asked in this way.
+
+    SQLAlchemy does not wrap it, since its wrapper would print the statement's parameters.
+    """
+
+
+class DecryptionError(PgultraError, DontWrapMixin):
+    """
+    A sealed value does not open: wrong key, other row or column, cut, changed. Not said which.
+
+    Attributes:
+        table, column: where it was read.
+        key_id: the key that its header names; None if there is no header.
+    """
+
+    def __init__(self, table: str, column: str, key_id: int | None) -> None:
+        self.table = table
+        self.column = column
+        self.key_id = key_id
+        key = "no known key" if key_id is None else f"key {key_id}"
+        super().__init__(f"a value of {table}.{column} ({key}) cannot be decrypted")
+
+    def __reduce__(self) -> Any:  # what pickle asks for
+        return type(self), (self.table, self.column, self.key_id)
 
 
 class DriftError(PgultraError, AssertionError):

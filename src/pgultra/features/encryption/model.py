@@ -1,0 +1,390 @@
+"""
+The type of an encrypted column: what it seals with, and where it stands.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from sqlalchemy import Column, LargeBinary, Table
+from sqlalchemy.sql.base import SchemaEventTarget
+from sqlalchemy.types import TypeEngine, UserDefinedType, to_instance
+
+from pgultra import plan
+from pgultra.errors import DeclarationError, DecryptionError, EncryptionError
+from pgultra.features.encryption import comparator, context, secrecy, writing
+from pgultra.features.encryption.cipher import Box, Place, cipher_class
+from pgultra.features.encryption.codec import codec_of
+from pgultra.features.encryption.context import names_of
+from pgultra.features.encryption.format import ALGORITHMS
+from pgultra.features.encryption.objects import SecretColumn
+from pgultra.features.encryption.quarantine import Quarantined
+from pgultra.features.encryption.search import Search, Tagger, check_searchable, with_unique
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgultra.features.encryption.keys import KeyRing
+    from pgultra.features.encryption.subjects import SubjectKeys
+
+__all__ = ["Algorithm", "Encrypted"]
+
+Algorithm = Literal["AES-256-GCM", "AES-256-GCM-SIV"]
+
+
+class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python type of the column
+    """
+    The type of an encrypted column: values are sealed on their way in, opened on their way out.
+
+    Args:
+        type_: any SQLAlchemy type; what Python sees.
+        keys: the ring whose active key seals.
+        search: ``Equality(…)`` or ``Prefix(…)``; None: it can only be read.
+        unique: short for ``search=Equality(unique=True)``.
+        context: columns of the same row that a value is bound to, such as the tenant; in
+            another row, where they differ, it does not open.
+        id: the pinned logical id that the column's key is derived for. Left out, it is
+            ``table.column``; write that down here *before* you rename either.
+        algorithm: ``AES-256-GCM-SIV`` for more than 2**32 values under one key.
+        padding: pad plaintexts to a multiple of so many bytes, to hide their length.
+        errors: ``quarantine`` gives a ``Quarantined`` where a value does not open.
+        subjects: keys of the subjects that the first context column names; who destroys
+            one makes the subject's values unreadable.
+        dual: name of the plaintext column that is being replaced; see ``adopt``.
+        index_keys: keep an index over key numbers, for ``key_usage`` and ``rotate``.
+
+    Example::
+
+        Column("iban", Encrypted(String(34), keys=PII, context=("tenant_id",)))
+    """
+
+    cache_ok = True
+    seals = True
+    """What other files of the room know the type by."""
+    comparator_factory = comparator.Comparator
+
+    def __init__(
+        self,
+        type_: type[TypeEngine[Any]] | TypeEngine[Any],
+        keys: KeyRing,
+        *,
+        search: Search | None = None,
+        unique: bool = False,
+        context: str | Sequence[str] = (),
+        id: str | None = None,  # noqa: A002  the word of the docs
+        algorithm: Algorithm = "AES-256-GCM",
+        padding: int | None = None,
+        errors: Literal["raise", "quarantine"] = "raise",
+        subjects: SubjectKeys | None = None,
+        dual: str | None = None,
+        index_keys: bool = True,
+    ) -> None:
+        self.inner = to_instance(type_)
+        self.keys = keys
+        self.search = with_unique(search, unique=unique)
+        self.context = names_of(context)
+        self.id = id
+        self.algorithm = algorithm
+        self.padding = padding
+        self.errors = errors
+        self.subjects = subjects
+        self.dual = dual
+        self.index_keys = index_keys
+        self.codec = codec_of(self.inner)
+        self.column: Column[Any] | None = None
+        self._pinned = id is not None
+        self._judge()
+
+    def _judge(self) -> None:
+        if self.algorithm not in ALGORITHMS:
+            raise DeclarationError(f"algorithm is one of {', '.join(ALGORITHMS)}")
+        cipher_class(ALGORITHMS[self.algorithm])
+        if self.padding is not None and not 2 <= self.padding <= 65536:
+            raise DeclarationError(f"padding is 2 to 65536 bytes, not {self.padding}")
+        if self.errors not in ("raise", "quarantine"):
+            raise DeclarationError(f"errors is 'raise' or 'quarantine', not {self.errors!r}")
+        if self.subjects is not None and not self.context:
+            raise DeclarationError("subjects needs a context whose first column names the subject")
+        if self.search is not None:
+            check_searchable(self.search, self.inner)
+        secrecy.listen()
+        writing.listen()
+
+    # -- where it stands ------------------------------------------------------------------
+
+    def _set_parent(self, parent: SchemaEventTarget, **_options: Any) -> None:
+        column = cast("Column[Any]", parent)
+        if self.column is not None and self.column is not column:
+            column.type = twin = self.copy()
+            twin._set_parent(column)
+            return
+        self.column = column
+        column._on_table_attach(self._attached)
+
+    def _attached(self, column: Column[Any], table: Any) -> None:
+        if not isinstance(table, Table):
+            return
+        if self.id is None:
+            self.id = f"{table.name}.{column.name}"
+        self.__dict__.pop("_static_cache_key", None)
+        plan.declare(table, SecretColumn(column.key))
+
+    def copy(self, **_options: Any) -> Encrypted:
+        """
+        The same type for another column; an id that was not given is found anew.
+        """
+        twin: Encrypted = self.adapt(type(self))
+        twin.column = None
+        if not self._pinned:
+            twin.id = None
+        return twin
+
+    def adapt(self, cls: Any, **_options: Any) -> Any:
+        """
+        What SQLAlchemy makes for each dialect: the same settings, and its own box of keys.
+        """
+        twin = copy.copy(self)
+        twin.__dict__ = self.__getstate__()
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        for made in ("box", "tagger", "_static_cache_key", "dispatch"):
+            state.pop(f"_made_{made}", None)
+            state.pop(made, None)
+        return state
+
+    @property
+    def _static_cache_key(self) -> Any:  # what SQLAlchemy puts into the keys of its cache
+        inner = self.inner._static_cache_key
+        return (
+            type(self),
+            inner,
+            self.id,
+            self.keys,
+            self.search,
+            self.context,
+            self.algorithm,
+            self.padding,
+            self.errors,
+            self.subjects,
+            self.dual,
+        )
+
+    @property
+    def domain(self) -> str:
+        """
+        The domain of its index keys.
+        """
+        named = self.search.domain if self.search is not None else None
+        return named or self._identified()
+
+    def _identified(self) -> str:
+        if self.id is None:
+            raise EncryptionError(
+                "this Encrypted type stands on no column of a table: give it id='table.column'"
+            )
+        return self.id
+
+    @property
+    def place(self) -> Place:
+        """
+        Names for messages, and the id.
+        """
+        table = self.column.table if self.column is not None else None
+        if self.column is None or table is None:
+            return Place("?", "?", self._identified())
+        return Place(str(table), self.column.name, self._identified())
+
+    @property
+    def described(self) -> str:
+        """
+        The column as messages call it.
+        """
+        if self.column is None or self.column.table is None:
+            return "an encrypted column"
+        return f"encrypted column {self.column.table}.{self.column.name}"
+
+    # -- keys, read when used ---------------------------------------------------------------
+
+    @property
+    def box(self) -> Box:
+        """
+        Seals and opens.
+        """
+        box: Box | None = self.__dict__.get("_made_box")
+        if box is None:
+            box = Box(self.keys, self.place, self.algorithm, self.padding)
+            self.__dict__["_made_box"] = box
+        return box
+
+    @property
+    def tagger(self) -> Tagger:
+        """
+        Makes tags.
+        """
+        tagger: Tagger | None = self.__dict__.get("_made_tagger")
+        if tagger is None:
+            assert self.search is not None
+            tagger = Tagger(self.search, self.box, self.codec, self.domain)
+            self.__dict__["_made_tagger"] = tagger
+        return tagger
+
+    # -- values ----------------------------------------------------------------------------
+
+    def seal(self, value: Any, parts: Sequence[bytes | None] = ()) -> bytes:
+        """
+        A value as it is stored.
+
+        Args:
+            value: what Python sees; not None.
+            parts: the context, as bytes.
+        """
+        tags = self.tagger.tags(value) if self.search is not None else ()
+        subject = self._subject(parts)
+        return self.box.seal(self.codec.encode(value), tags=tags, context=parts, subject=subject)
+
+    def _subject(self, parts: Sequence[bytes | None]) -> bytes | None:
+        if self.subjects is None:
+            return None
+        name = parts[0]
+        key = self.subjects.key(name.decode()) if name is not None else None
+        if key is None:
+            raise EncryptionError(
+                f"{self.described}: the subject of this row has no key at hand; call "
+                f"{self.subjects!r}.ensure(connection, subject) first"
+            )
+        return key
+
+    def guarded(self, function: Callable[[Any], Any], value: Any) -> Any:
+        """
+        Call with a value so that no exception tells it.
+        """
+        try:
+            return function(value)
+        except (EncryptionError, DecryptionError):
+            raise
+        except Exception:  # noqa: S110  its text may hold the value
+            pass
+        if isinstance(value, Quarantined):
+            raise EncryptionError(f"{self.described}: {value!r} cannot be written or searched for")
+        raise EncryptionError(
+            f"{self.described}: a value of type {type(value).__name__} does not fit {self.inner!r}"
+        )
+
+    def decoded(self, decode: Callable[[bytes], Any], raw: bytes) -> Any:
+        """
+        Decode so that no exception tells the plaintext.
+        """
+        try:
+            return decode(raw)
+        except Exception:  # noqa: S110  its text may hold the value
+            pass
+        raise self.box.failure(None)
+
+    def bind_processor(self, dialect: object) -> Callable[[Any], bytes | None]:
+        """
+        Seal; with the keys of the moment when the statement runs.
+        """
+        if self.context:
+            seal = context.sealer(self)
+        elif self.search is not None:
+            seal = self.seal
+        else:
+            seal = self.box.sealer(self.codec.encode)
+        guarded = self.guarded
+
+        def process(value: Any) -> bytes | None:
+            if value is None:
+                return None
+            try:
+                return seal(value)
+            except Exception:  # noqa: S110  told again below, without the value
+                pass
+            return cast("bytes", guarded(seal, value))
+
+        return process
+
+    def result_processor(self, dialect: object, coltype: object) -> Callable[[Any], Any]:
+        """
+        Open; or raise, or quarantine.
+        """
+        if self.context or self.dual:
+            open_ = context.opener(self)
+        else:
+            shape = 0
+            if self.search is not None:
+                shape = len(self.search.keys) << 6 | self.search.size
+            open_ = self.box.opener(self.codec.decode, shape)
+        if self.errors == "raise":
+            return lambda value: None if value is None else open_(value)
+
+        def process(value: bytes | None) -> Any:
+            if value is None:
+                return None
+            try:
+                return open_(value)
+            except DecryptionError as error:
+                return Quarantined(error, value)
+
+        return process
+
+    def literal_processor(self, dialect: object) -> Callable[[Any], str]:
+        """
+        Printed statements hold the sealed value.
+        """
+        return comparator.printer(self.bind_processor(dialect))
+
+    # -- what SQLAlchemy asks ---------------------------------------------------------------
+
+    @property
+    def _has_column_expression(self) -> bool:
+        return bool(self.context or self.dual)
+
+    def column_expression(self, colexpr: Any) -> Any:
+        """
+        Read the context together with the value.
+        """
+        return context.packed(self, colexpr) if self.context or self.dual else None
+
+    def get_col_spec(self, **_options: Any) -> str:
+        """
+        ``BYTEA``.
+        """
+        return "BYTEA"
+
+    def photograph(self) -> TypeEngine[bytes]:
+        """
+        What migrations call it.
+        """
+        return LargeBinary()
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        """
+        As the inner type does.
+        """
+        return self.inner.compare_values(x, y)
+
+    def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
+        """
+        Values that it is compared with are its own.
+        """
+        return self
+
+    @property
+    def python_type(self) -> type[Any]:
+        """
+        As the inner type says.
+        """
+        return self.inner.python_type
+
+    @property
+    def hashable(self) -> bool:  # type: ignore[override]  # a property here
+        """
+        As the inner type says.
+        """
+        return bool(self.inner.hashable)
+
+    def __repr__(self) -> str:
+        return f"Encrypted({self.inner!r}, {self.keys!r})"
