@@ -55,7 +55,7 @@ class Stage:
         syntax = Syntax("", language, theme="ansi_dark", background_color="default")
         lines = syntax.highlight(dedent(text).strip("\n"))
         for line in lines.split("\n"):
-            self.console.print(Text("    ") + line)
+            self.console.print(Text("  │ ", style="blue") + line)
 
     def answer(self, text: str, style: str = "") -> None:
         """

@@ -24,26 +24,36 @@ def delete(stage: Stage, engine: Engine) -> None:
     """
     stage.scene("A soft delete, and what goes along")
     with Session(engine) as session:
-        stage.code(
-            "session.delete(article)   # json.dumps\nsession.delete(module)    # json, later"
-        )
-        session.delete(session.scalars(select(Article).filter_by(name="json.dumps")).one())
+        stage.code("""
+            session.delete(article)  # logging.getLogger
+            session.commit()
+            session.delete(module)   # logging, a little later
+            session.commit()
+        """)
+        article = session.scalars(select(Article).filter_by(name="logging.getLogger")).one()
+        session.delete(article)
         session.commit()
-        module = session.scalars(select(Module).filter_by(name="json")).one()
+        module = session.scalars(select(Module).filter_by(name="logging")).one()
         before = counts(session)
-        with stage.timed("the second one, with its cascade"):
+        with stage.timed("the module, with its cascade"):
             session.delete(module)
             session.commit()
         after = counts(session)
-        rows = [
-            (model.__tablename__, before[model], after[model], before[model] - after[model])
-            for model in before
-        ]
-        stage.table(("table", "live before", "live after", "gone along"), rows)
+        stage.table(
+            ("table", "live before", "live after", "gone along"),
+            [
+                (model.__tablename__, before[model], after[model], before[model] - after[model])
+                for model in before
+            ],
+        )
+        stage.say("The rows are there, and each knows the deletion that took it:")
+        stage.code("""
+            soft_delete.only_deleted(
+                select(Article.deletion_id, func.count()).group_by(Article.deletion_id)
+            )
+        """)
         deletions = select(Article.deletion_id, func.count()).group_by(Article.deletion_id)
-        found = session.execute(soft_delete.only_deleted(deletions).order_by(func.count())).all()
-        stage.say("The rows are there, each with the id of the deletion that took it:")
-        stage.code("select(Article.deletion_id, func.count()).group_by(Article.deletion_id)")
+        found = session.execute(soft_delete.only_deleted(deletions).order_by(func.count()))
         stage.table(("deletion_id", "articles"), [tuple(row) for row in found])
 
 

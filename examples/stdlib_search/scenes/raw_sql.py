@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from stage import Stage
 
-DELETE = "DELETE FROM comment WHERE body LIKE 'XXX%'"
+DELETE = "DELETE FROM comment WHERE line > 1000"
 MARK = "UPDATE module SET deleted_at = now() WHERE name LIKE 'email%'"
 COUNT = "SELECT count(*) FROM comment WHERE deleted_at IS NOT NULL"
 
