@@ -4,10 +4,20 @@ Full-text search that the database keeps.
 
 from __future__ import annotations
 
+from pgultra.features.search.excerpt import headline
 from pgultra.features.search.model import SearchVector, TSVector, TSVectorType
 from pgultra.features.search.parts import Part
+from pgultra.features.search.queries import (
+    match,
+    phrase,
+    prefix,
+    rank,
+    rank_cd,
+    understood,
+)
 from pgultra.features.search.related import Related
 from pgultra.features.search.rules import Rules
+from pgultra.features.search.top import top
 
 __all__ = [
     "Part",
@@ -16,4 +26,12 @@ __all__ = [
     "SearchVector",
     "TSVector",
     "TSVectorType",
+    "headline",
+    "match",
+    "phrase",
+    "prefix",
+    "rank",
+    "rank_cd",
+    "top",
+    "understood",
 ]

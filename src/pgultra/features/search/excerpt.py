@@ -1,0 +1,114 @@
+"""
+Headlines: pieces of a row's text around the words that were found, as safe HTML.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Text, cast, func, literal_column
+from sqlalchemy.dialects.postgresql.ext import ts_headline
+
+from pgultra.errors import DeclarationError
+from pgultra.features.search.template import document_of
+from pgultra.features.search.words import (
+    constant,
+    plain,
+    read,
+    regconfig,
+    rules_behind,
+    source_behind,
+    table_behind,
+)
+
+if TYPE_CHECKING:
+    from pgultra.features.search.words import Searched, Words
+
+__all__ = ["headline"]
+
+
+def headline(
+    column: Searched,
+    query: Words,
+    *,
+    of: str | None = None,
+    start: str = "<mark>",
+    stop: str = "</mark>",
+    delimiter: str = " … ",
+    escape: bool = True,
+    fragments: int = 2,
+    max_words: int = 35,
+    min_words: int = 15,
+    length: int = 2000,
+    config: str | None = None,
+    language: str | None = None,
+) -> ColumnElement[str]:
+    """
+    A piece of the row's text around the words that were found, as safe HTML.
+
+    PostgreSQL computes it for the rows that are returned only, if the statement has an
+    ORDER BY and a LIMIT, as those of ``top`` have.
+
+    Args:
+        column: a vector, whose own parts are the text; or a text column, with ``config``.
+        query: what the user typed, as it is.
+        of: the key of one part, instead of all.
+        start: put before each word that was found, as it is.
+        stop: put after it.
+        delimiter: put between two fragments.
+        escape: escape the text; without it the text is left as it was stored.
+        fragments: pieces at most; 0 for a single piece in PostgreSQL's older manner.
+        max_words: of a piece.
+        min_words: of a piece.
+        length: characters of each part that are looked at.
+        config: as for ``match``.
+        language: as for ``match``.
+
+    Example:
+        ``select(Article.title, search.headline(Article.search, "fox"))``
+    """
+    if not 0 < min_words < max_words:
+        raise ValueError(f"min_words={min_words} must be less than max_words={max_words}")
+    tsquery = read(column, query, config, language)
+    text: Any = func.translate(_text_of(column, of, length), _MARKS, literal_column("''"))
+    if escape:
+        for raw, safe in (("&", "amp"), ("<", "lt"), (">", "gt"), ('"', "quot"), ("'", "#39")):
+            text = func.replace(text, constant(raw), constant(f"&{safe};"))
+    options = (
+        f"MaxWords={int(max_words)}, MinWords={int(min_words)}, MaxFragments={int(fragments)}, "
+        "StartSel=\x01, StopSel=\x02, FragmentDelimiter=\x03"
+    )
+    marked: Any = ts_headline(  # type: ignore[no-untyped-call]
+        regconfig(column, config, language), text, tsquery, constant(options)
+    )
+    for number, given in enumerate((start, stop, delimiter), start=1):
+        marked = func.replace(marked, func.chr(literal_column(str(number))), given)
+    found: ColumnElement[str] = cast(marked, Text)
+    return found
+
+
+_MARKS = constant("\x01\x02\x03")
+
+
+def _text_of(column: Searched, of: str | None, length: int) -> ColumnElement[str]:
+    element = plain(column)
+    rules = rules_behind(column)
+    if rules is None:
+        return func.left(func.coalesce(element, constant("")), literal_column(str(int(length))))
+    source = source_behind(column)
+    parts = [part for part in rules.vector(table_behind(column)).parts if not part.related]
+    if of is not None:
+        key = rules.attributes.get(of, of)
+        name = source.c[key].name if key in source.c else key
+        parts = [part for part in parts if part.columns == (name,)]
+    if not parts:
+        raise DeclarationError(
+            f"search.headline: {rules.column} of table {table_behind(column).fullname} has no "
+            f"text of its own row{'' if of is None else f' in a part {of!r}'}; give a text column "
+            "and config="
+        )
+    first, *others = (document_of(part, source, int(length)) for part in parts)
+    text: Any = first
+    for other in others:
+        text = text.concat(constant("\n")).concat(other)
+    return func.concat(text)

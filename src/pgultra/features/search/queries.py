@@ -1,0 +1,193 @@
+"""
+Expressions of full-text search: they take columns and give SQLAlchemy expressions.
+
+A query is read with the very configuration that its column is indexed with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import REAL, Boolean, ColumnElement, Text, cast, func, literal_column
+
+from pgultra.features.search.words import constant, plain, read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgultra.features.search.words import Searched, Words
+
+__all__ = ["match", "phrase", "prefix", "rank", "rank_cd", "ranked_by", "understood"]
+
+
+def match(
+    column: Searched, query: Words, *, config: str | None = None, language: str | None = None
+) -> ColumnElement[bool]:
+    """
+    Whether a row has what was asked for, in the syntax of web search engines.
+
+    Words must all be there; ``or``, ``-not`` and ``"a phrase"`` are understood. Any text
+    is: PostgreSQL never raises, 1,000 characters are read.
+
+    Args:
+        column: a vector.
+        query: what the user typed, as it is.
+        config: the configuration, for a column that is no ``TSVectorType``.
+        language: one value of the language column, for columns with several; without it
+            the query is read in each language that is declared.
+
+    Raises:
+        ValueError: the query holds a NUL character, which PostgreSQL cannot take.
+
+    Example:
+        ``select(Article).where(search.match(Article.search, "quick -lazy"))``
+    """
+    return _matches(column, read(column, query, config, language))
+
+
+def phrase(
+    column: Searched, query: Words, *, config: str | None = None, language: str | None = None
+) -> ColumnElement[bool]:
+    """
+    Whether a row has these words side by side, in this order.
+
+    Args:
+        column: a vector.
+        query: what the user typed, as it is.
+        config: as for ``match``.
+        language: as for ``match``.
+
+    Example:
+        ``select(Article).where(search.phrase(Article.search, "quick brown fox"))``
+    """
+    return _matches(column, read(column, query, config, language, "phrase"))
+
+
+def prefix(
+    column: Searched, query: Words, *, config: str | None = None, language: str | None = None
+) -> ColumnElement[bool]:
+    """
+    Whether a row has these words, and one that begins with the last: for search as you type.
+
+    Args:
+        column: a vector.
+        query: what the user typed, as it is.
+        config: as for ``match``.
+        language: as for ``match``.
+
+    Example:
+        ``select(Article).where(search.prefix(Article.search, "quick bro"))``
+    """
+    return _matches(column, read(column, query, config, language, "prefix"))
+
+
+def rank(
+    column: Searched,
+    query: Words,
+    *,
+    weights: Mapping[str, float] | None = None,
+    normalization: int = 0,
+    config: str | None = None,
+    language: str | None = None,
+) -> ColumnElement[float]:
+    """
+    How often and with which weight a row has the words: ``ts_rank``.
+
+    Args:
+        column: a vector.
+        query: what the user typed, as it is.
+        weights: by letter; those left out keep PostgreSQL's (A 1.0, B 0.4, C 0.2, D 0.1).
+        normalization: PostgreSQL's flags: 1 divides by the logarithm of the length, 2 by
+            the length, 32 gives a number below 1; they can be added.
+        config: as for ``match``.
+        language: as for ``match``.
+
+    Example:
+        ``search.rank(Article.search, "quick fox", normalization=1).desc()``
+    """
+    tsquery = read(column, query, config, language)
+    return ranked_by("ts_rank", column, tsquery, weights, normalization)
+
+
+def rank_cd(
+    column: Searched,
+    query: Words,
+    *,
+    weights: Mapping[str, float] | None = None,
+    normalization: int = 0,
+    config: str | None = None,
+    language: str | None = None,
+) -> ColumnElement[float]:
+    """
+    How close to each other the words are: ``ts_rank_cd``.
+
+    Args:
+        column: a vector.
+        query: what the user typed, as it is.
+        weights: as for ``rank``.
+        normalization: as for ``rank``.
+        config: as for ``match``.
+        language: as for ``match``.
+
+    Example:
+        ``search.rank_cd(Article.search, "quick fox").desc()``
+    """
+    tsquery = read(column, query, config, language)
+    return ranked_by("ts_rank_cd", column, tsquery, weights, normalization)
+
+
+def understood(
+    column: Searched, query: Words, *, config: str | None = None, language: str | None = None
+) -> ColumnElement[str]:
+    """
+    What PostgreSQL made of a query; NULL if nothing is left of it (only stop words).
+
+    Such a query matches no row: ask for this when ``match`` finds nothing, and say so.
+
+    Args:
+        column: a vector.
+        query: what the user typed, as it is.
+        config: as for ``match``.
+        language: as for ``match``.
+
+    Example:
+        ``session.scalar(select(search.understood(Article.search, "the")))`` gives None
+    """
+    tsquery = read(column, query, config, language)
+    left: ColumnElement[str] = func.nullif(cast(tsquery, Text), constant(""))
+    return left
+
+
+def ranked_by(
+    function: Literal["ts_rank", "ts_rank_cd"],
+    column: Any,  # a vector in any form
+    tsquery: Any,  # an expression of type tsquery
+    weights: Mapping[str, float] | None,
+    normalization: int,
+) -> ColumnElement[float]:
+    """
+    One of PostgreSQL's two rankings.
+
+    Raises:
+        ValueError: a weight's letter is none, or the normalization is out of range.
+    """
+    if not 0 <= normalization < 64:
+        raise ValueError(f"normalization={normalization} is not a sum of 1, 2, 4, 8, 16 and 32")
+    arguments: list[Any] = [column, tsquery, literal_column(str(int(normalization)))]
+    if weights is not None:
+        known = {"D": 0.1, "C": 0.2, "B": 0.4, "A": 1.0}
+        if not weights.keys() <= known.keys():
+            raise ValueError(f"weights={dict(weights)!r}: the letters are A, B, C and D")
+        known.update({letter: float(weight) for letter, weight in weights.items()})
+        numbers = ",".join(map(str, known.values()))
+        arguments.insert(0, literal_column(f"'{{{numbers}}}'::float4[]"))
+    call = getattr(func.pg_catalog, function)
+    found: ColumnElement[float] = call(*arguments, type_=REAL())
+    return found
+
+
+def _matches(column: Any, tsquery: ColumnElement[Any]) -> ColumnElement[bool]:
+    found: ColumnElement[bool] = plain(column).op("@@", is_comparison=True, return_type=Boolean())(
+        tsquery
+    )
+    return found

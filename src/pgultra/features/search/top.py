@@ -1,0 +1,173 @@
+"""
+The best rows of a statement: a bounded number of matches is ranked, and no more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import FromClause, Select, Table, select
+
+from pgultra.errors import DeclarationError
+from pgultra.features.search.queries import ranked_by
+from pgultra.features.search.words import (
+    plain,
+    read,
+    rules_behind,
+    source_behind,
+    table_behind,
+)
+from pgultra.plan import facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import ColumnElement, Subquery
+
+    from pgultra.features.search.words import Searched, Words
+
+__all__ = ["live_rows", "ranked", "statement_of", "top"]
+
+WITH_DELETED = "pgultra.deleted"
+"""The execution option by which a statement asks for deleted rows too."""
+
+
+def top(
+    statement: Any,  # a Select of any rows, or what select() takes
+    column: Searched,
+    query: Words,
+    limit: int = 10,
+    *,
+    candidates: int | None = 1000,
+    offset: int = 0,
+    cover: bool = False,
+    weights: Mapping[str, float] | None = None,
+    normalization: int = 0,
+    config: str | None = None,
+    language: str | None = None,
+) -> Select[Any]:
+    """
+    The best rows of a statement for a query, best first, with their rank.
+
+    Ranking reads each row's vector, so that a word which half of the table has takes as
+    long as half of the table. Here the first ``candidates`` matches that PostgreSQL comes
+    across are ranked, in the order in which they are stored: an approximation for words
+    with more matches than that, exact for all others.
+
+    Args:
+        statement: a select that gives each row once, with any filters; or a mapped class.
+        column: the vector, of what the statement selects from.
+        query: what the user typed, as it is.
+        limit: how many rows.
+        offset: how many of the best to leave out.
+        candidates: how many matches are ranked; None ranks all.
+        cover: rank by closeness too (``ts_rank_cd``).
+        weights: as for ``rank``.
+        normalization: as for ``rank``.
+        config: as for ``match``.
+        language: as for ``match``.
+
+    Returns:
+        the statement with ``rank`` as its last column. Rows of equal rank are in the order
+        of the primary key. Soft-deleted rows are left out.
+
+    Example:
+        ``session.execute(search.top(select(Article), Article.search, "fox", 10))``
+    """
+    statement = statement_of(statement)
+    best = ranked(
+        statement,
+        column,
+        query,
+        limit,
+        candidates=candidates,
+        offset=offset,
+        cover=cover,
+        weights=weights,
+        normalization=normalization,
+        config=config,
+        language=language,
+    ).subquery("best")
+    key = _key(source_behind(column))
+    found: Select[Any] = (
+        statement.add_columns(best.c.rank.label("rank"))
+        .where(*(mine == best.c[f"k{number}"] for number, mine in enumerate(key)))
+        .order_by(None)
+        .order_by(best.c.rank.desc(), *key)
+    )
+    return found
+
+
+def ranked(
+    statement: Select[Any],
+    column: Any,  # a vector in any form
+    query: Any,  # a text or an expression
+    limit: int | None,
+    *,
+    candidates: int | None = 1000,
+    offset: int = 0,
+    cover: bool = False,
+    weights: Mapping[str, float] | None = None,
+    normalization: int = 0,
+    config: str | None = None,
+    language: str | None = None,
+) -> Select[Any]:
+    """
+    Keys (``k0``, ``k1`` …) and ranks of the best rows.
+    """
+    source = source_behind(column)
+    key = _key(source)
+    tsquery = read(column, query, config, language)
+    element = plain(column)
+    found = (
+        statement.with_only_columns(
+            *(each.label(f"k{number}") for number, each in enumerate(key)),
+            element.label("vector"),
+            maintain_column_froms=True,
+        )
+        .where(element.bool_op("@@")(tsquery), *live_rows(column, statement))
+        .order_by(None)
+        .limit(candidates)
+        .offset(None)
+    )
+    found._with_options = ()  # loader options are for the rows that are returned
+    rows: Subquery = found.subquery("found")
+    parsed = select(tsquery).scalar_subquery()  # once, whatever the plan
+    rank = ranked_by(
+        "ts_rank_cd" if cover else "ts_rank", rows.c.vector, parsed, weights, normalization
+    )
+    keys = [rows.c[f"k{number}"] for number in range(len(key))]
+    return (
+        select(*keys, rank.label("rank"))
+        .order_by(rank.desc(), *keys)
+        .limit(limit)
+        .offset(offset or None)
+    )
+
+
+def live_rows(column: Any, statement: Select[Any] | None = None) -> list[ColumnElement[bool]]:
+    """
+    The predicate of live rows, if the table has one and nobody asked for the others.
+    """
+    table = table_behind(column)
+    rules = rules_behind(column)
+    if not isinstance(table, Table) or (rules is not None and rules.filter_live is False):
+        return []
+    if statement is not None and statement.get_execution_options().get(WITH_DELETED) == "include":
+        return []
+    live = facts_of(table).live
+    return [] if live is None else [live.expression(source_behind(column))]
+
+
+def statement_of(given: Any) -> Select[Any]:
+    """
+    A select, or what can be selected, as a select.
+    """
+    return given if isinstance(given, Select) else select(given)
+
+
+def _key(source: FromClause) -> list[ColumnElement[Any]]:
+    key: list[ColumnElement[Any]] = list(source.primary_key)
+    if not key:
+        raise DeclarationError(f"search: {source} has no primary key to tell its rows apart")
+    return key

@@ -1,0 +1,218 @@
+"""
+What a user typed, as a tsquery; and what stands behind a vector column.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    SQLColumnExpression,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+)
+from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.dialects.postgresql.ext import (
+    phraseto_tsquery,
+    plainto_tsquery,
+    websearch_to_tsquery,
+)
+
+from pgultra import sql
+from pgultra.errors import DeclarationError
+from pgultra.features.search.configuration import Configuration
+from pgultra.features.search.model import RULES, TSVectorType
+from pgultra.features.search.parts import ROW
+from pgultra.features.search.template import template_of
+
+if TYPE_CHECKING:
+    from pgultra.features.search.rules import Rules
+
+    Searched = SQLColumnExpression[Any]
+    """A vector column: an attribute of a class, or a column of a table or alias."""
+    Words = str | SQLColumnExpression[str]
+    """What a user typed, or an expression that gives it."""
+
+__all__ = [
+    "constant",
+    "cut",
+    "plain",
+    "read",
+    "regconfig",
+    "rules_behind",
+    "source_behind",
+    "table_behind",
+]
+
+LENGTH = 1000
+"""Characters of a query that are read; what is beyond is left out."""
+
+SPACES = "\\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+NEGATIONS = f"-[{SPACES}!&|()-]*-"
+"""Each of these would nest a negation in the last, until PostgreSQL's stack is too small."""
+
+
+def constant(text: str) -> ColumnElement[str]:
+    """
+    A text as a literal, which PostgreSQL can fold.
+    """
+    return literal_column(sql.literal(text), Text())
+
+
+def plain(column: Any) -> Any:
+    """
+    An attribute as the column that it stands for.
+    """
+    element = getattr(column, "__clause_element__", None)
+    return column if element is None else element()
+
+
+def rules_behind(column: Any) -> Rules | None:
+    """
+    The rules of a vector column, of an alias of it, of an attribute.
+    """
+    for base in getattr(plain(column), "base_columns", ()):
+        rules: Rules | None = base.__dict__.get(RULES)
+        if rules is not None:
+            return rules
+    return None
+
+
+def table_behind(column: Any) -> Any:
+    """
+    The Table that a column is of, behind any alias.
+    """
+    return next(iter(plain(column).base_columns)).table
+
+
+def source_behind(column: Any) -> FromClause:
+    """
+    The table or alias itself.
+    """
+    source: FromClause = plain(column).table
+    return source
+
+
+def configuration_of(column: Any, config: str | None) -> Configuration:
+    """
+    What a column's texts are read with.
+
+    Raises:
+        DeclarationError: nothing tells.
+    """
+    if config is not None:
+        return Configuration.of(config)
+    rules = rules_behind(column)
+    if rules is not None:
+        return rules.configuration
+    type_ = getattr(plain(column), "type", None)
+    if isinstance(type_, TSVectorType):
+        return type_.configuration
+    raise DeclarationError(
+        f"search: {column} is no vector of pgultra, so nothing tells how its words are read; "
+        "give config='english' or another"
+    )
+
+
+def regconfig(column: Any, config: str | None, language: str | None) -> ColumnElement[Any]:
+    """
+    The configuration of the row that the column is of, or the one that was asked for.
+    """
+    configuration = configuration_of(column, config)
+    rules = rules_behind(column)
+    if rules is not None and configuration.languages and config is None and language is None:
+        text = rules.vector(table_behind(column)).regconfig(ROW)
+        return template_of(text, source_behind(column))
+    name = dict(configuration.languages).get(language or "", configuration.default)
+    return literal_column(configuration.literal(name))
+
+
+def _names(configuration: Configuration, language: str | None) -> tuple[str, ...]:
+    if language is None:
+        return configuration.names
+    return (dict(configuration.languages).get(language, configuration.default),)
+
+
+Kind = Literal["websearch", "phrase", "prefix"]
+
+
+def read(
+    column: Any,  # a vector in any form
+    query: Any,  # a text or an expression
+    config: str | None = None,
+    language: str | None = None,
+    kind: Kind = "websearch",
+) -> ColumnElement[Any]:
+    """
+    A query as a tsquery, in one configuration or several.
+    """
+    configuration = configuration_of(column, config)
+    given = cut(query)
+    found: Any = None
+    for name in _names(configuration, language):
+        one = _READERS[kind](literal_column(configuration.literal(name)), given)
+        found = one if found is None else found.op("||", return_type=TSQUERY())(one)
+    result: ColumnElement[Any] = found.self_group() if hasattr(found, "self_group") else found
+    return result
+
+
+def cut(query: Any) -> ColumnElement[str]:
+    """
+    What a user typed, checked and cut to a length that PostgreSQL can read.
+
+    Raises:
+        ValueError: it holds NUL, or half of a surrogate pair.
+    """
+    if isinstance(query, str):
+        if "\x00" in query:
+            raise ValueError(
+                "the query holds a NUL character, which PostgreSQL cannot take: remove it"
+            )
+        try:
+            query.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"the query is no valid Unicode text: {error.reason}") from None
+        query = bindparam(None, query[:LENGTH], type_=Text())
+    return func.left(query, literal_column(str(LENGTH)))
+
+
+def _websearch(regconfig: Any, text: Any) -> Any:
+    calm = func.regexp_replace(text, constant(NEGATIONS), constant("-"), constant("g"))
+    return websearch_to_tsquery(regconfig, calm)  # type: ignore[no-untyped-call]
+
+
+def _phrase(regconfig: Any, text: Any) -> Any:
+    return phraseto_tsquery(regconfig, text)  # type: ignore[no-untyped-call]
+
+
+def _prefix(regconfig: Any, text: Any) -> Any:
+    """
+    All words but the last as they are; the last as a beginning, both stemmed and as typed.
+    """
+    before = func.regexp_replace(text, constant("\\S*\\s*$"), constant(""))
+    last = func.substring(text, constant("(\\S+)\\s*$"))
+    words: Any = plainto_tsquery(regconfig, before)  # type: ignore[no-untyped-call]
+    simple: Any = literal_column("'simple'::regconfig")
+    beginnings = _beginning(regconfig, last).op("||", return_type=TSQUERY())(
+        _beginning(simple, last)
+    )
+    return words.op("&&", return_type=TSQUERY())(beginnings.self_group())
+
+
+def _beginning(regconfig: Any, word: Any) -> Any:
+    """
+    A word as ``word:*``; nothing of it stays nothing.
+    """
+    read: Any = plainto_tsquery(  # type: ignore[no-untyped-call]
+        regconfig, func.coalesce(word, constant(""))
+    )
+    text = func.nullif(cast(read, Text), constant(""))
+    return cast(func.coalesce(text.concat(constant(":*")), constant("")), TSQUERY)
+
+
+_READERS = {"websearch": _websearch, "phrase": _phrase, "prefix": _prefix}

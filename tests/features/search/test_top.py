@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
+
+from pgultra import declare, plan
+from pgultra.features import search
+from pgultra.features.search import SearchVector, TSVector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Dead:
+    """
+    The facts of a soft-deletable table.
+    """
+
+    room = "test"
+
+    def objects(self, table: sa.Table) -> list[Any]:
+        """
+        Nothing.
+        """
+        return []
+
+    def facts(self, table: sa.Table) -> plan.Facts:
+        """
+        A row with a date is dead.
+        """
+        return plan.Facts(live=plan.Live("deleted_at"))
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Article(Base):
+    __tablename__ = "article"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    body: Mapped[str | None]
+    deleted_at: Mapped[str | None]
+    search: Mapped[TSVector] = SearchVector({"title": "A", "body": "B"}, config="english")
+
+
+class Small(Base):
+    __tablename__ = "small"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    deleted_at: Mapped[str | None]
+    search: Mapped[TSVector] = SearchVector({"title": "A"}, config="english", filter_live=True)
+
+
+declare(Article, Dead())
+declare(Small, Dead())
+
+
+@pytest.fixture
+def session(connection: sa.Connection) -> Iterator[Session]:
+    """
+    Thirty articles: each third has the word twice, ten are dead.
+    """
+    Base.metadata.create_all(connection)
+    with Session(connection) as session:
+        session.add_all(
+            Article(
+                id=number,
+                title=f"fox {number}",
+                body="fox" if number % 3 == 0 else "dog",
+                deleted_at="now" if number > 20 else None,
+            )
+            for number in range(1, 31)
+        )
+        session.commit()
+        yield session
+
+
+def test_best_first_and_live_only(session: Session) -> None:
+    """
+    By rank, then by key; deleted rows are left out unless the statement asks for them.
+    """
+    rows = session.execute(search.top(sa.select(Article), Article.search, "fox", 8)).all()
+    assert [row.Article.id for row in rows] == [3, 6, 9, 12, 15, 18, 1, 2]
+    assert rows[0].rank > rows[-1].rank
+    everything = sa.select(Article.id).execution_options(**{"pgultra.deleted": "include"})
+    assert len(session.execute(search.top(everything, Article.search, "fox", 99)).all()) == 30
+
+
+def test_filters_columns_aliases_and_pages(session: Session) -> None:
+    """
+    The statement's filters hold, its columns come back, an alias works, pages do not overlap.
+    """
+    other = aliased(Article)
+    statement = sa.select(other.title).where(other.id > 10).order_by(other.title)
+    pages = [
+        session.execute(search.top(statement, other.search, "fox", 4, offset=offset)).all()
+        for offset in (0, 4, 8)
+    ]
+    assert [row.title for page in pages for row in page][:5] == [
+        "fox 12", "fox 15", "fox 18", "fox 11", "fox 13",
+    ]  # fmt: skip
+    assert sum(map(len, pages)) == 10
+
+
+def test_candidates_bound_what_is_ranked(session: Session) -> None:
+    """
+    Only so many matches are looked at; None looks at all.
+    """
+    few = search.top(Article, Article.search, "fox", 99, candidates=5)
+    assert len(session.execute(few).all()) == 5
+    everything = search.top(Article, Article.search, "fox", 99, candidates=None)
+    assert len(session.execute(everything).all()) == 20
+
+
+def test_headlines_are_computed_for_the_page_only(session: Session) -> None:
+    """
+    The plan ranks inside and marks words outside of the limit.
+    """
+    statement = search.top(
+        sa.select(Article.id, search.headline(Article.search, "fox")), Article.search, "fox", 2
+    ).compile(session.connection(), compile_kwargs={"literal_binds": True})
+    lines = session.connection().exec_driver_sql(f"EXPLAIN (VERBOSE) {statement}").scalars().all()
+    marked = [number for number, line in enumerate(lines) if "ts_headline" in line]
+    limit = next(number for number, line in enumerate(lines) if "Limit" in line)
+    assert len(marked) == 1
+    assert marked[0] < limit
+
+
+def test_a_partial_index_of_live_rows(session: Session) -> None:
+    """
+    filter_live=True makes the index partial, and queries of live rows use it.
+    """
+    connection = session.connection()
+    assert list(plan.check(connection, Base.metadata)) == []
+    connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    statement = search.top(Small, Small.search, "fox", 2).compile(
+        connection, compile_kwargs={"literal_binds": True}
+    )
+    lines = connection.exec_driver_sql(f"EXPLAIN {statement}").scalars().all()
+    assert "Bitmap Index Scan on small_search_gin" in "\n".join(lines)
+    definition = sa.text("SELECT indexdef FROM pg_indexes WHERE indexname = 'small_search_gin'")
+    assert str(connection.scalar(definition)).endswith("WHERE (deleted_at IS NULL)")
