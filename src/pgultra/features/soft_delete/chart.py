@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, and_, delete, func, inspect, literal, select, tuple_
-from sqlalchemy.orm import RelationshipDirection, configure_mappers
+from sqlalchemy.orm import RelationshipDirection
 
 from pgultra.errors import DeclarationError
 from pgultra.features.soft_delete import mapped
@@ -87,14 +87,15 @@ class Chart:
     """
 
     def __init__(self, table: Table) -> None:
-        configure_mappers()
         self.metadata = table.metadata
         self.edges = edges_of(table.metadata)
         groups = order(tuple(sorted(self.edges, key=lambda edge: edge.sort_key)))
         self.place = {name: number for number, group in enumerate(groups) for name in group}
         self.tables = {name_of(each): each for each in table.metadata.tables.values()}
-        for other, _ in mapped.tables():
-            self.tables.setdefault(name_of(other), other)
+        mapper = mapped.mapper_of(table)
+        for other, its in mapped.tables():
+            if mapper is not None and its.registry is mapper.registry:
+                self.tables.setdefault(name_of(other), other)
 
     def below(self, table: Table) -> Iterator[tuple[Table, Pairs]]:
         """

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, ForeignKeyConstraint, Table
-from sqlalchemy.orm import RelationshipDirection, configure_mappers
+from sqlalchemy.orm import RelationshipDirection
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression
 
@@ -53,7 +53,6 @@ def edges_of(metadata: MetaData) -> tuple[Edge, ...]:
     Raises:
         DeclarationError: a cascade leads where it cannot.
     """
-    configure_mappers()
     seen: list[MetaData] = []
     waiting = [metadata]
     edges: dict[Edge, None] = {}
@@ -82,6 +81,7 @@ def _edges_below(table: Table, rules: SoftDeleteOptions) -> Iterator[tuple[Edge,
     if mapper is None:
         pairs_by_child = _from_keys(table, rules)
     else:
+        mapper.registry.configure(cascade=True)
         pairs_by_child = (joined(each) for each in relationships_of(mapper, rules))
     for child, pairs in pairs_by_child:
         there = _twin(child, table.metadata) if translated else child

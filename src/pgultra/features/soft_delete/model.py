@@ -74,6 +74,9 @@ class Rules(SoftDeleteOptions):
 
     room = "soft_delete"  # no field
 
+    def __getstate__(self) -> dict[str, Any]:
+        return _values(self)
+
     def attached(self, table: Table) -> None:
         """
         Complete the table: columns, then the live indexes that waited for them.
@@ -240,6 +243,8 @@ def _constructed(mapper: Mapper[Any], class_: type[Any]) -> None:
     rules = _declared(table, options, place)
     _map(mapper, table, rules, place)
     mapped.add(table, mapper)
+    # Whoever holds the MetaData holds the classes: cascades are read from their relationships.
+    rules.__dict__.setdefault("_mappers", []).append(mapper)
     build_all(table, rules, mapper)
     _warn_of_unique(table, rules, place)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sqlalchemy import Boolean, Column, DateTime, Text, Uuid, false
 
+from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.features.soft_delete.shape import Columns
 
@@ -89,7 +90,7 @@ class SoftDeleteOptions:
         """
         if isinstance(self.view, str):
             return self.view
-        return f"{table.name}_live" if self.view else None
+        return sql.short_name(table.name, "live") if self.view else None
 
     def checked(self, place: str) -> SoftDeleteOptions:
         """
