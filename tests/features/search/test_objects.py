@@ -138,6 +138,8 @@ def test_migrations_make_the_same(alembic_env: MigrationEnvironment, name: objec
     """
     Autogenerate, upgrade, autogenerate again: nothing; downgrade runs.
     """
+    if name is weird and sa.__version__ < "2.1":
+        pytest.skip("SQLAlchemy 2.0 cannot reflect foreign keys of such names")
     metadata = sample.build(None, name)
     revision = alembic_env.autogenerate("first", metadata=metadata)
     assert "import pgultra" not in revision.text

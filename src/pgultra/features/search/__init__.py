@@ -5,6 +5,7 @@ Full-text search that the database keeps.
 from __future__ import annotations
 
 from pgultra.features.search.excerpt import headline
+from pgultra.features.search.hybrid import hybrid
 from pgultra.features.search.model import SearchVector, TSVector, TSVectorType
 from pgultra.features.search.parts import Part
 from pgultra.features.search.queries import (
@@ -27,6 +28,7 @@ __all__ = [
     "TSVector",
     "TSVectorType",
     "headline",
+    "hybrid",
     "match",
     "phrase",
     "prefix",

@@ -15,6 +15,7 @@ from sqlalchemy.sql.base import SchemaEventTarget
 from pgultra.errors import DeclarationError
 from pgultra.features.search.configuration import Configuration
 from pgultra.features.search.rules import Rules, add_index, rules_of
+from pgultra.features.search.words import RULES
 from pgultra.plan import declare
 
 if TYPE_CHECKING:
@@ -129,7 +130,6 @@ class TSVectorType(SchemaEventTarget, TSVECTOR):
             bind(parent, None)
 
 
-RULES = "_pgultra_search"
 GIVEN = "_pgultra_search_computed"
 
 

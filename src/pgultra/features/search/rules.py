@@ -15,6 +15,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.features.search.configuration import Configuration
+from pgultra.features.search.hybrid import TextRanker
 from pgultra.features.search.objects import trigger_names, vector_objects
 from pgultra.features.search.vector import Mode, Vector, vector_of
 from pgultra.objects import DatabaseObject, Trigger
@@ -140,11 +141,13 @@ class Rules:
 
     def facts(self, table: Table) -> Facts:
         """
-        The triggers that other rooms must know of.
+        How rows can be ranked, and the triggers that other rooms must know of.
         """
+        ranker = TextRanker(name=self.column, column=self.column, kind="text", table=table)
         if self.generated(table):
-            return Facts()
-        return Facts(before_update_triggers=trigger_names(self.vector(table))[1:])
+            return Facts(rankers=(ranker,))
+        names = trigger_names(self.vector(table))[1:]
+        return Facts(rankers=(ranker,), before_update_triggers=names)
 
 
 class LiveRows(ColumnElement[bool]):

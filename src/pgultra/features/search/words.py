@@ -26,7 +26,6 @@ from sqlalchemy.dialects.postgresql.ext import (
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.features.search.configuration import Configuration
-from pgultra.features.search.model import RULES, TSVectorType
 from pgultra.features.search.parts import ROW
 from pgultra.features.search.template import template_of
 
@@ -48,6 +47,9 @@ __all__ = [
     "source_behind",
     "table_behind",
 ]
+
+RULES = "_pgultra_search"
+"""Where a column keeps its rules."""
 
 LENGTH = 1000
 """Characters of a query that are read; what is beyond is left out."""
@@ -110,9 +112,9 @@ def configuration_of(column: Any, config: str | None) -> Configuration:
     rules = rules_behind(column)
     if rules is not None:
         return rules.configuration
-    type_ = getattr(plain(column), "type", None)
-    if isinstance(type_, TSVectorType):
-        return type_.configuration
+    made = getattr(getattr(plain(column), "type", None), "configuration", None)
+    if isinstance(made, Configuration):
+        return made
     raise DeclarationError(
         f"search: {column} is no vector of pgultra, so nothing tells how its words are read; "
         "give config='english' or another"

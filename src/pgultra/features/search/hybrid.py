@@ -1,0 +1,199 @@
+"""
+Words and meaning in one list: rankers of a table, fused by their ranks.
+
+The rankers are found in the table's facts; this room brings the one by words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Float, Integer, Select, Table, case, cast, func, inspect, literal, select
+from sqlalchemy.exc import NoInspectionAvailable
+
+from pgultra.errors import DeclarationError
+from pgultra.features.search.top import live_rows, ranked
+from pgultra.plan import facts_of
+from pgultra.plan.rankers import Ranker, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, FromClause
+
+__all__ = ["TextRanker", "hybrid"]
+
+Entity = TypeVar("Entity")
+SMOOTHING = 60
+"""The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRanker(Ranker):
+    """
+    Ranks rows by the words of a vector column.
+
+    Attributes:
+        table: whose vector it is.
+    """
+
+    table: Table
+
+    def candidates(
+        self,
+        statement: Select[Any],  # only FROM and WHERE count
+        query: Any,  # a text
+        limit: int,
+    ) -> Select[Any]:
+        """
+        The best rows for a query, by rank and then by key.
+        """
+        source = source_of(statement, self.table)
+        best = ranked(
+            statement, source.c[self.column], query, limit, candidates=max(1000, limit)
+        ).subquery()
+        names = [column.key for column in source.primary_key]
+        keys = [best.c[f"k{number}"] for number in range(len(names))]
+        place = func.row_number().over(order_by=[best.c.rank.desc(), *keys])
+        labelled = [key.label(name) for key, name in zip(keys, names, strict=True)]
+        return select(*labelled, cast(place, Integer).label("rank"))
+
+
+def hybrid(
+    entity: type[Entity],
+    *,
+    text: str | None = None,
+    vector: Any = None,  # a vector in any form that the other room takes
+    limit: int = 10,
+    filters: Sequence[ColumnElement[bool]] = (),
+    weights: tuple[float, float] = (1.0, 1.0),
+    candidates: int | None = None,
+    by: Sequence[str] = (),
+) -> Select[tuple[Entity, float, int | None, int | None]]:
+    """
+    The best rows by words and by meaning, in one statement.
+
+    Each side gives its best candidates under the same filters; a row's score is the sum of
+    ``weight / (60 + rank)`` over the sides that found it (reciprocal rank fusion), so that
+    no side's scores need to be comparable with the other's.
+
+    Args:
+        entity: a mapped class, an alias of one, or a Table.
+        text: what the user typed; None leaves this side out.
+        vector: the query's embedding; None leaves this side out.
+        limit: how many rows.
+        filters: conditions on the entity, for both sides.
+        weights: of the text and of the vector.
+        candidates: how many rows each side gives; five times the limit, 100 at least.
+        by: keys of the columns to rank by, where the table has several of a kind.
+
+    Returns:
+        rows of the entity, ``score``, ``text_rank`` and ``vector_rank``; a rank is None if
+        that side did not find the row. Equal scores are in the order of the primary key.
+
+    Raises:
+        DeclarationError: the table has no ranker of a kind, or several and ``by`` names none.
+
+    Example:
+        ``session.execute(search.hybrid(Article, text="fox", vector=embedded, limit=10))``
+    """
+    if text is None and vector is None:
+        raise ValueError("hybrid needs text=, vector= or both")
+    table, source = _table(entity)
+    statement = select(source).where(*filters)
+    count = candidates or max(100, 5 * limit)
+    keys = [column.key for column in source.primary_key]
+    sides = []
+    for kind, query, weight in (("text", text, weights[0]), ("vector", vector, weights[1])):
+        if query is not None:
+            ranker = _ranker(table, kind, by)
+            own = statement.where(*_live(source, ranker, statement))
+            found = ranker.candidates(own, query, count).cte(f"by_{kind}")
+            sides.append((kind, found, weight))
+    best = _fused(sides, keys, limit).cte("fused")
+    result: Any = (
+        select(entity, best.c.score, best.c.text_rank, best.c.vector_rank)
+        .where(*(column == best.c[f"k_{column.key}"] for column in source.primary_key))
+        .order_by(best.c.score.desc(), *source.primary_key)
+    )
+    typed: Select[tuple[Entity, float, int | None, int | None]] = result
+    return typed
+
+
+def _fused(sides: list[tuple[str, Any, float]], keys: list[str], limit: int) -> Select[Any]:
+    (_, first, _), *others = sides
+    joined, known = first, {key: first.c[key] for key in keys}
+    for _, other, _ in others:
+        joined = joined.join(other, _equal(first, other, keys), full=True)
+        known = {key: func.coalesce(first.c[key], other.c[key]) for key in keys}
+    scores = [
+        case((side.c.rank.is_(None), 0.0), else_=weight / (SMOOTHING + side.c.rank))
+        for _, side, weight in sides
+    ]
+    score: Any = scores[0]
+    for each in scores[1:]:
+        score = score + each
+    ranks = {kind: side.c.rank for kind, side, _ in sides}
+    total = cast(score, Float(53)).label("score")
+    places = [known[key].label(f"k_{key}") for key in keys]
+    return (
+        select(
+            *places,
+            total,
+            *(
+                cast(ranks.get(kind, literal(None)), Integer).label(f"{kind}_rank")
+                for kind in ("text", "vector")
+            ),
+        )
+        .select_from(joined)
+        .order_by(total.desc(), *places)
+        .limit(limit)
+    )
+
+
+def _equal(one: Any, other: Any, keys: list[str]) -> Any:
+    condition = one.c[keys[0]] == other.c[keys[0]]
+    for key in keys[1:]:
+        condition = condition & (one.c[key] == other.c[key])
+    return condition
+
+
+def _table(entity: Any) -> tuple[Table, FromClause]:
+    """
+    The table behind an entity, and what a statement selects from.
+    """
+    try:
+        source = inspect(entity).selectable
+    except NoInspectionAvailable:
+        source = entity
+    element = getattr(source, "element", source)
+    if not isinstance(element, Table):
+        raise DeclarationError(
+            f"search.hybrid takes a mapped class, an alias of one or a Table, not {entity!r}"
+        )
+    return element, source
+
+
+def _ranker(table: Table, kind: Any, by: Sequence[str]) -> Ranker:
+    found = [
+        each for each in facts_of(table).rankers if isinstance(each, Ranker) and each.kind == kind
+    ]
+    named = [each for each in found if each.name in by or each.column in by]
+    chosen = named or found
+    if len(chosen) != 1:
+        what = {"text": "SearchVector", "vector": "Embedding"}[kind]
+        names = ", ".join(each.name for each in found)
+        raise DeclarationError(
+            f"search.hybrid: table {table.fullname} has "
+            + (
+                f"several columns to rank a {kind} by ({names}): name one with by="
+                if found
+                else f"no {what} to rank a {kind} by: declare one, or leave {kind}= out"
+            )
+        )
+    return chosen[0]
+
+
+def _live(source: Any, ranker: Ranker, statement: Select[Any]) -> list[ColumnElement[bool]]:
+    return live_rows(source.c[ranker.column], statement)
