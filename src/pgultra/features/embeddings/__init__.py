@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from pgvector import Vector
 
+from pgultra.features.embeddings.copy import bulk_copy
 from pgultra.features.embeddings.index import HNSW, IVFFlat
 from pgultra.features.embeddings.model import Embedding, Rules
 from pgultra.features.embeddings.nearest import nearest, rerank
 from pgultra.features.embeddings.queries import distance, similarity, within
+from pgultra.features.embeddings.recall import build_index, recall
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.features.embeddings.wire import InvalidVector
 
@@ -35,8 +37,11 @@ __all__ = [
     "Rules",
     "Vector",
     "VectorType",
+    "build_index",
+    "bulk_copy",
     "distance",
     "nearest",
+    "recall",
     "rerank",
     "similarity",
     "within",

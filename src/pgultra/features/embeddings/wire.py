@@ -206,18 +206,18 @@ def register(driver_connection: Any, psycopg: Any, *cursors: Any) -> None:
     """
     if driver_connection in _prepared:
         return
-    dumper = _dumper(psycopg)
+    packed = dumper(psycopg)
     for each in (driver_connection, *cursors):
-        each.adapters.register_dumper(Packed, dumper)
+        each.adapters.register_dumper(Packed, packed)
     _prepared.add(driver_connection)
 
 
 _dumpers: dict[int, Any] = {}
 
 
-def _dumper(psycopg: Any, oid: int = 0) -> Any:
+def dumper(psycopg: Any, oid: int = 0) -> Any:
     """
-    A dumper in binary; its type is unknown (0), so that the statement's cast decides.
+    A dumper in binary; where its type is unknown (0), the statement's cast decides.
     """
     if oid not in _dumpers:
 
@@ -227,6 +227,18 @@ def _dumper(psycopg: Any, oid: int = 0) -> Any:
         body = {"format": psycopg.pq.Format.BINARY, "oid": oid, "dump": dump}
         _dumpers[oid] = type("PackedDumper", (psycopg.adapt.Dumper,), body)
     return _dumpers[oid]
+
+
+def text_dumper(psycopg: Any, oid: int) -> Any:
+    """
+    A dumper for COPY into types whose binary form is their text: enums, citext.
+    """
+
+    def dump(self: Any, value: str) -> bytes:
+        return value.encode()
+
+    body = {"format": psycopg.pq.Format.BINARY, "oid": oid, "dump": dump}
+    return type("TextDumper", (psycopg.adapt.Dumper,), body)
 
 
 def listen(dialect: Dialect) -> None:
@@ -269,10 +281,3 @@ def _look_at(compiled: Any) -> tuple[bool, bool]:
 
 def _is_vector(type_: Any) -> bool:
     return bool(getattr(type_, "sent_packed", False))
-
-
-def unregistered_dumper(psycopg: Any, oid: int) -> Any:
-    """
-    A dumper for COPY, which must be told the type.
-    """
-    return _dumper(psycopg, oid)

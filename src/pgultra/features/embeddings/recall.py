@@ -1,0 +1,152 @@
+"""
+``recall``: how much of the exact answer the index gives, as a number to watch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Table, func, select, text
+
+from pgultra import sql
+from pgultra.bridge import on_connection
+from pgultra.errors import DeclarationError, PgultraWarning
+from pgultra.features.embeddings.index import HNSW, IVFFlat
+from pgultra.features.embeddings.nearest import Search
+from pgultra.features.embeddings.objects import index_name, schema_index
+from pgultra.features.embeddings.queries import resolved
+from pgultra.objects import Index
+
+if TYPE_CHECKING:
+    from sqlalchemy import Column, Connection
+
+__all__ = ["build_index", "recall"]
+
+SOUND_HNSW = (0, 8, 4)
+"""The first pgvector whose HNSW vacuum leaves no dangling neighbours."""
+
+VERSION = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'"
+
+
+@on_connection
+def recall(
+    connection: Connection,
+    column: Any,  # Article.embedding, or a column of a table
+    sample: int = 100,
+    *,
+    k: int = 10,
+    effort: int | None = None,
+) -> float:
+    """
+    Measure the recall of a column's index: 1.0 finds all that an exact scan finds.
+
+    Random rows are looked for by their own vectors, each once by the index and once
+    exactly. It reads the whole table for every one of them: watch it, do not poll it.
+
+    Args:
+        connection: a Connection, or an AsyncConnection, and then it is to be awaited.
+        column: the vector column.
+        sample: how many rows are looked for.
+        k: how many neighbours are compared.
+        effort: as in ``nearest``.
+
+    Returns:
+        The share of the true neighbours that the index gave; 1.0 for an empty table.
+
+    Warns:
+        PgultraWarning: the extension is older than 0.8.4 and the index is HNSW.
+
+    Example:
+        >>> recall(connection, Article.embedding, sample=50)  # doctest: +SKIP
+        0.984
+    """
+    expression, type_ = resolved(column)
+    if isinstance(type_.index, HNSW):
+        warn_of_version(connection)
+    table = expression.table
+    one = select(expression).where(expression.is_not(None)).order_by(func.random()).limit(sample)
+    hits = total = 0
+    for vector in connection.scalars(one).all():
+        search = Search.of(select(table), expression, vector, k + 1)
+        by_index = search.found("index", effort=effort)
+        exact = search.found("exact")
+        near = connection.scalars(select(by_index.c.distance).order_by(by_index.c.distance)).all()
+        true = connection.scalars(select(exact.c.distance).order_by(exact.c.distance)).all()
+        if len(true) > 1:  # the first is the row itself
+            farthest = true[-1] + abs(true[-1]) * 1e-6 + 1e-9
+            hits += sum(distance <= farthest for distance in near[1:])
+            total += len(true) - 1
+    return hits / total if total else 1.0
+
+
+def warn_of_version(connection: Connection) -> None:
+    """
+    Say so when the extension has a known flaw.
+    """
+    version = connection.scalar(text(VERSION))
+    numbers = tuple(int(part) for part in str(version or "0").split(".") if part.isdigit())
+    if version is not None and numbers < SOUND_HNSW:
+        warnings.warn(
+            f"pgvector {version}: before 0.8.4 a vacuum of an HNSW index could leave rows that "
+            "no search reaches; install 0.8.4 or newer, ALTER EXTENSION vector UPDATE, and "
+            "REINDEX the HNSW indexes",
+            PgultraWarning,
+            stacklevel=4,
+        )
+
+
+@on_connection
+def build_index(
+    connection: Connection,
+    column: Any,  # Article.embedding, or a column of a table
+) -> str | None:
+    """
+    Build a column's index from the rows that are there: IVFFlat's only way, HNSW's quick one.
+
+    An index of the same name is replaced. IVFFlat gets as many lists as the rows want. Raise
+    ``maintenance_work_mem`` before: an HNSW graph that does not fit is built three times
+    slower. It locks the table against writes until the transaction ends.
+
+    Args:
+        connection: a Connection, or an AsyncConnection, and then it is to be awaited.
+        column: the vector column.
+
+    Returns:
+        The name of the index, or None where nothing was built.
+
+    Warns:
+        PgultraWarning: IVFFlat on an empty table; nothing is built.
+
+    Example:
+        >>> build_index(connection, Article.embedding)  # doctest: +SKIP
+        'article_embedding_ivfflat'
+    """
+    expression, type_ = resolved(column)
+    found: Column[Any] = expression.table.c[expression.key]
+    table: Any = found.table
+    if type_.index is None or not isinstance(table, Table):
+        raise DeclarationError(f"{column} declares no index to build: index=HNSW() or IVFFlat()")
+    options: dict[str, Any] = {}
+    if isinstance(type_.index, IVFFlat):
+        rows = connection.scalar(select(func.count()).select_from(table).where(found.is_not(None)))
+        if not rows:
+            warnings.warn(
+                f"table {table.fullname} has no vectors yet, and IVFFlat finds its lists in "
+                "them: load first, then build_index()",
+                PgultraWarning,
+                stacklevel=3,
+            )
+            return None
+        options["lists"] = type_.index.lists_for(rows)
+    name = index_name(found)
+    before = set(table.indexes)
+    made = next((each for each in before if each.name == name), None)
+    index = made if made is not None else schema_index(found, **options)
+    statements = Index.of(index).create()
+    if made is None:
+        table.indexes.discard(index)
+    drop = f"DROP INDEX IF EXISTS {sql.qualified(table.schema, name)}"
+    for statement in (drop, *statements):
+        connection.execute(sql.statement(statement))
+    return name

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+import pgultra
+from pgultra import DeclarationError, PgultraWarning
+from pgultra.features.embeddings import (
+    HNSW,
+    IVFFlat,
+    Rules,
+    VectorType,
+    build_index,
+    bulk_copy,
+    nearest,
+    recall,
+)
+from pgultra.features.embeddings.recall import SOUND_HNSW
+
+if TYPE_CHECKING:
+    from tests.fixtures.database import Database
+
+pytestmark = [
+    pytest.mark.needs("vector"),
+    pytest.mark.filterwarnings("ignore:pgvector:pgultra.PgultraWarning"),
+]
+
+
+def table_with(index: Any, **options: Any) -> sa.Table:
+    """
+    A declared table.
+    """
+    table = sa.Table(
+        "note",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("embedding", VectorType(16, index=index, **options)),
+    )
+    pgultra.declare(table, Rules("embedding"))
+    return table
+
+
+def fill(connection: sa.Connection, table: sa.Table, count: int = 3000) -> None:
+    """
+    Random vectors.
+    """
+    random = np.random.default_rng(5)
+    rows = random.normal(size=(count, 16)).astype("f4")
+    bulk_copy(connection, table, ({"id": n, "embedding": row} for n, row in enumerate(rows)))
+
+
+@pytest.mark.parametrize("precision", ["single", "half", "bit"])
+def test_recall_is_a_share(connection: sa.Connection, precision: str) -> None:
+    """
+    Between 0 and 1, and better with more effort.
+    """
+    table = table_with(HNSW(m=4, ef_construction=16), precision=precision)
+    table.metadata.create_all(connection)
+    assert recall(connection, table.c.embedding) == 1.0
+    fill(connection, table)
+    plain = recall(connection, table.c.embedding, 20)
+    assert 0.2 < plain <= recall(connection, table.c.embedding, 20, effort=400) + 0.2 <= 1.2
+
+
+async def test_recall_is_for_async_connections_too(database: Database, engine: sa.Engine) -> None:
+    """
+    The same function, awaited.
+    """
+    table = table_with(HNSW())
+    table.metadata.create_all(engine)
+    async with database.async_engine().begin() as connection:
+        await connection.run_sync(fill, table, 300)
+        assert await recall(connection, table.c.embedding, 5) > 0.9
+
+
+def test_ivfflat_is_built_after_the_load(engine: sa.Engine) -> None:
+    """
+    Not by create_all, not on an empty table; its lists come from the rows, and it is used.
+    """
+    table = table_with(IVFFlat(metric="l2"))
+    table.metadata.create_all(engine)
+    with engine.begin() as connection:
+        assert sa.inspect(connection).get_indexes("note") == []
+        with pytest.warns(PgultraWarning, match="load first"):
+            assert build_index(connection, table.c.embedding) is None
+        fill(connection, table)
+        for _ in range(2):
+            assert build_index(connection, table.c.embedding) == "note_embedding_ivfflat"
+        definition = sa.text("SELECT pg_get_indexdef('note_embedding_ivfflat'::regclass)")
+        assert "lists='10'" in str(connection.scalar(definition))
+        statement = nearest(table, table.c.embedding, [0.1] * 16, 50, plan="index")
+        assert len(connection.execute(statement).all()) == 50
+        assert recall(connection, table.c.embedding, 10) > 0.9
+    assert not table.indexes
+
+
+def test_hnsw_can_be_built_anew(engine: sa.Engine) -> None:
+    """
+    Dropped for a load, built afterwards as it is declared; a column without one is refused.
+    """
+    table = table_with(HNSW())
+    table.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP INDEX note_embedding_hnsw"))
+        fill(connection, table, 100)
+        assert build_index(connection, table.c.embedding) == "note_embedding_hnsw"
+        none = table_with(None)
+        with pytest.raises(DeclarationError, match="no index"):
+            build_index(connection, none.c.embedding)
+    assert len(table.indexes) == 1
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_old_pgvector_is_warned_of(connection: sa.Connection) -> None:
+    """
+    Before 0.8.4 the message says what to do; from then on there is none.
+    """
+    table = table_with(HNSW())
+    table.metadata.create_all(connection)
+    version = connection.scalar(
+        sa.text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+    )
+    if tuple(map(int, str(version).split("."))) < SOUND_HNSW:
+        with pytest.warns(PgultraWarning, match="REINDEX"):
+            recall(connection, table.c.embedding)
+    else:
+        recall(connection, table.c.embedding)
