@@ -4,14 +4,24 @@ Sphinx: Markdown pages, and signatures read from the source.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pgultra
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # pages show the SQL of tests/**/sample.py
 
 project = "pgultra"
 author = "The pgultra authors"
 copyright = "The pgultra authors"  # noqa: A001  Sphinx wants this name
 version = release = pgultra.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "pgultra.integrations.sphinx",
+]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "pgultra"

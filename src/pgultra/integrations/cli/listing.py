@@ -100,8 +100,8 @@ def _table(found: Iterable[DatabaseObject]) -> Table:
     for each in objects:
         application, room = _owner(each)
         identity = each.identity
-        place = f"{identity.schema}." if identity.schema else ""
-        first = (f"{application}: {room}" if several else room, f"{place}{identity.table or ''}")
+        place = ".".join(filter(None, (identity.schema, identity.table)))
+        first = (f"{application}: {room}" if several else room, place)
         shown = ("" if first[0] == previous[0] else first[0], "" if first == previous else first[1])
         table.add_row(*shown, identity.kind, identity.name)
         previous = first
