@@ -254,6 +254,23 @@ def test_another_search_path_is_no_drift(
     assert report()["exit"] == 0
 
 
+def test_an_answer_without_twins_is_called_weaker(
+    report: Callable[[], dict[str, Any]], engine: sa.Engine
+) -> None:
+    """
+    Where nothing can be made, as on a replica, a condition is judged by its fingerprint.
+    """
+    name = engine.url.database
+    with engine.begin() as connection:
+        connection.exec_driver_sql(DRIFT["trigger condition altered"][0])
+        connection.exec_driver_sql(DRIFT["function body edited"][0])
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    found = report()
+    assert found["exit"] == 1
+    assert [step["name"] for step in found["steps"]] == ["touch()"]
+    assert "lower_slug" in {each["name"] for each in found["weaker"]}
+
+
 def test_a_check_takes_no_lock_that_anybody_could_notice(
     migrated: Path, database: Database, engine: sa.Engine
 ) -> None:

@@ -170,7 +170,7 @@ def test_weaker_answers_are_said() -> None:
     """
     found = Plan(weaker=(Identity("view", None, "far"),))
     assert not found
-    assert as_text(found).startswith("weaker answer for 1 object: ")
+    assert as_text(found).startswith("no drift\n\nweaker answer for 1 object: ")
     assert as_json(found)["weaker"][0]["name"] == "far"
 
 

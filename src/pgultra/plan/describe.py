@@ -136,7 +136,7 @@ def as_text(plan: Plan, *, limit: int | None = 8) -> str:
         plan: from ``check``.
         limit: show so many lines of an object that is wholly missing; None shows all.
     """
-    return "\n".join(_lines(plan, limit)) if plan or plan.weaker else "no drift"
+    return "\n".join(_lines(plan, limit))
 
 
 def _lines(plan: Plan, limit: int | None) -> Iterator[str]:
@@ -155,9 +155,10 @@ def _lines(plan: Plan, limit: int | None) -> Iterator[str]:
             stranger = diffs.get(conflict.partition(": ")[0])
             if stranger is not None:
                 yield from _indented(stranger, limit)
+    if not plan:
+        yield "no drift"
     if plan.weaker:
-        if plan:
-            yield ""
+        yield ""
         yield weaker_note(plan)
 
 
