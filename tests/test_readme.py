@@ -1,48 +1,50 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def model() -> dict[str, Any]:
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Any:
     """
-    Run the one Python block of the README, as a module.
+    The one Python block of the README, as a module.
     """
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(source, "README.md", "exec"), names)
-    return names
+    module = ModuleType("readme")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(source, "README.md", "exec"), module.__dict__)
+    return module
 
 
-def test_the_model_does_what_the_readme_says(engine: sa.Engine) -> None:
+def test_the_model_does_what_the_readme_says(model: Any, engine: sa.Engine) -> None:
     """
     The model is complete: it creates, deletes with its comments, and restores them.
     """
-    names = model()
-    article_class, comment_class, soft_delete = (
-        names["Article"],
-        names["Comment"],
-        names["soft_delete"],
-    )
-    names["Base"].metadata.create_all(engine)
+    model.Base.metadata.create_all(engine)
     with Session(engine) as session:
-        article = article_class(slug="a", title="A", comments=[comment_class(body="one")])
+        article = model.Article(slug="a", title="A", comments=[model.Comment(body="one")])
         session.add(article)
         session.commit()
         session.delete(article)
         session.commit()
-        assert session.scalars(sa.select(article_class)).all() == []
-        assert session.scalars(sa.select(comment_class)).all() == []
-        soft_delete.restore(session, article)
+        assert session.scalars(sa.select(model.Article)).all() == []
+        assert session.scalars(sa.select(model.Comment)).all() == []
+        model.soft_delete.restore(session, article)
         session.commit()
-        assert len(session.scalars(sa.select(comment_class)).all()) == 1
+        assert len(session.scalars(sa.select(model.Comment)).all()) == 1
+    with engine.connect() as connection, pytest.raises(DBAPIError):
+        connection.execute(sa.text("DELETE FROM article"))
 
 
 def test_the_links_of_the_readme_lead_somewhere() -> None:

@@ -54,11 +54,12 @@ def test_every_public_name_has_a_reference_page(name: str) -> None:
     Each name is in the reference: by itself, or in a module that is shown as a whole.
     """
     text = "\n".join(page.read_text() for page in REFERENCE.rglob("*.md"))
-    whole = set(re.findall(r"automodule:: (\S+)", text))
+    whole = re.findall(r"automodule:: (\S+)", text)
+    shown = {entry for module in whole for entry in exported(load(module))}
     missing = [
         entry
         for entry in exported(load(name))
-        if not re.search(rf"[`.]{entry}\b", text) and name not in whole
+        if entry not in shown and not re.search(rf"[`.]{entry}\b", text)
     ]
     assert missing == []
 
@@ -86,4 +87,6 @@ def test_every_public_name_has_an_example(name: str) -> None:
     """
     module, _, attribute = name.partition(":")
     text = inspect.getdoc(getattr(load(module), attribute)) or ""
+    if "Attributes:" in text and "Args:" not in text:
+        pytest.skip("is a result: read, and not written")
     assert "Example:" in text or ">>>" in text
