@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["before_update_triggers", "deletion_index", "objects"]
 
 ROOM = "soft_delete"
-SETTINGS = (("search_path", "pg_catalog, pg_temp"),)
+
+_SAFE_PATH = (("search_path", "pg_catalog, pg_temp"),)
+_SETTINGS = {"guard": _SAFE_PATH, "truncate": _SAFE_PATH}
+"""
+The others run statements on the host's tables, whose own triggers and types need the caller's
+path; they name every function with its schema instead.
+"""
 
 UNLESS_CASCADING = (
     "pg_catalog.current_setting('pgultra.soft_delete_cascading', true)"
@@ -57,7 +63,7 @@ def objects(table: sa.Table, shape: Shape) -> Iterator[DatabaseObject]:
             name=function_name(table.metadata, ROOM, verb),
             schema=table.schema,
             body=_body(verb),
-            settings=SETTINGS,
+            settings=_SETTINGS.get(verb, ()),
         )
     if shape.columns.flag is not None:
         flag, since = sql.identifier(shape.columns.flag), sql.identifier(shape.columns.deleted_at)

@@ -12,9 +12,7 @@ BEGIN
             quote_ident(TG_TABLE_SCHEMA), quote_ident(TG_TABLE_NAME)
             USING ERRCODE = 'restrict_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME,
             DETAIL = format(
-                'It reached %s row(s)%s.', reached,
-                CASE WHEN pg_trigger_depth() > 1
-                    THEN ', sent by a trigger or by ON DELETE CASCADE of a foreign key' END
+                'It reached %s row(s), by itself or by ON DELETE CASCADE of a foreign key.', reached
             ),
             HINT = format(
                 'Write UPDATE ... SET %I = now() instead, or, to remove the rows for good, '
