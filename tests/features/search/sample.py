@@ -32,6 +32,7 @@ def build(schema: str | None = None, name: Callable[[str], str] = str) -> sa.Met
             TSVectorType(
                 {name("title"): "A", name("body"): Part("B", budget=9_000), name("content"): "D"},
                 config="english",
+                vocabulary=True,
             ),
         ),
         schema=schema,

@@ -19,6 +19,7 @@ from pgultra.features.search.queries import (
 from pgultra.features.search.related import Related
 from pgultra.features.search.rules import Rules
 from pgultra.features.search.top import top
+from pgultra.features.search.vocabulary import did_you_mean, roll_up, suggest
 
 __all__ = [
     "Part",
@@ -27,6 +28,7 @@ __all__ = [
     "SearchVector",
     "TSVector",
     "TSVectorType",
+    "did_you_mean",
     "headline",
     "hybrid",
     "match",
@@ -34,6 +36,8 @@ __all__ = [
     "prefix",
     "rank",
     "rank_cd",
+    "roll_up",
+    "suggest",
     "top",
     "understood",
 ]

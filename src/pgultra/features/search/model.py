@@ -15,11 +15,12 @@ from sqlalchemy.sql.base import SchemaEventTarget
 from pgultra.errors import DeclarationError
 from pgultra.features.search.configuration import Configuration
 from pgultra.features.search.rules import Rules, add_index, rules_of
+from pgultra.features.search.vocabulary import make_tables
 from pgultra.features.search.words import RULES
 from pgultra.plan import declare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.type_api import _ResultProcessorType
@@ -70,7 +71,8 @@ class TSVectorType(SchemaEventTarget, TSVECTOR):
 
     Args:
         parts: as for ``SearchVector``.
-        config, language_column, mode, filter_live, fastupdate, index, concurrently: the same.
+        config, language_column, mode, filter_live, fastupdate, index, concurrently, vocabulary:
+            the same.
 
     >>> from sqlalchemy import Column
     >>> Column("search", TSVectorType({"title": "A"}, config="english")).type
@@ -210,6 +212,8 @@ class KeptColumn(Column[Any]):
             if rules is None and parts is not None:
                 rules = Rules(self.key, parts, **options)
                 bind(self, rules)
+                if rules.vocabulary:
+                    make_tables(parent, self.name)
             if rules is not None:
                 add_index(self, rules)
                 declare(parent, rules)
@@ -240,6 +244,7 @@ def SearchVector(  # noqa: N802  # reads like the types it stands beside
     fastupdate: bool = True,
     index: bool = True,
     concurrently: bool = False,
+    vocabulary: bool | Sequence[str] = False,
 ) -> MappedColumn[Any]:
     """
     A full-text search column that the database keeps, with its GIN index.
@@ -259,6 +264,8 @@ def SearchVector(  # noqa: N802  # reads like the types it stands beside
         fastupdate: PostgreSQL's option of GIN; off costs inserts four times as much.
         index: whether there is a GIN index.
         concurrently: migrations build the index without blocking writes.
+        vocabulary: keep the words of some parts (their keys; True: those of the highest
+            weight) in two more tables, for ``suggest`` and ``did_you_mean``.
 
     Example:
         ``search: Mapped[TSVector] = SearchVector({"title": "A", "body": "B"}, config="english")``
@@ -272,6 +279,7 @@ def SearchVector(  # noqa: N802  # reads like the types it stands beside
         fastupdate=fastupdate,
         index=index,
         concurrently=concurrently,
+        vocabulary=vocabulary,
     )
     made: MappedColumn[Any] = mapped_column(type_, nullable=True, deferred=True)
     return made

@@ -18,11 +18,12 @@ from pgultra.features.search.configuration import Configuration
 from pgultra.features.search.hybrid import TextRanker
 from pgultra.features.search.objects import trigger_names, vector_objects
 from pgultra.features.search.vector import Mode, Vector, vector_of
+from pgultra.features.search.vocabulary import make_tables, vocabulary_objects
 from pgultra.objects import DatabaseObject, Trigger
 from pgultra.plan import Facts, declarations, facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Column
     from sqlalchemy.sql.compiler import SQLCompiler
@@ -40,7 +41,8 @@ class Rules:
     Args:
         column: the key of the column, of type ``TSVectorType``.
         parts: as for ``SearchVector``.
-        config, language_column, mode, filter_live, fastupdate, index, concurrently: the same.
+        config, language_column, mode, filter_live, fastupdate, index, concurrently, vocabulary:
+            the same.
 
     >>> from sqlalchemy import Column, Integer, MetaData, Table, Text
     >>> from pgultra import declare
@@ -61,6 +63,7 @@ class Rules:
     fastupdate: bool = True
     index: bool = True
     concurrently: bool = False
+    vocabulary: bool | Sequence[str] = False
     configuration: Configuration = field(init=False, repr=False)
     attributes: dict[str, str] = field(init=False, repr=False, default_factory=dict)
     """Mapped attributes, with the key of their column."""
@@ -86,6 +89,8 @@ class Rules:
             )
         if bind(column, self):
             add_index(column, self)
+            if self.vocabulary:
+                make_tables(table, column.name)
 
     def vector(self, table: Table) -> Vector:
         """
@@ -132,12 +137,15 @@ class Rules:
         """
         name = _index_name(table, table.c[self.column])
         index = next((each for each in table.indexes if each.name == name), None)
-        return vector_objects(
-            self.vector(table),
+        vector = self.vector(table)
+        yield from vector_objects(
+            vector,
             generated=self.generated(table),
             index=index,
             concurrently=self.concurrently,
         )
+        if self.vocabulary:
+            yield from vocabulary_objects(vector, self.vocabulary, self.attributes)
 
     def facts(self, table: Table) -> Facts:
         """

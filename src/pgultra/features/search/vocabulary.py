@@ -1,0 +1,289 @@
+"""
+The vocabulary of a vector: which words there are, for suggestions and corrections.
+
+Writers only insert what changed into a second table, so that two who write the same word
+never wait for each other; ``roll_up`` adds it up from time to time.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Select,
+    Table,
+    Text,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TSVECTOR
+
+from pgultra import sql
+from pgultra.bridge import on_connection
+from pgultra.errors import DeclarationError
+from pgultra.features.search.related import PATH, TOUCH_BODY
+from pgultra.features.search.words import constant, cut, rules_behind, table_behind
+from pgultra.objects import Function, Trigger
+from pgultra.plan import facts_of, function_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection, TextualSelect
+
+    from pgultra.features.search.parts import Resolved
+    from pgultra.features.search.vector import Vector
+    from pgultra.features.search.words import Searched
+    from pgultra.objects import DatabaseObject
+
+__all__ = ["did_you_mean", "make_tables", "roll_up", "suggest", "vocabulary_objects"]
+
+COUNT = """INSERT INTO {delta} (word, change)
+SELECT word, sum(change) FROM (
+    SELECT unnest(tsvector_to_array(to_tsvector('simple'::regconfig, {text}))) AS word, change
+    FROM {rows} AS r) AS words
+WHERE length(word) BETWEEN 2 AND 40 AND word !~ '[0-9/@.:_%]'
+GROUP BY word HAVING sum(change) <> 0"""
+FORGET = """WITH forgotten AS (DELETE FROM {words})
+DELETE FROM {delta}"""
+CHANGES = {
+    "INSERT": "(SELECT {c}, 1 AS change FROM new_rows{live})",
+    "DELETE": "(SELECT {c}, -1 AS change FROM old_rows{live})",
+    "UPDATE": (
+        "(SELECT {c}, -1 AS change FROM (SELECT {c} FROM old_rows{live} EXCEPT ALL "
+        "SELECT {c} FROM new_rows{live}) AS gone UNION ALL "
+        "SELECT {c}, 1 FROM (SELECT {c} FROM new_rows{live} EXCEPT ALL "
+        "SELECT {c} FROM old_rows{live}) AS come)"
+    ),
+}
+ANEW = "(SELECT {c}, 1 AS change FROM {table}{live})"
+UNUSED = "DELETE FROM {words} WHERE count <= 0"
+LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({name}, 0))"
+THRESHOLD = "0.3"
+
+
+def make_tables(table: Table, column: str) -> None:
+    """
+    Put the two tables of a vocabulary beside its table.
+    """
+    words, delta = _names(table.name, column)
+    made = Table(
+        words,
+        table.metadata,
+        Column("word", Text(collation="C"), primary_key=True),
+        Column("count", BigInteger, nullable=False),
+        Column("trigrams", TSVECTOR, nullable=False),
+        schema=table.schema,
+    )
+    Index(sql.short_name(words, "trigrams"), made.c.trigrams, postgresql_using="gin")
+    Table(
+        delta,
+        table.metadata,
+        Column("word", Text(collation="C"), nullable=False),
+        Column("change", BigInteger, nullable=False),
+        schema=table.schema,
+    )
+
+
+def vocabulary_objects(
+    vector: Vector, chosen: bool | Sequence[str], keys: dict[str, str]
+) -> Iterator[DatabaseObject]:
+    """
+    The triggers that count words.
+
+    Args:
+        vector: whose words.
+        chosen: keys of its parts; True for those of the highest weight.
+        keys: mapped attributes, with the key of their column.
+    """
+    table = vector.table
+    function = function_name(table.metadata, "search", "touch")
+    yield Function(name=function, schema=table.schema, body=TOUCH_BODY, settings=PATH)
+    parts = chosen_parts(vector, chosen, keys)
+    words, delta = (_place(table, name) for name in _names(table.name, vector.column.name))
+    for event in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
+        if event == "TRUNCATE":
+            made = FORGET.format(words=words, delta=delta)
+        else:
+            rows = CHANGES[event].format(**_columns(vector, parts))
+            made = COUNT.format(delta=delta, text=_text(parts), rows=rows)
+        yield Trigger(
+            name=sql.short_name(table.name, vector.column.name, "words", event.lower()),
+            table=table.name,
+            schema=table.schema,
+            timing="AFTER",
+            events=(event,),
+            level="STATEMENT",
+            function=function,
+            arguments=(made.replace("%", "%%").replace(HERE, "%1$I"),),
+            old_table="old_rows" if event in ("UPDATE", "DELETE") else None,
+            new_table="new_rows" if event in ("UPDATE", "INSERT") else None,
+        )
+
+
+def chosen_parts(
+    vector: Vector, chosen: bool | Sequence[str], keys: dict[str, str]
+) -> list[Resolved]:
+    """
+    The parts whose words are counted.
+
+    Raises:
+        DeclarationError: there is no such part, or it is no text of the row.
+    """
+    own = [part for part in vector.parts if not part.related and not part.json]
+    if chosen is True:
+        best = min((part.weight for part in own), default="D")
+        parts = [part for part in own if part.weight == best]
+    else:
+        names = [vector.table.c[keys.get(key, key)].name for key in chosen or ()]
+        parts = [part for part in own if part.columns[:1] and part.columns[0] in names]
+    if not parts:
+        raise DeclarationError(
+            f"search on table {vector.table.fullname}: vocabulary={chosen!r} names no part that is "
+            "a text of the row"
+        )
+    return parts
+
+
+def _columns(vector: Vector, parts: list[Resolved]) -> dict[str, str]:
+    names = dict.fromkeys(name for part in parts for name in part.columns)
+    live = facts_of(vector.table).live
+    return {
+        "c": ", ".join(map(sql.identifier, names)),
+        "live": "" if live is None else f" WHERE {live.text()}",
+    }
+
+
+def _text(parts: list[Resolved]) -> str:
+    return " || ' ' || ".join(part.document("r.") for part in parts)
+
+
+HERE = "\x03"
+"""Stands for the schema of tables that are declared without one."""
+
+
+def _names(table: str, column: str) -> tuple[str, str]:
+    return sql.short_name(table, column, "words"), sql.short_name(table, column, "words_delta")
+
+
+def _place(table: Table, name: str) -> str:
+    if table.schema is None:
+        return f"{HERE}.{sql.identifier(name)}"
+    return sql.qualified(table.schema, name)
+
+
+def _vocabulary(column: Any) -> tuple[Table, str, str]:
+    """
+    The table with a vector, and the names of its vocabulary's tables.
+    """
+    rules, table = rules_behind(column), table_behind(column)
+    if rules is None or not rules.vocabulary:
+        raise DeclarationError(
+            f"search: {column} has no vocabulary; declare it with SearchVector(..., "
+            "vocabulary=True)"
+        )
+    words, delta = _names(table.name, table.c[rules.column].name)
+    return table, words, delta
+
+
+def suggest(column: Searched, partial: str, limit: int = 10) -> Select[tuple[str, str, int]]:
+    """
+    Ways to go on typing: words that begin with the last one, the most frequent first.
+
+    Args:
+        column: a vector with a vocabulary.
+        partial: what the user has typed so far.
+        limit: how many at most.
+
+    Returns:
+        rows of ``suggestion`` (all that was typed, the last word completed), ``word`` and
+        ``count``.
+
+    Example:
+        ``session.execute(search.suggest(Article.search, "quick bro")).all()``
+    """
+    table, name, _ = _vocabulary(column)
+    words = table.metadata.tables[f"{table.schema}.{name}" if table.schema else name]
+    typed = cut(partial)
+    last = func.lower(func.substring(typed, constant("(\\S+)$")))
+    before = func.regexp_replace(typed, constant("\\S*$"), constant(""))
+    return (
+        select(before.concat(words.c.word).label("suggestion"), words.c.word, words.c["count"])
+        .where(words.c.word.op("^@", is_comparison=True)(last), words.c["count"] > 0)
+        .order_by(words.c["count"].desc(), words.c.word)
+        .limit(limit)
+    )
+
+
+def did_you_mean(column: Searched, query: str) -> TextualSelect:
+    """
+    The query with words that nobody wrote replaced by those that somebody did.
+
+    Words are compared by their trigrams. Words of the vocabulary, stop words, words of
+    three letters or less and such with digits stay as they are.
+
+    Args:
+        column: a vector with a vocabulary.
+        query: what the user typed.
+
+    Returns:
+        one row with one text: the other query, or NULL if there is nothing to correct.
+
+    Example:
+        ``session.scalar(search.did_you_mean(Article.search, "quikc fox"))`` gives "quick fox"
+    """
+    table, words, _ = _vocabulary(column)
+    rules = rules_behind(column)
+    assert rules is not None
+    cut(query)
+    template = resources.files(__package__).joinpath("sql/did_you_mean.sql").read_text()
+    for name, value in (
+        ("words", sql.qualified(table.schema, words)),
+        ("regconfig", rules.configuration.literal()),
+        ("threshold", THRESHOLD),
+    ):
+        template = template.replace(f"{{{name}}}", value.replace(":", "\\:"))
+    return text(template).bindparams(query=query[:1000]).columns(did_you_mean=Text)
+
+
+@on_connection
+def roll_up(connection: Connection, column: Any, *, anew: bool = False) -> int:
+    """
+    Add what writers counted to the vocabulary; run it after a load, and from time to time.
+
+    It runs in the connection's transaction; whoever writes meanwhile does not wait.
+
+    Args:
+        connection: whose transaction is used; an AsyncConnection too.
+        column: a vector with a vocabulary.
+        anew: count all rows again, for a table that had rows before its vocabulary.
+
+    Returns:
+        how many words were new or changed.
+
+    Example:
+        ``search.roll_up(connection, Article.search)``
+    """
+    table, words, delta = _vocabulary(column)
+    names = {name: sql.qualified(table.schema, name) for name in (words, delta)}
+    filled = {"words": names[words], "delta": names[delta]}
+    run = connection.execute
+    run(sql.statement(LOCK.format(name=sql.literal(names[words]))))
+    if anew:
+        rules = rules_behind(column)
+        assert rules is not None
+        vector = rules.vector(table)
+        parts = chosen_parts(vector, rules.vocabulary, rules.attributes)
+        place = sql.qualified(table.schema, table.name)
+        run(sql.statement(FORGET.format(**filled)))
+        rows = ANEW.format(table=place, **_columns(vector, parts))
+        run(sql.statement(COUNT.format(delta=names[delta], text=_text(parts), rows=rows)))
+    template = resources.files(__package__).joinpath("sql/roll_up.sql").read_text()
+    changed = run(sql.statement(template.format(**filled))).rowcount
+    run(sql.statement(UNUSED.format(**filled)))
+    return changed
