@@ -45,8 +45,13 @@ def demo(
         raise PgultraError("--keep needs --url: the embedded server is gone at the end")
     address = address_of(url) if url is not None else None
     sys.path.insert(0, str(_folder()))
-    application = importlib.import_module("app")
-    application.main(address, keep=keep)
+    try:
+        application = importlib.import_module("app")
+        application.main(address, keep=keep)
+    except ModuleNotFoundError as error:
+        raise PgultraError(
+            f"the demo needs {error.name}, which is not installed: pip install 'pgultra[demo]'"
+        ) from error
 
 
 def _folder() -> Path:

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from typer.testing import Result
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check", "host_nowhere:Base"], "no module 'host_nowhere'"),
+        (["check", "nowhere/models.py:Base"], "there is no file"),
+        (["check", "{models}:Bass"], "has no 'Bass'; it has"),
+        (["check", "{models}:number"], "not a declarative base, a MetaData or a list of them"),
+        (["check", "{models}"], "module:attribute or path/to/file.py:attribute"),
+        (["check", "{models}:metadata"], "no database was named"),
+        (["check", "{models}:metadata", "--url", "mysql://me@host/db"], "PostgreSQL only"),
+        (["check", "{models}:metadata", "--url", "not an address"], "--url cannot be read"),
+        (["list", "{models}:empty"], "nothing is declared"),
+        (["adopt", "{models}:metadata"], "say what to adopt"),
+        (["adopt", "{models}:metadata", "far", "--all"], "--all takes no NAMEs"),
+        (["adopt", "{models}:metadata", "fra", "--url", "{url}"], "nothing named 'fra'"),
+        (["demo", "--keep"], "--keep needs --url"),
+    ],
+)
+def test_errors_are_said_in_words(
+    run: Callable[..., Result], models: Path, url: str, arguments: list[str], words: str
+) -> None:
+    """
+    Exit code 2, one message that says what is wrong, and no traceback.
+    """
+    result = run(*(each.format(models=models, url=url) for each in arguments))
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+def test_the_program_runs(models: Path) -> None:
+    """
+    `pgultra` as a process of its own: help, version, and exit codes that a shell sees.
+    """
+
+    def program(*arguments: Any) -> subprocess.CompletedProcess[str]:
+        call = "from pgultra.integrations.cli import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", call, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert "adopt" in program("--help").stdout
+    assert program("--version").stdout.startswith("pgultra ")
+    failed = program("check", f"{models}:metadata", "--url", "postgresql://me@localhost:1/db")
+    assert failed.returncode == 2
+    assert failed.stdout == ""
+    assert failed.stderr.startswith("error: cannot connect to postgresql+psycopg://me@localhost:1/")
+
+
+def test_the_hint_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where typer is not installed, the program says what to install.
+    """
+    from pgultra.integrations.cli import main
+
+    monkeypatch.delitem(sys.modules, "pgultra.integrations.cli.app")
+    monkeypatch.setitem(sys.modules, "typer", None)
+    for name in ("adopt", "check", "demo", "listing", "sql", "database", "target"):
+        monkeypatch.delitem(sys.modules, f"pgultra.integrations.cli.{name}", raising=False)
+    with pytest.raises(SystemExit, match="pip install 'pgultra"):
+        main()
