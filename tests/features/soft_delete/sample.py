@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -141,7 +141,7 @@ def models(schema: str | None = None, name: Callable[[str], str] = str) -> Simpl
     class Asset(SoftDelete, Base):
         __tablename__ = spelt("asset")
         __table_args__ = place
-        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "asset"}
+        __mapper_args__: ClassVar = {"polymorphic_on": "kind", "polymorphic_identity": "asset"}
 
         id: Mapped[int] = mapped_column(spelt("id"), primary_key=True, autoincrement=False)
         kind: Mapped[str] = mapped_column(spelt("kind"))
@@ -150,7 +150,7 @@ def models(schema: str | None = None, name: Callable[[str], str] = str) -> Simpl
     class Picture(Asset):
         __tablename__ = spelt("picture")
         __table_args__ = place
-        __mapper_args__ = {"polymorphic_identity": "picture"}
+        __mapper_args__: ClassVar = {"polymorphic_identity": "picture"}
 
         id: Mapped[int] = mapped_column(
             spelt("id"), sa.ForeignKey(Asset.__table__.c[spelt("id")]), primary_key=True
@@ -158,7 +158,7 @@ def models(schema: str | None = None, name: Callable[[str], str] = str) -> Simpl
         width: Mapped[int] = mapped_column(spelt("width"))
 
     class Link(Asset):
-        __mapper_args__ = {"polymorphic_identity": "link"}
+        __mapper_args__: ClassVar = {"polymorphic_identity": "link"}
 
         address: Mapped[str | None] = mapped_column(spelt("address"), nullable=True)
 

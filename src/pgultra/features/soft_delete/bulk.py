@@ -34,8 +34,7 @@ def execute(state: ORMExecuteState, criterion: Any) -> Result[Any] | None:
     if isinstance(statement, Insert):
         if statement.select is not None and criterion is not None:
             statement = statement.options(criterion)
-            if surface.NEEDED and hasattr(statement.select, "_where_criteria"):
-                statement.select = surface.completed(statement.select)
+            statement.select = surface.rebuilt(statement.select)
             state.statement = statement
         return None
     entity = statement.table._annotations.get("parententity")
@@ -47,7 +46,10 @@ def execute(state: ORMExecuteState, criterion: Any) -> Result[Any] | None:
             state.statement = statement.options(criterion)
         return None
     statement = statement.options(criterion)
-    statement._where_criteria = surface.completed_where(statement._where_criteria)
+    statement._where_criteria = (
+        *map(surface.rebuilt, statement._where_criteria),
+        *surface.missing(statement, () if entity is None else (entity, entity.mapper)),
+    )
     state.statement = statement
     return None
 
@@ -72,8 +74,7 @@ def _mark(state: ORMExecuteState, mapper: Mapper[Any], criterion: Any) -> Result
         .order_by(*chosen)
         .with_for_update(of=root.local_table)
     )
-    if surface.NEEDED:
-        doomed = surface.completed(doomed)
+    doomed = surface.completed(doomed)
     deletion = uuid4()
     marking: Any = (
         update(root.class_)

@@ -10,7 +10,7 @@ only, so that a statement from the cache pays nothing:
 - explicit ``join()`` and ``outerjoin()`` constructs get the criterion into their ON, and a
   full join keeps the rows of either side whose partner is deleted;
 - ``joinedload(..., innerjoin=True)`` to a soft-deletable class becomes an outer join;
-- SQLAlchemy 2.0 overlooks entities that occur in WHERE only (`surface`).
+- entities that it overlooks are found (`surface`).
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class Criterion(LoaderCriteriaOption):
         statement = getattr(compile_state, "select_statement", None)
         if statement is None:
             return
-        mappers = {entity.mapper for entity in _joined_entities(statement)}
-        if surface.NEEDED:
-            mappers.update(surface.mappers(statement))
-            if isinstance(statement, Select):
+        mappers = surface.mappers(statement)
+        if isinstance(statement, Select):
+            surface.refuse_hidden(statement)
+            if not surface.found(statement):  # nothing that SQLAlchemy would ask us about
                 compile_state.select_statement = surface.completed(statement)
         for mapper in mappers:
             found = attributes.setdefault(("additional_entity_criteria", mapper), [])
@@ -109,8 +109,14 @@ class _Mending:
         return False
 
     def _mend(self, state: Any) -> None:
-        if surface.NEEDED and state.compile_options._render_for_subquery:
-            state._where_criteria = surface.completed_where(state._where_criteria)
+        select = state.select_statement
+        known = {*state.extra_criteria_entities, *state._join_entities}
+        for clause in state.from_clauses:
+            known.update(_entities(clause))
+        state._where_criteria = (
+            *map(surface.rebuilt, state._where_criteria),
+            *surface.missing(select, known),
+        )
         tree = _Tree(
             self.criterion,
             {entity.selectable: entity for entity in state.extra_criteria_entities},
@@ -196,22 +202,6 @@ def _entities(clause: Any) -> Iterator[Any]:
     elif isinstance(clause, Join):
         yield from _entities(clause.left)
         yield from _entities(clause.right)
-
-
-def _joined_entities(statement: Any) -> Iterator[Any]:
-    """
-    Entities in explicit joins and full joins anywhere in a statement.
-    """
-    for element in visitors.iterate(statement):
-        if isinstance(element, Join) and _entity(element) is None:
-            yield from _entities(element)
-        elif isinstance(element, Select) and any(
-            flags["full"] for *_, flags in element._setup_joins
-        ):
-            for each in visitors.iterate(element):
-                entity = each._annotations.get("parententity")
-                if entity is not None:
-                    yield entity
 
 
 def _inner_joins_to_outer(attributes: dict[Any, Any]) -> None:

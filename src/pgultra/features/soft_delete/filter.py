@@ -73,6 +73,9 @@ def _execute(state: ORMExecuteState) -> Any:
     options = statement._with_options
     if options and PROPAGATED in options:  # a lazy load from an object that asked for it
         return None
+    if surface.BEFORE_2_1 and "yield_per" in state.execution_options and state.is_relationship_load:
+        # Any listener lets it leak into the loads behind a stream (SQLAlchemy #13301).
+        state.update_execution_options(yield_per=None)
     memo = statement.__dict__
     seen = memo.get(SEEN)
     mark = id(statement)
@@ -95,7 +98,7 @@ def _filtered(state: ORMExecuteState, statement: Any, criterion: Any) -> Any:
         # What statement.options(criterion) does, without looking at what the option is.
         copy = statement._generate()
         copy._with_options += (criterion,)
-        if surface.NEEDED and not state.is_orm_statement:
+        if not state.is_orm_statement:
             copy = surface.completed_columns(copy)
         return copy
     return statement.options(criterion)

@@ -240,9 +240,9 @@ def _constructed(mapper: Mapper[Any], class_: type[Any]) -> None:
         raise DeclarationError(
             f"{place}: __soft_delete__ must be SoftDeleteOptions(...), not {options!r}"
         )
+    mapped.add(table, mapper)
     rules = _declared(table, options, place)
     _map(mapper, table, rules, place)
-    mapped.add(table, mapper)
     # Whoever holds the MetaData holds the classes: cascades are read from their relationships.
     rules.__dict__.setdefault("_mappers", []).append(mapper)
     build_all(table, rules, mapper)
@@ -341,7 +341,11 @@ def _configured(mapper: Mapper[Any], class_: type[Any]) -> None:
         rules = rules_of(mapper.local_table)
         if rules is None or mapped.mapper_of(mapper.local_table) is not mapper:
             return
-        relationships_of(mapper, rules)
+        try:
+            relationships_of(mapper, rules)
+        except DeclarationError:
+            mapper.configured = False  # so that SQLAlchemy refuses to go on, now and later
+            raise
         for relationship in excluded(mapper, rules):
             with warnings.catch_warnings():
                 # "delete-orphan requires delete": the orphans' part stays as it is.
