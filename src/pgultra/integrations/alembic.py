@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alembic.autogenerate import comparators, renderers
 from alembic.operations import MigrateOperation, Operations, ops
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, MetaData
+from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, MetaData, Table
 from sqlalchemy import Index as SchemaIndex
 from sqlalchemy.exc import InvalidRequestError
 
@@ -25,6 +25,7 @@ from pgultra.plan import check
 from pgultra.plan.compare import Plan, Step
 from pgultra.plan.declare import application_of
 from pgultra.plan.order import TABLES, Act, acts_of, ordered, words_of, words_of_schema_items
+from pgultra.plan.rebuild import GROWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,10 +150,13 @@ def _walk(operations: Sequence[MigrateOperation]) -> Iterator[MigrateOperation]:
 
 def _altered(upgrade: UpgradeOps, default: str | None) -> dict[Identity, frozenset[str]]:
     """
-    Columns that are dropped or retyped, by table.
+    Columns that are dropped or retyped, by table; GROWN for those that are added.
     """
     found: dict[Identity, frozenset[str]] = {}
     for operation in _walk(upgrade.ops):
+        if isinstance(operation, ops.AddColumnOp):
+            table = _table(operation, default)
+            found[table] = found.get(table, frozenset()) | {GROWN}
         if isinstance(operation, ops.DropColumnOp) or (
             isinstance(operation, ops.AlterColumnOp) and operation.modify_type is not None
         ):
@@ -357,43 +361,72 @@ def _within_filters(plan: Plan, context: AutogenContext, several: Sequence[MetaD
     """
     Honour ``include_name`` and ``include_object`` for tables and for our own kinds.
     """
-    steps = tuple(step for step in plan.steps if _included(step, context, several))
-    return dataclasses.replace(plan, steps=steps)
+    return dataclasses.replace(
+        plan,
+        steps=tuple(step for step in plan.steps if _included(step, context, several)),
+        conflicts=tuple(
+            conflict
+            for conflict in plan.conflicts
+            if _included(Step(None, conflict.subject), context, several)
+        ),
+    )
 
 
 def _included(step: Step, context: AutogenContext, several: Sequence[MetaData]) -> bool:
     identity, reflected = step.identity, step.after is None
-    tables = [table for each in several for table in each.tables.values()]
-    if reflected:
-        if identity.schema is not None and not context.run_name_filters(
-            identity.schema, "schema", {}
-        ):
-            return False
-        parents: Any = {"schema_name": identity.schema}
-        if identity.table is not None:
-            if not context.run_name_filters(identity.table, "table", dict(parents)):
-                return False
-            parents["table_name"] = identity.table
-        kind: Any = identity.kind
-        if not context.run_name_filters(identity.name, kind, parents):
-            return False
+    if reflected and not _named(identity, context):
+        return False
+    table = _table_of(identity, context, several)
+    if table is not None and not context.run_object_filters(
+        table, table.name, "table", False, None
+    ):
+        return False
+    item: Any = step.subject
+    if identity.kind == "index":
+        item = _index_of(table, identity)
+    kind: Any = identity.kind
+    other: Any = None if step.before is None or reflected else step.before
+    return context.run_object_filters(item, identity.name, kind, reflected, other)
+
+
+def _named(identity: Identity, context: AutogenContext) -> bool:
+    """
+    Whether the names of schema, table and object pass, as those of reflected tables must.
+    """
+    if not context.run_name_filters(identity.schema, "schema", {}):
+        return False
+    parents: Any = {"schema_name": identity.schema}
     if identity.table is not None:
-        for table in tables:
-            if (table.schema, table.name) == (identity.schema, identity.table):
-                if not context.run_object_filters(table, table.name, "table", False, None):
-                    return False
-                return _passes(step, context, _index_of(table.indexes, identity))
-    return _passes(step, context, None)
+        if not context.run_name_filters(identity.table, "table", dict(parents)):
+            return False
+        parents["table_name"] = identity.table
+    kind: Any = identity.kind
+    return context.run_name_filters(identity.name, kind, parents)
 
 
-def _index_of(indexes: set[SchemaIndex], identity: Identity) -> SchemaIndex | None:
-    if identity.kind != "index":
-        return None
-    return next((each for each in indexes if each.name == identity.name), None)
+def _table_of(
+    identity: Identity, context: AutogenContext, several: Sequence[MetaData]
+) -> Table | None:
+    """
+    The table that an object sits on, if it is one of the models'.
+    """
+    default = _connection(context).dialect.default_schema_name
+    schema = _spelt(identity.schema, default)
+    for metadata in several if identity.table is not None else ():
+        for table in metadata.tables.values():
+            if (_spelt(table.schema, default), table.name) == (schema, identity.table):
+                return table
+    return None
 
 
-def _passes(step: Step, context: AutogenContext, index: SchemaIndex | None) -> bool:
-    item: Any = index if index is not None else step.subject
-    kind: Any = step.identity.kind
-    other: Any = step.before if step.after is not None else None
-    return context.run_object_filters(item, step.identity.name, kind, step.after is None, other)
+def _index_of(table: Table | None, identity: Identity) -> SchemaIndex:
+    """
+    An index as hooks know it, with the table that it sits on.
+    """
+    if table is None:
+        table = Table(str(identity.table), MetaData(), schema=identity.schema)
+    found = next((each for each in table.indexes if each.name == identity.name), None)
+    if found is None:
+        found = SchemaIndex(identity.name)
+        found.table = table
+    return found

@@ -315,6 +315,12 @@ class DatabaseObject:
         """
         return self
 
+    def counterpart(self, actual: Mapping[Identity, DatabaseObject]) -> DatabaseObject | None:
+        """
+        Which of the existing objects this one is, where no server can print its identity.
+        """
+        return actual.get(self.identity)
+
     def trusting(self, other: Self) -> Self:
         """
         This object with the printed text of another, taken for equal by its fingerprint.

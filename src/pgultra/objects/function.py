@@ -215,6 +215,45 @@ class Function(DatabaseObject):
                 continue  # a table of another MetaData still runs it
             yield cls(**_fields(row), schema=scope.spelt(row.nspname), comment=comment, mark=mark)
 
+    @property
+    def printed(self) -> bool:
+        """
+        PostgreSQL prints the signature anew, the body never.
+        """
+        return bool(self.arguments or self.settings) or self.returns != "trigger"
+
+    def source(self) -> str:
+        """
+        What the fingerprint is taken of: all that is not kept verbatim.
+        """
+        return repr((self.arguments, self.returns, self.settings))
+
+    def counterpart(self, actual: Mapping[Identity, DatabaseObject]) -> DatabaseObject | None:
+        """
+        The one with the same name that was made from the same signature.
+        """
+        exact = actual.get(self.identity)
+        others = (
+            each
+            for each in actual.values()
+            if isinstance(each, Function)
+            and (each.schema, each.name) == (self.schema, self.name)
+            and (each.mark and each.mark.fingerprint) == (self.mark and self.mark.fingerprint)
+        )
+        return exact or next(others, None)
+
+    def trusting(self, other: Self) -> Self:
+        """
+        With the other's printed signature.
+        """
+        return dataclasses.replace(
+            self,
+            arguments=other.arguments,
+            returns=other.returns,
+            settings=other.settings,
+            identity_arguments=other.identity_arguments,
+        )
+
     @classmethod
     def twins(
         cls,

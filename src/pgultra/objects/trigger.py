@@ -186,7 +186,8 @@ class Trigger(DatabaseObject):
         """
         Nothing stands on a trigger, but constraint triggers cannot be replaced.
         """
-        return not (self.constraint or old.constraint)
+        same = dataclasses.replace(old, enabled=self.enabled).same_as(self)
+        return same or not (self.constraint or old.constraint)
 
     def replace(self, old: Self) -> tuple[str, ...]:
         """

@@ -14,6 +14,7 @@ from sqlalchemy.sql import visitors
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
+from pgultra.objects._belongings import COLUMNS, Belongings, Pairs, belongings_of, pairs_of
 from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
@@ -38,61 +39,11 @@ WHERE c.relkind = 'v' AND (
         SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))))
 ORDER BY n.nspname, c.relname
 """
-COLUMNS = """
-ARRAY(SELECT pg_catalog.quote_ident(a.attname) || ' ' ||
-        pg_catalog.format_type(a.atttypid, a.atttypmod)
-    FROM pg_catalog.pg_attribute AS a
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    ORDER BY a.attnum) AS columns
-"""
-DETAILS = f"""
-SELECT k.place, {COLUMNS}, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
-    c.relowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user)
-        AS is_own,
-    ARRAY(SELECT pg_catalog.format('%s|%s|%s|%s', g.privilege_type, g.is_grantable,
-            CASE g.grantee WHEN 0 THEN 'PUBLIC'
-                ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END, '')
-        FROM pg_catalog.aclexplode(c.relacl) AS g WHERE g.grantee <> c.relowner
-        UNION ALL
-        SELECT pg_catalog.format('%s|%s|%s|%s', g.privilege_type, g.is_grantable,
-            CASE g.grantee WHEN 0 THEN 'PUBLIC'
-                ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END,
-            pg_catalog.quote_ident(a.attname))
-        FROM pg_catalog.pg_attribute AS a, pg_catalog.aclexplode(a.attacl) AS g
-        WHERE a.attrelid = c.oid AND g.grantee <> c.relowner
-        ORDER BY 1) AS grants,
-    ARRAY(SELECT a.attname || '|' || cd.description
-        FROM pg_catalog.pg_description AS cd
-        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = cd.objsubid
-        WHERE cd.objoid = c.oid AND cd.classoid = 'pg_catalog.pg_class'::regclass
-            AND cd.objsubid > 0
-        ORDER BY a.attnum) AS column_comments
-FROM unnest(CAST(:names AS regclass[])) WITH ORDINALITY AS k (oid, place)
-JOIN pg_catalog.pg_class AS c ON c.oid = k.oid
-ORDER BY k.place
-"""  # noqa: S608  # constants of this file only
 TWINS = f"""
 SELECT c.relname, pg_catalog.pg_get_viewdef(c.oid) AS query, {COLUMNS}
 FROM pg_catalog.pg_class AS c
 WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relname = ANY (:names)
 """  # noqa: S608  # constants of this file only
-EDGES = """
-SELECT u.oid::text AS user_oid, un.nspname AS user_schema, u.relname AS user_name,
-    u.relkind::text AS user_kind, r.oid::text AS used_oid, rn.nspname AS used_schema,
-    r.relname AS used_name, r.relkind::text AS used_kind,
-    pg_catalog.array_agg(a.attname::text) AS used_columns
-FROM pg_catalog.pg_depend AS p
-JOIN pg_catalog.pg_rewrite AS w ON w.oid = p.objid
-JOIN pg_catalog.pg_class AS u ON u.oid = w.ev_class
-JOIN pg_catalog.pg_namespace AS un ON un.oid = u.relnamespace
-JOIN pg_catalog.pg_class AS r ON r.oid = p.refobjid
-JOIN pg_catalog.pg_namespace AS rn ON rn.oid = r.relnamespace
-LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = p.refobjsubid
-WHERE p.classid = 'pg_catalog.pg_rewrite'::regclass
-    AND p.refclassid = 'pg_catalog.pg_class'::regclass AND u.oid <> r.oid
-    AND (u.oid = ANY (CAST(:names AS regclass[])) OR r.oid = ANY (CAST(:names AS regclass[])))
-GROUP BY u.oid, un.nspname, r.oid, rn.nspname
-"""
 REMARK = """DECLARE
     path text := current_setting('search_path');
     printed text;
@@ -133,13 +84,9 @@ class View(DatabaseObject):
     security_invoker: bool = False
     security_barrier: bool = False
     check_option: str | None = None
-    columns: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
-    grants: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    owner: str | None = field(default=None, compare=False, repr=False)
-    column_comments: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    used_columns: tuple[tuple[Identity, str], ...] = field(default=(), compare=False, repr=False)
+    columns: Pairs | None = field(default=None, compare=False, repr=False)
+    belongings: Belongings = field(default=Belongings(), compare=False, repr=False)
     untouched: bool = field(default=False, compare=False, repr=False)
-    dependents: tuple[Identity, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.check_option not in (None, "local", "cascaded"):
@@ -178,20 +125,8 @@ class View(DatabaseObject):
         ``CREATE VIEW``, what it had of grants and comments, and the mark.
         """
         name = sql.qualified(self.schema, self.name)
-        after = list(self.commented())
-        if self.owner is not None:
-            after.append(f"ALTER VIEW {name} OWNER TO {sql.identifier(self.owner)}")
-        for grant in self.grants:
-            privilege, grantable, grantee, column = grant.split("|", 3)
-            what = f"{privilege} ({column})" if column else privilege
-            option = " WITH GRANT OPTION" if grantable in ("t", "true") else ""
-            after.append(f"GRANT {what} ON {name} TO {grantee}{option}")
-        for entry in self.column_comments:
-            column, _, comment = entry.partition("|")
-            after.append(
-                f"COMMENT ON COLUMN {name}.{sql.identifier(column)} IS {sql.literal(comment)}"
-            )
-        return (self._definition("CREATE"), *after)
+        belongings = self.belongings.statements(name, self.columns)
+        return (self._definition("CREATE"), *self.commented(), *belongings)
 
     def drop(self) -> tuple[str, ...]:
         """
@@ -220,21 +155,8 @@ class View(DatabaseObject):
         """
         This view with the old one's grants, owner and comments.
         """
-        kept = {column.rpartition(" ")[0] for column in self.columns or ()} | {
-            column.split(" ")[0].strip('"') for column in self.columns or ()
-        }
         return dataclasses.replace(
-            self,
-            comment=self.comment or old.comment,
-            grants=tuple(
-                g
-                for g in old.grants
-                if not (c := g.split("|", 3)[3]) or not kept or c.strip('"') in kept
-            ),
-            owner=old.owner,
-            column_comments=tuple(
-                c for c in old.column_comments if not kept or c.partition("|")[0] in kept
-            ),
+            self, comment=self.comment or old.comment, belongings=old.belongings
         )
 
     def _definition(self, verb: str) -> str:
@@ -282,38 +204,13 @@ class View(DatabaseObject):
         """
         The same views, with columns, grants and comments, and what stands on what.
         """
-        names = [sql.qualified(scope.real(view.schema), view.name) for view in views]
-        edges = rows(connection, EDGES, names=names) if names else []
-        details = rows(connection, DETAILS, names=names) if names else []
-        result = []
-        for view, name, detail in zip(views, names, details, strict=True):
-            used = [
-                (Identity(_kind(e.used_kind), scope.spelt(e.used_schema), e.used_name), e)
-                for e in edges
-                if sql.qualified(e.user_schema, e.user_name) == name
-            ]
-            result.append(
-                dataclasses.replace(
-                    view,
-                    columns=tuple(detail.columns),
-                    grants=tuple(detail.grants),
-                    owner=None if detail.is_own else detail.owner,
-                    column_comments=tuple(detail.column_comments),
-                    requires=tuple(identity for identity, _ in used),
-                    used_columns=tuple(
-                        (identity, column)
-                        for identity, e in used
-                        for column in e.used_columns
-                        if column
-                    ),
-                    dependents=tuple(
-                        Identity(_kind(e.user_kind), scope.spelt(e.user_schema), e.user_name)
-                        for e in edges
-                        if sql.qualified(e.used_schema, e.used_name) == name
-                    ),
-                )
+        names = [(scope.real(view.schema), view.name) for view in views]
+        return [
+            dataclasses.replace(
+                view, columns=found.columns, belongings=found, requires=found.uses
             )
-        return result
+            for view, found in zip(views, belongings_of(connection, names, scope), strict=True)
+        ]
 
     def same_as(self, other: DatabaseObject) -> bool:
         """
@@ -323,9 +220,17 @@ class View(DatabaseObject):
             return all(name == "query" for name in self.differing(other))
         return super().same_as(other)
 
+    @property
+    def lists_all(self) -> bool:
+        """
+        Whether its columns may follow those of its tables: ``SELECT *``.
+        """
+        return "*" in self.query.replace("(*)", "")
+
     def _unchanged(self, other: View) -> bool:
         return (
             other.untouched
+            and not self.lists_all
             and self.mark is not None
             and other.mark is not None
             and self.mark.fingerprint is not None
@@ -387,14 +292,10 @@ class View(DatabaseObject):
             row.relname: dataclasses.replace(
                 twins[row.relname],
                 query=_bare(row.query),
-                columns=tuple(row.columns),
+                columns=pairs_of(row.columns),
             )
             for row in rows(connection, TWINS, names=list(twins))
         }
-
-
-def _kind(relkind: str) -> str:
-    return {"v": "view", "m": "materialized view"}.get(relkind, "table")
 
 
 def _bare(query: str) -> str:

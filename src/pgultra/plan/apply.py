@@ -14,6 +14,7 @@ from pgultra.errors import MissingExtension
 from pgultra.objects import DatabaseObject, Extension, Function, Index, Schema
 from pgultra.objects._catalog import rows
 from pgultra.plan.order import acts_of, ordered
+from pgultra.plan.read import autocommits
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -75,7 +76,7 @@ def apply(plan: Plan, connection: Connection, *, keep_used: bool = False) -> Non
 
 
 def _plainly(step: Step, connection: Connection) -> Step:
-    if isinstance(step.subject, Index) and _transactional(connection):
+    if isinstance(step.subject, Index) and not autocommits(connection):
         return dataclasses.replace(
             step,
             before=_plain_index(step.before),
@@ -86,11 +87,6 @@ def _plainly(step: Step, connection: Connection) -> Step:
 
 def _plain_index(index: DatabaseObject | None) -> DatabaseObject | None:
     return dataclasses.replace(index, concurrently=False) if isinstance(index, Index) else index
-
-
-def _transactional(connection: Connection) -> bool:
-    level = connection.get_execution_options().get("isolation_level", "")
-    return str(level).upper() != "AUTOCOMMIT"
 
 
 def _run(step: Step, connection: Connection) -> None:

@@ -186,9 +186,9 @@ def _trusted(
     result: dict[int, DatabaseObject] = {}
     weaker = []
     for each in desired:
-        other = actual.get(each.identity)
+        other = each.counterpart(actual)
         if other is not None and each.mark and other.mark:
-            weaker.append(each.identity)
-            if each.mark.fingerprint and each.mark.fingerprint == other.mark.fingerprint:
+            weaker.append(other.identity)
+            if each.mark.fingerprint == other.mark.fingerprint:
                 result[id(each)] = each.trusting(other)
     return result, tuple(weaker)

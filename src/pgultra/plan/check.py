@@ -17,7 +17,7 @@ from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import collect
 from pgultra.plan.compare import Plan, compare
 from pgultra.plan.declare import application_of
-from pgultra.plan.read import scope_of
+from pgultra.plan.read import own_transaction, scope_of
 from pgultra.plan.rebuild import with_rebuilds
 from pgultra.plan.state import State
 
@@ -69,19 +69,20 @@ def check(
             "judged together; check them one by one"
         )
     desired = State(each for one in several for each in collect(one).values())
-    scope = scope_of(
-        connection,
-        several,
-        desired,
-        application=applications.pop(),
-        dropped_tables=dropped_tables,
-        schemas=schemas,
-    )
-    sides = comparable(connection, desired, scope)
-    plan = compare(sides.desired, sides.actual, sides.originals)
-    if altered or any(isinstance(step.before, View) for step in plan.steps):
-        sides = with_details(connection, sides, scope)
+    with own_transaction(connection):
+        scope = scope_of(
+            connection,
+            several,
+            desired,
+            application=applications.pop(),
+            dropped_tables=dropped_tables,
+            schemas=schemas,
+        )
+        sides = comparable(connection, desired, scope)
         plan = compare(sides.desired, sides.actual, sides.originals)
+        if altered or any(isinstance(step.before, View) for step in plan.steps):
+            sides = with_details(connection, sides, scope)
+            plan = compare(sides.desired, sides.actual, sides.originals)
     plan = with_rebuilds(plan, sides, altered)
     plan = sorted_plan(plan, scope.default_schema)
     return dataclasses.replace(plan, weaker=sides.weaker, sides=sides)

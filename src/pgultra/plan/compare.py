@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pgultra.errors import ConflictingObjects
 
@@ -17,7 +17,31 @@ if TYPE_CHECKING:
     from pgultra.plan.canonical import Comparable
     from pgultra.plan.state import State
 
-__all__ = ["Plan", "Step", "compare"]
+__all__ = ["Conflict", "Plan", "Step", "compare"]
+
+
+class Conflict(str):
+    """
+    A sentence on something that stands in the way and is not ours.
+
+    Attributes:
+        subject: the object of ours that cannot be made, changed or dropped because of it.
+        identity: what stands in the way.
+    """
+
+    __slots__ = ("identity", "subject")
+
+    identity: Identity
+    subject: DatabaseObject
+
+    @classmethod
+    def of(cls, identity: Identity, subject: DatabaseObject, reason: str) -> Self:
+        """
+        Compose the sentence.
+        """
+        conflict = cls(f"{identity}: {reason}")
+        conflict.identity, conflict.subject = identity, subject
+        return conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +166,7 @@ class Plan:
     """
 
     steps: tuple[Step, ...] = ()
-    conflicts: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
     weaker: tuple[Identity, ...] = ()
     sides: Comparable | None = field(default=None, compare=False, repr=False)
 
@@ -198,7 +222,7 @@ def compare(
     """
     originals = originals or {}
     steps: list[Step] = []
-    conflicts: list[str] = []
+    conflicts: list[Conflict] = []
     for identity, old in reversed(list(actual.items())):
         if identity not in desired and old.mark is not None and old.dropped:
             steps.append(Step(old, None))
@@ -214,15 +238,13 @@ def compare(
                 if new.remark():
                     steps.append(Step(existing, made))
             else:
-                conflicts.append(
-                    f"{identity}: it bears no mark of pgultra, and differs in "
-                    f"{', '.join(new.differing(existing))}"
-                )
+                fields = ", ".join(new.differing(existing))
+                reason = f"it bears no mark of pgultra, and differs in {fields}"
+                conflicts.append(Conflict.of(identity, made, reason))
         elif new.mark is not None and existing.mark.application != new.mark.application:
-            conflicts.append(
-                f"{identity}: it belongs to the application "
-                f"{existing.mark.application!r}, not to {new.mark.application!r}"
-            )
+            one, other = existing.mark.application, new.mark.application
+            reason = f"it belongs to the application {one!r}, not to {other!r}"
+            conflicts.append(Conflict.of(identity, made, reason))
         elif not same or (new.mark is not None and existing.mark.room != new.mark.room):
             steps.append(Step(existing, made))
     return Plan(tuple(steps), tuple(conflicts))

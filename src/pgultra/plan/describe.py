@@ -152,7 +152,7 @@ def _lines(plan: Plan, limit: int | None) -> Iterator[str]:
         diffs = {str(change.identity): change for change in strangers(plan)}
         for conflict in plan.conflicts:
             yield f"  {conflict}"
-            stranger = diffs.get(conflict.partition(": ")[0])
+            stranger = diffs.get(str(conflict.identity))
             if stranger is not None:
                 yield from _indented(stranger, limit)
     if not plan:
@@ -197,7 +197,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             for change in changes(plan)
         ],
         "conflicts": [
-            {"reason": conflict, "diff": diffs.get(conflict.partition(": ")[0], [])}
+            {"reason": conflict, "diff": diffs.get(str(conflict.identity), [])}
             for conflict in plan.conflicts
         ],
         "weaker": [_named(identity) for identity in plan.weaker],

@@ -101,33 +101,47 @@ def _in_sight(each: DatabaseObject, scope: Scope) -> bool:
 
 
 @contextlib.contextmanager
-def scratch(connection: Connection, scope_schema: str | None = None) -> Iterator[None]:
+def own_transaction(connection: Connection) -> Iterator[None]:
+    """
+    End the transaction that the block begins; leave one alone that was there before.
+    """
+    begun = not connection.in_transaction()
+    try:
+        yield
+    finally:
+        if begun and connection.in_transaction():
+            connection.rollback()
+
+
+@contextlib.contextmanager
+def scratch(connection: Connection) -> Iterator[None]:
     """
     A piece of transaction that is rolled back, whatever is done in it.
 
     Inside the host's transaction it is a savepoint; without one, also under AUTOCOMMIT, a
     transaction of its own.
     """
-    if connection.in_transaction() and not _autocommits(connection):
-        inner = connection.begin_nested()
-        try:
+    with own_transaction(connection):
+        if autocommits(connection):
+            connection.exec_driver_sql("BEGIN")
+            try:
+                yield
+            finally:
+                connection.exec_driver_sql("ROLLBACK")
+        elif connection.in_transaction():
+            inner = connection.begin_nested()
+            try:
+                yield
+            finally:
+                inner.rollback()
+        else:
             yield
-        finally:
-            inner.rollback()
-        return
-    begun = not connection.in_transaction()
-    if _autocommits(connection):
-        connection.exec_driver_sql("BEGIN")
-    try:
-        yield
-    finally:
-        if _autocommits(connection):
-            connection.exec_driver_sql("ROLLBACK")
-        if begun and connection.in_transaction():
-            connection.rollback()
 
 
-def _autocommits(connection: Connection) -> bool:
+def autocommits(connection: Connection) -> bool:
+    """
+    Whether each statement is a transaction of its own, however that came about.
+    """
     options = connection.get_execution_options()
     level = options.get("isolation_level") or connection.default_isolation_level
     return bool(

@@ -8,15 +8,18 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pgultra.objects import Identity, Trigger, View
-from pgultra.plan.compare import Plan, Step
+from pgultra.plan.compare import Conflict, Plan, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pgultra.objects import DatabaseObject
     from pgultra.plan.canonical import Comparable
 
-__all__ = ["with_rebuilds"]
+__all__ = ["GROWN", "with_rebuilds"]
+
+GROWN = "*"
+"""Stands for columns that a table gets."""
 
 
 def with_rebuilds(
@@ -30,7 +33,8 @@ def with_rebuilds(
     Args:
         plan: from ``compare``.
         sides: what it compared.
-        altered: tables whose columns are dropped or change their type, with these columns.
+        altered: tables whose columns are dropped or change their type, with these columns;
+            GROWN among them where columns are added.
 
     Returns:
         the plan with every dependent of ours dropped and made anew; a stranger's dependent
@@ -44,27 +48,29 @@ def with_rebuilds(
         if step.identity.kind == "view" and step.before is not None and not step.in_place
     ]
     for identity, each in sides.actual.items():
-        if altered and _stands_on(each, altered) and identity in sides.desired:
+        if not altered or identity not in sides.desired:
+            continue
+        if _stands_on(each, altered) or _follows(identity, sides, altered):
             steps[identity] = _apart(steps.get(identity), each, sides)
             if identity.kind == "view":
                 moving.append(identity)
     seen: set[Identity] = set()
     while moving:
         identity = moving.pop()
-        if identity in seen:
+        view = sides.actual.get(identity)
+        if identity in seen or not isinstance(view, View):
             continue
         seen.add(identity)
-        view = sides.actual.get(identity)
-        if not isinstance(view, View):
-            continue
-        for dependent in (*view.dependents, *_triggers_on(identity, sides)):
+        stays = identity in sides.desired
+        for dependent in _on(view):
             standing = sides.actual.get(dependent)
             if standing is None or standing.mark is None:
-                conflicts.append(
-                    f"{dependent}: it stands on {identity}, whose columns change, and pgultra did "
-                    "not make it; drop it before the migration and make it again afterwards, or "
-                    "declare it too"
+                what = "whose columns change" if stays else "which is no longer declared"
+                reason = (
+                    f"it stands on {identity}, {what}, and pgultra did not make it; drop it "
+                    "before the migration and make it again afterwards, or declare it too"
                 )
+                conflicts.append(Conflict.of(dependent, view, reason))
             elif dependent in sides.desired:
                 steps[dependent] = _apart(steps.get(dependent), standing, sides)
                 moving.append(dependent)
@@ -85,19 +91,32 @@ def _apart(step: Step | None, standing: DatabaseObject, sides: Comparable) -> St
     return dataclasses.replace(step, apart=True)
 
 
-def _triggers_on(view: Identity, sides: Comparable) -> list[Identity]:
-    return [
-        identity
-        for identity in sides.actual
-        if identity.kind == "trigger"
-        and (identity.schema, identity.table) == (view.schema, view.name)
-    ]
+def _on(view: View) -> Iterator[Identity]:
+    """
+    What would go with the view, or keep it from going: views, triggers, rules.
+    """
+    yield from view.belongings.dependents
+    for kind, name in view.belongings.riders:
+        yield Identity(kind, view.schema, name, view.name)
 
 
 def _stands_on(each: DatabaseObject, altered: Mapping[Identity, frozenset[str]]) -> bool:
     if isinstance(each, View):
-        return any(column in altered.get(used, ()) for used, column in each.used_columns)
+        used = each.belongings.used_columns
+        return any(column in altered.get(table, ()) for table, column in used)
     if isinstance(each, Trigger):
         columns = altered.get(Identity("table", each.schema, each.table), frozenset())
         return bool(columns & set(each.columns)) or bool(columns and each.when)
     return False
+
+
+def _follows(
+    view: Identity, sides: Comparable, altered: Mapping[Identity, frozenset[str]]
+) -> bool:
+    """
+    Whether it says ``SELECT *`` of a table that gets columns.
+    """
+    declared, actual = sides.originals[view], sides.actual[view]
+    if not isinstance(declared, View) or not isinstance(actual, View) or not declared.lists_all:
+        return False
+    return any(GROWN in altered.get(table, ()) for table in actual.belongings.uses)
