@@ -111,13 +111,30 @@ def ranked(
     normalization: int = 0,
     config: str | None = None,
     language: str | None = None,
+    newest: bool = False,
+    parsed: bool = False,
 ) -> Select[Any]:
     """
     Keys (``k0``, ``k1`` …) and ranks of the best rows.
+
+    Args:
+        statement: whose rows.
+        column: the vector.
+        query: the query; a tsquery if it is ``parsed``.
+        limit: how many rows; None for all candidates.
+        candidates: as for ``top``.
+        offset: as for ``top``.
+        cover: as for ``top``.
+        weights: as for ``rank``.
+        normalization: as for ``rank``.
+        config: as for ``match``.
+        language: as for ``match``.
+        newest: candidates are those with the last keys, so that they are always the same.
+        parsed: whether the query is a tsquery.
     """
     source = source_behind(column)
     key = _key(source)
-    tsquery = read(column, query, config, language)
+    tsquery = query if parsed else read(column, query, config, language)
     element = plain(column)
     found = (
         statement.with_only_columns(
@@ -130,11 +147,13 @@ def ranked(
         .limit(candidates)
         .offset(None)
     )
+    if newest and candidates is not None:
+        found = found.order_by(*(each.desc() for each in key))
     found._with_options = ()  # loader options are for the rows that are returned
     rows: Subquery = found.subquery("found")
-    parsed = select(tsquery).scalar_subquery()  # once, whatever the plan
+    once = query if parsed else select(tsquery).scalar_subquery()
     rank = ranked_by(
-        "ts_rank_cd" if cover else "ts_rank", rows.c.vector, parsed, weights, normalization
+        "ts_rank_cd" if cover else "ts_rank", rows.c.vector, once, weights, normalization
     )
     keys = [rows.c[f"k{number}"] for number in range(len(key))]
     return (

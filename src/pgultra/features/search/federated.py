@@ -1,0 +1,262 @@
+"""
+One search over several models: typed rows, weights, and pages that neither skip nor repeat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import (
+    Float,
+    Integer,
+    Select,
+    Table,
+    Text,
+    cast,
+    func,
+    inspect,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import NoInspectionAvailable
+
+from pgultra.errors import DeclarationError
+from pgultra.features.search.top import live_rows, ranked
+from pgultra.features.search.words import read, rules_behind, table_behind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, FromClause
+
+__all__ = ["After", "Source", "federated"]
+
+
+class After(NamedTuple):
+    """
+    The last row of a page: where the next one begins.
+
+    >>> After(0.6, "article", "7").source
+    'article'
+    """
+
+    rank: float
+    source: str
+    key: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=False)
+class Source:
+    """
+    One model of a federated search.
+
+    Args:
+        entity: a mapped class, an alias of one, or a Table.
+        column: its vector; its only one unless said.
+        name: what rows say they are; the table's name unless said.
+        title: an expression for people; the vector's first part unless said.
+        weight: multiplies its ranks.
+        filters: conditions that its rows must fulfil.
+        limit: rows of it at most, on all pages together.
+        extra: expressions by name, as a JSON object in each row.
+        candidates: how many matches are ranked, the newest keys first; None ranks all.
+
+    Example:
+        ``Source(Person, title=Person.name, weight=0.8, filters=[Person.active])``
+    """
+
+    entity: Any
+    column: Any = None
+    name: str | None = None
+    title: Any = None
+    weight: float = 1.0
+    filters: Sequence[ColumnElement[bool]] = ()
+    limit: int | None = None
+    extra: Mapping[str, Any] | None = None
+    candidates: int | None = None
+
+    def selectable(self) -> FromClause:
+        """
+        What its rows are selected from.
+        """
+        try:
+            found = inspect(self.entity).selectable
+        except NoInspectionAvailable:
+            found = self.entity
+        if not isinstance(getattr(found, "element", found), Table):
+            raise DeclarationError(
+                f"search.Source takes a mapped class, an alias of one or a Table, not {found!r}"
+            )
+        return found  # type: ignore[no-any-return]
+
+    def vector(self) -> Any:
+        """
+        Its vector column.
+        """
+        source = self.selectable()
+        if self.column is not None:
+            given = self.column
+            return source.c[given] if isinstance(given, str) else given
+        found = [column for column in source.c if rules_behind(column) is not None]
+        if len(found) != 1:
+            raise DeclarationError(
+                f"search.Source({self.word()!r}) has {len(found)} vectors: say which with column="
+            )
+        return found[0]
+
+    def word(self) -> str:
+        """
+        Its name in the rows.
+        """
+        source: Any = self.selectable()
+        return self.name or str(getattr(source, "element", source).name)
+
+
+def federated(
+    sources: Sequence[Source],
+    query: str,
+    *,
+    limit: int = 20,
+    after: After | Any | None = None,  # or a row of the page before
+    weights: Mapping[str, float] | None = None,
+    normalization: int = 1,
+    language: str | None = None,
+) -> Select[tuple[str, str, str | None, float, dict[str, Any] | None]]:
+    """
+    The best rows of several models in one list.
+
+    The query is read once for each configuration. Each source is ranked by itself and
+    gives no more rows than the page has; soft-deleted rows are left out.
+
+    Args:
+        sources: the models; of rows with equal rank, those of the first come first.
+        query: what the user typed, as it is.
+        limit: rows of a page.
+        after: the last row of the page before.
+        weights: of the letters, as for ``rank``.
+        normalization: as for ``rank``; 1 keeps long texts from winning by their length.
+        language: as for ``match``.
+
+    Returns:
+        rows of ``source``, ``key`` (the primary key as text; a JSON array if it has several
+        columns), ``title``, ``rank`` and ``extra``.
+
+    Example:
+        ``session.execute(search.federated([Source(Article), Source(Person)], "ann")).all()``
+    """
+    words = [source.word() for source in sources]
+    if not words or len(set(words)) != len(words):
+        raise DeclarationError(
+            f"search.federated needs sources with different names, not {words!r}: give name="
+        )
+    queries: dict[str, Any] = {}
+    names: list[str] = []
+    for source in sources:
+        rules = rules_behind(source.vector())
+        name = source.word() if rules is None else str(rules.configuration)
+        names.append(f"q{list({**queries, name: None}).index(name)}")
+        queries.setdefault(name, read(source.vector(), query, None, language))
+    parsed = select(*(each.label(f"q{n}") for n, each in enumerate(queries.values()))).cte("parsed")
+    arms = [
+        _arm(
+            source,
+            place,
+            limit,
+            select(parsed.c[names[place]]).scalar_subquery(),
+            _beginning(words, place, after),
+            {"weights": weights, "normalization": normalization},
+        )
+        for place, source in enumerate(sources)
+    ]
+    page = union_all(*arms).subquery("page")
+    return (
+        select(page.c.source, page.c.key, page.c.title, page.c.rank, page.c.extra)
+        .order_by(page.c.rank.desc(), page.c.place, page.c.key)
+        .limit(limit)
+    )
+
+
+def _arm(
+    source: Source,
+    place: int,
+    limit: int,
+    tsquery: Any,
+    beginning: tuple[float, str | None, bool] | None,
+    ranking: dict[str, Any],
+) -> Select[Any]:
+    """
+    The page's share of one source.
+    """
+    rows, vector = source.selectable(), source.vector()
+    statement = select(rows).where(*source.filters, *live_rows(vector))
+    best = ranked(
+        statement,
+        vector,
+        tsquery,
+        source.limit,
+        candidates=source.candidates,
+        newest=True,
+        parsed=True,
+        **ranking,
+    ).subquery()
+    keys = [best.c[f"k{number}"] for number in range(len(list(rows.primary_key)))]
+    key: Any = keys[0] if len(keys) == 1 else func.jsonb_build_array(*keys)
+    scored = select(
+        *keys,
+        cast(key, Text).collate("C").label("key"),
+        (cast(best.c.rank, Float(53)) * float(source.weight)).label("rank"),
+    ).subquery()
+    share = select(scored).order_by(scored.c.rank.desc(), scored.c.key).limit(limit)
+    if beginning is not None:
+        rank, last, inclusive = beginning
+        same = scored.c.rank == rank
+        follows = same & (scored.c.key > last) if last is not None else same
+        share = share.where(
+            or_(scored.c.rank < rank, follows)
+            if last is not None or inclusive
+            else scored.c.rank < rank
+        )
+    page = share.subquery()
+    return select(
+        literal(place, Integer).label("place"),
+        literal(source.word(), Text).label("source"),
+        page.c.key,
+        cast(_title(source, rows), Text).label("title"),
+        page.c.rank,
+        _extra(source).label("extra"),
+    ).where(*(column == page.c[f"k{number}"] for number, column in enumerate(rows.primary_key)))
+
+
+def _beginning(words: list[str], place: int, after: Any) -> tuple[float, str | None, bool] | None:
+    """
+    From which rank a source goes on: after a key of that rank, or with that rank or below.
+    """
+    if after is None:
+        return None
+    if after.source not in words:
+        raise ValueError(f"after={after!r} is of no source of this search")
+    last = words.index(after.source)
+    return (float(after.rank), after.key if place == last else None, place > last)
+
+
+def _title(source: Source, rows: FromClause) -> Any:
+    if source.title is not None:
+        return rows.c[source.title] if isinstance(source.title, str) else source.title
+    rules = rules_behind(source.vector())
+    if rules is not None:
+        for part in rules.vector(table_behind(source.vector())).parts:
+            if part.columns and not part.json:
+                return next(column for column in rows.c if column.name == part.columns[0])
+    return null()
+
+
+def _extra(source: Source) -> Any:
+    if not source.extra:
+        return cast(null(), JSONB)
+    pairs = [each for name, value in source.extra.items() for each in (literal(name, Text), value)]
+    return func.jsonb_build_object(*pairs, type_=JSONB())

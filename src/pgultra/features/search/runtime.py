@@ -1,0 +1,113 @@
+"""
+Filling a vector in: for rows that stood before it, or before its parts changed.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import case, literal_column, select, true, tuple_, update
+
+from pgultra.bridge import on_connection
+from pgultra.errors import DeclarationError
+from pgultra.features.search.words import plain, rules_behind, table_behind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection, Table
+
+__all__ = ["Backfilled", "backfill"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backfilled:
+    """
+    How far a backfill has come.
+
+    Attributes:
+        seen: rows that were looked at.
+        changed: rows whose vector was not what it should be.
+        last: the key of the last row, to go on from.
+
+    >>> Backfilled(seen=1000, changed=7, last=(1000,)).changed
+    7
+    """
+
+    seen: int = 0
+    changed: int = 0
+    last: tuple[Any, ...] | None = None
+
+
+@on_connection
+def backfill(
+    connection: Connection,
+    column: Any,  # a vector: an attribute or a column
+    *,
+    batch_size: int = 1000,
+    after: Sequence[Any] | None = None,
+    progress: Callable[[Backfilled], object] | None = None,
+) -> Backfilled:
+    """
+    Make the vectors of rows that were there before, in batches, in the order of the key.
+
+    Only rows whose vector differs are written, so it can be run again at any time. If the
+    connection is not in a transaction, each batch is committed; then an interrupted run
+    goes on from ``after=`` the last key that it reported, or from the start at the cost
+    of looking again. A generated column needs none: its migration fills it.
+
+    Args:
+        connection: a Connection; with an AsyncConnection, await the result.
+        column: a vector that triggers keep.
+        batch_size: rows of one transaction.
+        after: the key to go on from.
+        progress: called after each batch with what was done so far.
+
+    Example:
+        ``search.backfill(connection, Article.search, progress=print)``
+    """
+    rules, table = rules_behind(column), table_behind(plain(column))
+    if rules is None:
+        raise DeclarationError(f"search.backfill: {column} is no vector of pgultra")
+    if batch_size < 1:
+        raise DeclarationError(f"search.backfill: batch_size={batch_size} is no number of rows")
+    if rules.generated(table):
+        return Backfilled()
+    vector = rules.vector(table)
+    stale: Any = true()
+    if not vector.chains:  # what hangs on other rows is made anew for each
+        stale = table.c[rules.column].is_distinct_from(literal_column(vector.expression()))
+    begin: Any = nullcontext if connection.in_transaction() else connection.begin
+    done = Backfilled(last=None if after is None else tuple(after))
+    while True:
+        with begin():
+            step = _batch(connection, table, rules.column, stale, done, batch_size)
+        if step is None:
+            return done
+        done = step
+        if progress is not None:
+            progress(done)
+
+
+def _batch(
+    connection: Connection, table: Table, column: str, stale: Any, done: Backfilled, size: int
+) -> Backfilled | None:
+    key = list(table.primary_key)
+    if not key:
+        raise DeclarationError(f"search.backfill: table {table.fullname} has no primary key")
+    ahead = select(*key).order_by(*key).limit(size)
+    if done.last is not None:
+        ahead = ahead.where(tuple_(*key) > tuple_(*done.last))
+    rows = connection.execute(ahead).all()
+    if not rows:
+        return None
+    first, last = tuple(rows[0]), tuple(rows[-1])
+    other = case((table.c[column].is_(None), literal_column("''::tsvector")))
+    changed = connection.execute(
+        update(table)
+        .where(tuple_(*key) >= tuple_(*first), tuple_(*key) <= tuple_(*last), stale)
+        .values({table.c[column]: other})
+    ).rowcount
+    return Backfilled(done.seen + len(rows), done.changed + changed, last)
