@@ -20,6 +20,9 @@ class Article(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     title: Mapped[str]
     language: Mapped[str] = mapped_column(default="en")
-    embedding: Mapped[Vector | None] = Embedding(3, index=HNSW(metric="cosine"))
+    body: Mapped[str | None]
+    embedding: Mapped[Vector | None] = Embedding(
+        3, index=HNSW(metric="cosine"), source=("title", "body"), model="length"
+    )
     in_half: Mapped[Vector | None] = Embedding(3, metric="l2", precision="half")
     in_bits: Mapped[Vector | None] = Embedding(3, precision="bit")

@@ -21,28 +21,39 @@ from __future__ import annotations
 from pgvector import Vector
 
 from pgultra.features.embeddings.copy import bulk_copy
+from pgultra.features.embeddings.embedder import Embedder, HashingEmbedder
 from pgultra.features.embeddings.index import HNSW, IVFFlat
 from pgultra.features.embeddings.model import Embedding, Rules
 from pgultra.features.embeddings.nearest import nearest, rerank
 from pgultra.features.embeddings.queries import distance, similarity, within
+from pgultra.features.embeddings.queue import QueueStatus, backfill, queue_status, retry_failed
 from pgultra.features.embeddings.recall import build_index, recall
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.features.embeddings.wire import InvalidVector
+from pgultra.features.embeddings.worker import EmbeddingWorker, Worked
 
 __all__ = [
     "HNSW",
+    "Embedder",
     "Embedding",
+    "EmbeddingWorker",
+    "HashingEmbedder",
     "IVFFlat",
     "InvalidVector",
+    "QueueStatus",
     "Rules",
     "Vector",
     "VectorType",
+    "Worked",
+    "backfill",
     "build_index",
     "bulk_copy",
     "distance",
     "nearest",
+    "queue_status",
     "recall",
     "rerank",
+    "retry_failed",
     "similarity",
     "within",
 ]

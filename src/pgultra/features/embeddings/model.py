@@ -14,6 +14,7 @@ from pgultra.errors import DeclarationError
 from pgultra.features.embeddings import objects
 from pgultra.features.embeddings.index import HNSW, IVFFlat
 from pgultra.features.embeddings.ranker import VectorRanker
+from pgultra.features.embeddings.state import attach_state, state_objects
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.plan import Facts, declare
 
@@ -108,12 +109,15 @@ class Rules:
                 "Column('embedding', VectorType(384))"
             )
         objects.attach_index(found)
+        attach_state(found)
 
     def objects(self, table: Table) -> Iterable[DatabaseObject]:
         """
-        The extension, and the index.
+        The extension and the index, and with a source what marks stale rows.
         """
-        return objects.database_objects(self._column(table))
+        column = self._column(table)
+        yield from objects.database_objects(column)
+        yield from state_objects(column)
 
     def facts(self, table: Table) -> Facts:
         """

@@ -20,12 +20,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from sqlalchemy import Select, Table, func, literal, or_, select, true, union_all
+from sqlalchemy import Select, Table, select
 from sqlalchemy import inspect as inspect_
 from sqlalchemy.orm import QueryableAttribute
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
+from pgultra.features.embeddings.found import Found
 from pgultra.features.embeddings.index import HNSW
 from pgultra.features.embeddings.objects import indexed, operator
 from pgultra.features.embeddings.queries import distance, given, resolved
@@ -34,7 +35,7 @@ from pgultra.plan import facts_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import CTE, ColumnElement, FromClause
+    from sqlalchemy import ColumnElement, FromClause
 
     from pgultra.features.embeddings.vector import VectorType
 
@@ -156,9 +157,9 @@ def nearest(
     search = Search.of(chosen, column, vector, k)
     found = search.found(plan, effort=effort, oversample=oversample, exact_below=exact_below)
     return (
-        chosen.add_columns(found.c.distance)
-        .where(*(key == found.c[f"key_{n}"] for n, key in enumerate(search.keys)))
-        .order_by(found.c.distance, *search.keys)
+        chosen.add_columns(found.distance)
+        .where(*(key == own for key, own in zip(search.keys, found.keys, strict=True)))
+        .order_by(found.distance, *search.keys)
     )
 
 
@@ -234,38 +235,40 @@ class Search:
         effort: int | None = None,
         oversample: int | None = None,
         exact_below: int | None = None,
-    ) -> CTE:
+    ) -> Found:
         """
-        A CTE of at most k keys (``key_0`` …) and distances, unordered.
+        A clause of at most k keys and distances, unordered.
         """
         if plan not in ("auto", "index", "exact"):
             raise DeclarationError(f"plan={plan!r} is not auto, index or exact")
-        away = distance(self.expression, self.vector)
-        if plan == "exact" or self.type_.index is None:
-            return self._exact(away).cte("nearest_exact")
-        few = self._few(exact_below) if plan == "auto" else None
-        index = self._by_index(away, few, effort, oversample).cte("nearest_index")
-        enough = select(func.count() >= self.k).select_from(index).scalar_subquery()
-        exact = self._exact(away).where(or_(few, ~enough) if few is not None else ~enough)
-        best = select(index).where(enough).order_by(index.c.distance, *_key_columns(index))
-        best = best.limit(self.k)
-        arms = union_all(select(best.subquery()), select(exact.subquery()))
-        return arms.cte("nearest_found")
-
-    def _columns(self, away: ColumnElement[float]) -> list[ColumnElement[Any]]:
-        keys = [key.label(f"key_{n}") for n, key in enumerate(self.keys)]
-        return [*keys, away.label("distance")]
+        type_ = self.type_
+        columns = [key.label(f"key_{number}") for number, key in enumerate(self.keys)]
+        columns.append(distance(self.expression, self.vector).label("distance"))
+        way: dict[str, Any] = {"plan": plan, "k": self.k}
+        if plan == "exact" or type_.index is None:
+            way["plan"] = "exact"
+        else:
+            candidates = self.k * (oversample or OVERSAMPLE[type_.precision])
+            way["order"] = "distance"
+            if type_.precision != "single":
+                way["order"] = "candidate"
+                operand = indexed(self.expression, type_).op(operator(type_))
+                columns.append(operand(indexed(self.vector, type_)).label("candidate"))
+            way["candidates"] = candidates
+            way["settings"] = self._settings(candidates, effort)
+            if plan == "auto":
+                way |= self._threshold(exact_below)
+        return Found(self._select(*columns), len(self.keys), way)
 
     def _select(self, *columns: Any) -> Select[Any]:
         """
         The host's FROM and WHERE with other columns.
         """
         inner = self.statement.with_only_columns(*columns, maintain_column_froms=True)
-        inner._with_options = tuple(
-            option
-            for option in inner._with_options
-            if getattr(option, "_is_criteria_option", False)
-        )
+        if inner._with_options:
+            inner._with_options = tuple(
+                each for each in inner._with_options if getattr(each, "_is_criteria_option", False)
+            )
         inner._for_update_arg = None
         live = self._live()
         return inner if live is None else inner.where(live)
@@ -277,70 +280,36 @@ class Search:
         live = facts_of(table).live if table is not None else None
         return live.expression(self.source) if live is not None else None
 
-    def _exact(self, away: ColumnElement[float]) -> Select[Any]:
-        """
-        All matching rows, sorted; adding zero keeps the index out of it.
-        """
-        inner = self._select(*self._columns(away)).where(self.expression.is_not(None))
-        return inner.order_by(away + literal(0.0), *self.keys).limit(self.k)
-
-    def _by_index(
-        self,
-        away: ColumnElement[float],
-        few: ColumnElement[bool] | None,
-        effort: int | None,
-        oversample: int | None,
-    ) -> Select[Any]:
-        type_ = self.type_
-        candidates = self.k * (oversample or OVERSAMPLE[type_.precision])
-        order = away
-        if type_.precision != "single":
-            order = indexed(self.expression, type_).op(operator(type_))(indexed(self.vector, type_))
-        inner = self._select(*self._columns(away)).where(self._settings(candidates, effort))
-        if few is not None:
-            inner = inner.where(~few)
-        return inner.order_by(order).limit(candidates)
-
-    def _settings(self, candidates: int, effort: int | None) -> ColumnElement[bool]:
+    def _settings(self, candidates: int, effort: int | None) -> tuple[tuple[str, object], ...]:
         if isinstance(self.type_.index, HNSW):
-            settings = {
-                "hnsw.ef_search": min(MOST_EFFORT, max(candidates, effort or 40)),
-                "hnsw.iterative_scan": "relaxed_order",
-                "hnsw.scan_mem_multiplier": 4,
-            }
-        else:
-            settings = {
-                "ivfflat.probes": effort or 10,
-                "ivfflat.iterative_scan": "relaxed_order",
-            }
-        calls = [
-            func.set_config(literal(name), literal(str(value)), true())
-            for name, value in settings.items()
-        ]
-        return select(func.concat(*calls)).scalar_subquery().is_not(None)
+            return (
+                ("hnsw.ef_search", min(MOST_EFFORT, max(candidates, effort or 40))),
+                ("hnsw.iterative_scan", "relaxed_order"),
+                ("hnsw.scan_mem_multiplier", 4),
+            )
+        return (
+            ("ivfflat.probes", effort or 10),
+            ("ivfflat.iterative_scan", "relaxed_order"),
+        )
 
-    def _few(self, exact_below: int | None) -> ColumnElement[bool]:
+    def _threshold(self, exact_below: int | None) -> dict[str, Any]:
         """
-        Whether the exact way is the quicker one.
+        How to tell that few rows match.
 
-        With filters the rows are counted, up to the limit. Without any, the size of the
-        table on disk tells enough, and asking for it costs nothing.
+        With filters they are counted, up to a limit. Without any, the size of the table on
+        disk tells enough, and asking for it costs nothing.
         """
         limit = exact_below
         if limit is None:
             limit = max(1000, round(FEW * math.sqrt(self.k / 10)))
         table = _table_of(self.source)
-        if table is not None and not _filters(self.statement):
-            size = func.pg_table_size(func.to_regclass(sql.qualified(table.schema, table.name)))
-            most = limit * (4 * self.type_.dimensions + 64) + EMPTY
-            return select(func.coalesce(size.between(1, most), False)).scalar_subquery()
-        rows = self._select(self.keys[0]).limit(limit + 1).subquery()
-        counted = select((func.count() <= limit).label("few")).select_from(rows)
-        return select(counted.cte("nearest_few").c.few).scalar_subquery()
-
-
-def _key_columns(found: Any) -> list[Any]:
-    return [each for each in found.c if each.key != "distance"]
+        if table is None or _filters(self.statement):
+            return {"exact_below": limit, "size_of": None}
+        return {
+            "exact_below": limit,
+            "size_of": sql.qualified(table.schema, table.name),
+            "most_bytes": limit * (4 * self.type_.dimensions + 64) + EMPTY,
+        }
 
 
 def _filters(statement: Select[Any]) -> bool:

@@ -33,8 +33,8 @@ class VectorRanker(Ranker):
         source = source_of(statement, self.table)
         column = source.c[self.column]
         found = Search.of(statement, column, query, limit).found()
-        keys = [found.c[f"key_{n}"] for n, _ in enumerate(source.primary_key)]
-        rank = func.row_number().over(order_by=(found.c.distance, *keys))
+        keys = found.keys
+        rank = func.row_number().over(order_by=(found.distance, *keys))
         return select(
             *(key.label(own.key) for key, own in zip(keys, source.primary_key, strict=True)),
             rank.label("rank"),

@@ -71,8 +71,8 @@ def recall(
         search = Search.of(select(table), expression, vector, k + 1)
         by_index = search.found("index", effort=effort)
         exact = search.found("exact")
-        near = connection.scalars(select(by_index.c.distance).order_by(by_index.c.distance)).all()
-        true = connection.scalars(select(exact.c.distance).order_by(exact.c.distance)).all()
+        near = connection.scalars(select(by_index.distance).order_by(by_index.distance)).all()
+        true = connection.scalars(select(exact.distance).order_by(exact.distance)).all()
         if len(true) > 1:  # the first is the row itself
             farthest = true[-1] + abs(true[-1]) * 1e-6 + 1e-9
             hits += sum(distance <= farthest for distance in near[1:])

@@ -1,0 +1,359 @@
+"""
+Embeddings: the wire format against pgvector's own type, and ``nearest`` against exact scans.
+
+The vectors are made: latent dimension 24 in 384, 200 overlapping clusters. Well separated
+clusters would flatter every index.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sqlalchemy as sa
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+import pgultra
+from benchmarks.kernel import database
+from benchmarks.measure import Bar, Figure, compare
+from pgultra.features.embeddings import Rules, Vector, VectorType, bulk_copy, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.fixtures.server import Server
+
+ROWS, MANY, DIMENSIONS, K = 20_000, 100_000, 384, 10
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Ours(Base):
+    __tablename__ = "ours"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    embedding: Mapped[Vector] = mapped_column(VectorType(DIMENSIONS, index=None))
+
+
+class Theirs(Base):
+    __tablename__ = "theirs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    embedding: Mapped[Any] = mapped_column(VECTOR(DIMENSIONS))
+
+
+def figures(server: Server) -> Iterator[Figure]:
+    """
+    All figures of the room.
+    """
+    with database(server, "embeddings") as engine:
+        with engine.begin() as connection:
+            connection.execute(sa.text("ALTER DATABASE " + engine.url.database + " SET jit = off"))
+        Base.metadata.create_all(engine)
+        yield from _wire(engine, clustered(ROWS, 1))
+    with database(server, "nearest") as engine:
+        with engine.begin() as connection:
+            connection.execute(sa.text("ALTER DATABASE " + engine.url.database + " SET jit = off"))
+        engine.dispose()
+        yield from _nearest(engine)
+
+
+def clustered(count: int, seed: int) -> np.ndarray[Any, Any]:
+    """
+    Vectors as embeddings lie: on a thin sheet, in overlapping heaps.
+    """
+    shape = np.random.default_rng(7)
+    centres, spread = shape.normal(size=(200, 24)), shape.normal(size=(24, DIMENSIONS))
+    random = np.random.default_rng(seed)
+    latent = centres[random.integers(200, size=count)] + random.normal(size=(count, 24))
+    found = latent @ spread + 0.1 * random.normal(size=(count, DIMENSIONS))
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype("f4")
+
+
+# -- the wire -----------------------------------------------------------------------------------
+
+
+def _wire(engine: sa.Engine, vectors: np.ndarray[Any, Any]) -> Iterator[Figure]:
+    rows = [{"id": n, "embedding": vector} for n, vector in enumerate(vectors)]
+
+    def emptied(write: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            with engine.begin() as connection:
+                connection.execute(sa.text("TRUNCATE ours, theirs"))
+            write()
+
+        return run
+
+    def add_all(model: Any) -> Callable[[], None]:
+        def run() -> None:
+            with Session(engine) as session:
+                session.add_all([model(**row) for row in rows])
+                session.commit()
+
+        return emptied(run)
+
+    def core() -> None:
+        with engine.begin() as connection:
+            connection.execute(sa.insert(Ours.__table__), rows)
+
+    def copy() -> None:
+        with engine.begin() as connection:
+            bulk_copy(connection, Ours, rows)
+
+    theirs = ("pgvector's type, add_all", add_all(Theirs))
+    for name, call, limit in (
+        ("ORM add_all", add_all(Ours), 5.5),
+        ("Core executemany", emptied(core), 15),
+        ("bulk_copy", emptied(copy), 35),
+    ):
+        yield compare(
+            f"{name} of {ROWS} x {DIMENSIONS}",
+            ours=(f"pgultra, {name}", call),
+            theirs=theirs,
+            bar=Bar(">=", limit),
+            rounds=3,
+            warm_up=1,
+            inverse=True,
+        )
+    emptied(lambda: None)()
+    for model in (Ours, Theirs):
+        with engine.begin() as connection:
+            connection.execute(sa.insert(model.__table__), rows)
+
+    def read(model: Any) -> Callable[[], None]:
+        def run() -> None:
+            with Session(engine) as session:
+                session.scalars(sa.select(model)).all()
+
+        return run
+
+    yield compare(
+        f"ORM read of {ROWS} x {DIMENSIONS}",
+        ours=("pgultra", read(Ours)),
+        theirs=("pgvector's type", read(Theirs)),
+        bar=Bar(">=", 7),
+        rounds=7,
+        inverse=True,
+    )
+
+
+# -- nearest ------------------------------------------------------------------------------------
+
+
+def table_of(precision: str) -> sa.Table:
+    table = sa.Table(
+        "item",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        *(sa.Column(f"one_in_{n}", sa.Integer, index=True) for n in (10, 100, 1000)),
+        sa.Column("embedding", VectorType(DIMENSIONS, precision=precision)),
+    )
+    pgultra.declare(table, Rules("embedding"))
+    return table
+
+
+def _nearest(engine: sa.Engine) -> Iterator[Figure]:
+    single, half = table_of("single"), table_of("half")
+    vectors, queries = clustered(MANY, 1), clustered(200, 2)
+    random = np.random.default_rng(3)
+    places = {n: random.integers(n, size=MANY) for n in (10, 100, 1000)}
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS vector"))
+        hnsw = {index.name: index for index in single.indexes if "hnsw" in str(index.name)}
+        single.indexes -= set(hnsw.values())
+        single.create(connection)
+        bulk_copy(
+            connection,
+            single,
+            (
+                {"id": n, "embedding": vector, **{f"one_in_{m}": int(p[n]) for m, p in places.items()}}
+                for n, vector in enumerate(vectors)
+            ),
+        )
+        connection.execute(sa.text("SET LOCAL maintenance_work_mem = '512MB'"))
+        sizes = {}
+        for table, name in ((single, "item_embedding_hnsw"), (half, "item_half_hnsw")):
+            index = next(iter(hnsw.values())) if table is single else half_index(half)
+            start = time.perf_counter()
+            index.create(connection)
+            sizes[name] = connection.scalar(sa.text(f"SELECT pg_relation_size('{name}')"))
+            print(f"{name}: {time.perf_counter() - start:.0f} s, {sizes[name] >> 20} MB")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("VACUUM ANALYZE item"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        run = Runs(connection, queries)
+        yield run.against_exact("nearest, k=10 of 100k", single)
+        for n in (10, 100, 1000):
+            yield from run.filtered(single, n)
+        yield run.by_hand(single)
+        yield run.precisions(single, half, sizes)
+
+
+def half_index(half: sa.Table) -> sa.Index:
+    index = next(each for each in half.indexes if "hnsw" in str(each.name))
+    index.name = "item_half_hnsw"
+    return index
+
+
+class Runs:
+    """
+    Searches over the same queries, timed one by one in turns.
+    """
+
+    def __init__(self, connection: sa.Connection, queries: np.ndarray[Any, Any]) -> None:
+        self.connection = connection
+        self.queries = queries
+
+    def turns(self, count: int, *sides: Callable[[Any], Any]) -> list[tuple[float, list[Any]]]:
+        """
+        Median seconds and answers of each side; the sides take turns at each query.
+        """
+        times: list[list[float]] = [[] for _ in sides]
+        answers: list[list[Any]] = [[] for _ in sides]
+        for number, query in enumerate(self.queries[: count + 10]):
+            for place, side in list(enumerate(sides))[:: 1 if number % 2 else -1]:
+                start = time.perf_counter()
+                found = side(query)
+                taken = time.perf_counter() - start
+                if number >= 10:
+                    times[place].append(taken)
+                    answers[place].append(found)
+        return [(statistics.median(t), a) for t, a in zip(times, answers, strict=True)]
+
+    def ids(self, statement: sa.Select[Any]) -> list[int]:
+        return [row[0] for row in self.connection.execute(statement)]
+
+    def search(self, table: sa.Table, where: Any = None, **options: Any) -> Callable[[Any], Any]:
+        statement = sa.select(table.c.id)
+        if where is not None:
+            statement = statement.where(where)
+        return lambda query: self.ids(nearest(statement, table.c.embedding, query, K, **options))
+
+    def by_sql(self, where: str = "", before: tuple[str, ...] = ()) -> Callable[[Any], Any]:
+        """
+        SQL by hand, through psycopg alone, in binary.
+        """
+        from pgultra.features.embeddings.wire import Packer, register
+
+        raw: Any = self.connection.connection.driver_connection
+        register(raw, __import__("psycopg"))
+        pack = Packer(DIMENSIONS)
+        text = f"SELECT id FROM item {where} ORDER BY embedding <=> %s::vector LIMIT {K}"
+
+        def run(query: Any) -> list[int]:
+            for each in before:
+                raw.execute(each)
+            return [row[0] for row in raw.execute(text, [pack(query)])]
+
+        return run
+
+    def figure(self, name: str, sides: dict[str, tuple[float, Any]], bar: Bar | None, **more: Any) -> Figure:
+        (ours, one), (theirs, other) = list(sides.items())[:2]
+        ratio = one[0] / other[0]
+        inverse = bar is not None and bar.relation == ">="
+        return Figure(
+            name=name,
+            ours=ours,
+            theirs=theirs,
+            seconds={label: side[0] for label, side in sides.items()},
+            spread={},
+            ratio=1 / ratio if inverse else ratio,
+            rounds=len(one[1]),
+            bar=bar,
+            extra=more,
+        )
+
+    def against_exact(self, name: str, table: sa.Table) -> Figure:
+        index, exact = self.turns(60, self.search(table), self.search(table, plan="exact"))
+        return self.figure(
+            name, {"nearest": index, "exact scan": exact}, Bar(">=", 50), recall=shared(index, exact)
+        )
+
+    def filtered(self, table: sa.Table, n: int) -> Iterator[Figure]:
+        column = f"one_in_{n}"
+        iterative = (
+            "SET hnsw.iterative_scan = relaxed_order",
+            "SET enable_sort = off",
+        )
+        ours, exact, truth = self.turns(
+            60,
+            self.search(table, table.c[column] == 3),
+            self.exact_by_hand(f"WHERE {column} = 3"),
+            self.search(table, table.c[column] == 3, plan="exact"),
+        )
+        for each in iterative:
+            self.connection.exec_driver_sql(each)
+        [hnsw] = self.turns(60, self.by_sql(f"WHERE {column} = 3"))
+        self.connection.exec_driver_sql("RESET ALL")
+        better = min(exact, hnsw, key=lambda side: side[0])
+        label = "exact scan by hand" if better is exact else "iterative HNSW by hand"
+        yield self.figure(
+            f"nearest with a filter of 1 in {n}",
+            {"nearest": ours, label: better},
+            Bar("<=", 1.5),
+            recall=shared(ours, truth),
+            short=sum(len(each) < K for each in ours[1]),
+            exact_ms=exact[0] * 1000,
+            iterative_ms=hnsw[0] * 1000,
+            iterative_recall=shared(hnsw, truth),
+        )
+
+    def exact_by_hand(self, where: str) -> Callable[[Any], Any]:
+        from pgultra.features.embeddings.wire import Packer, register
+
+        raw: Any = self.connection.connection.driver_connection
+        register(raw, __import__("psycopg"))
+        pack = Packer(DIMENSIONS)
+        text = (
+            f"WITH found AS MATERIALIZED (SELECT id, embedding FROM item {where}) "
+            f"SELECT id FROM found ORDER BY embedding <=> %s::vector LIMIT {K}"
+        )
+        return lambda query: [row[0] for row in raw.execute(text, [pack(query)])]
+
+    def by_hand(self, table: sa.Table) -> Figure:
+        """
+        The statement of nearest against its own text through psycopg.
+        """
+        from pgultra.features.embeddings.wire import Packer, register
+
+        statement = nearest(sa.select(table.c.id), table.c.embedding, self.queries[0], K)
+        compiled = statement.compile(self.connection.engine)
+        raw: Any = self.connection.connection.driver_connection
+        register(raw, __import__("psycopg"))
+        pack = Packer(DIMENSIONS)
+        text = str(compiled)
+        [name] = [key for key, value in compiled.params.items() if hasattr(value, "shape")]
+
+        def hand(query: Any) -> list[int]:
+            return [row[0] for row in raw.execute(text, {**compiled.params, name: pack(query)})]
+
+        ours, theirs = self.turns(180, self.search(table), hand)
+        return self.figure(
+            "nearest over the same SQL by hand", {"nearest": ours, "psycopg": theirs}, Bar("<=", 1.1)
+        )
+
+    def precisions(self, single: sa.Table, half: sa.Table, sizes: dict[str, int]) -> Figure:
+        one, other, exact = self.turns(
+            120, self.search(half, effort=20), self.search(single), self.search(single, plan="exact")
+        )
+        return self.figure(
+            "half against single precision",
+            {"half": one, "single": other},
+            Bar("<=", 0.75),
+            recall_half=shared(one, exact),
+            recall_single=shared(other, exact),
+            size_ratio=sizes["item_half_hnsw"] / sizes["item_embedding_hnsw"],
+        )
+
+
+def shared(one: tuple[float, list[Any]], other: tuple[float, list[Any]]) -> float:
+    """
+    The share of the other's answers that the one has.
+    """
+    pairs = zip(one[1], other[1], strict=True)
+    return statistics.mean(len(set(a) & set(b)) / len(b) for a, b in pairs)

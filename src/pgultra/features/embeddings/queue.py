@@ -1,0 +1,373 @@
+"""
+The queue that the state table is: what the worker asks of it, one short transaction each.
+
+Written for a Connection; the worker runs the same functions through ``run_sync`` on an
+AsyncConnection.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    LargeBinary,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+    values,
+)
+from sqlalchemy import column as column_
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from pgultra.bridge import on_connection
+from pgultra.features.embeddings.queries import resolved
+from pgultra.features.embeddings.state import content, content_hash, state_table
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+    from sqlalchemy import Column, ColumnElement, Connection, FromClause, Table
+
+__all__ = ["Job", "Queue", "QueueStatus", "backfill", "queue_status", "retry_failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """
+    One row to embed: its key, its text, and the hash of this very text.
+    """
+
+    key: tuple[Any, ...]
+    text: str
+    hash: bytes
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """
+    How an embedding column stands.
+
+    Attributes:
+        waiting: stale rows, those that somebody works on included.
+        leased: rows that somebody works on.
+        failed: rows that were given up; their errors are in the state table.
+        embedded: rows whose vector is fresh.
+        oldest: how long the oldest waiting row has been stale; None when none waits.
+
+    Example:
+        >>> QueueStatus(waiting=0, leased=0, failed=0, embedded=12, oldest=None).done
+        True
+    """
+
+    waiting: int
+    leased: int
+    failed: int
+    embedded: int
+    oldest: dt.timedelta | None
+
+    @property
+    def done(self) -> bool:
+        """
+        Whether nothing waits; what failed does not wait.
+        """
+        return self.waiting == 0
+
+
+class Queue:
+    """
+    The state table of one column, as statements.
+    """
+
+    def __init__(self, column: Any) -> None:  # Article.embedding, or a column of a table
+        expression, self.type_ = resolved(column)
+        self.table: Table = expression.table
+        self.column: Column[Any] = self.table.c[expression.key]
+        self.state = state_table(self.column)
+        self.keys = list(self.table.primary_key)
+        self.own = [self.state.c[f"key_{number}"] for number, _ in enumerate(self.keys)]
+        self.waits = and_(self.state.c.stale_since.is_not(None), self.state.c.failed_at.is_(None))
+
+    def claim(
+        self, connection: Connection, size: int, lease: dt.timedelta, most_attempts: int
+    ) -> tuple[uuid.UUID, list[Job]]:
+        """
+        Lease rows that are due, oldest first, past those that others hold.
+
+        A row that failed before comes alone, so that it takes no others down with it.
+        """
+        state, token = self.state, uuid.uuid4()
+        self._give_up(connection, most_attempts)
+        due = (
+            select(*self.own, state.c.attempts)
+            .where(self.waits, state.c.available_at <= func.now())
+            .order_by(state.c.attempts, state.c.available_at, *self.own)
+            .limit(size)
+            .with_for_update(skip_locked=True)
+        )
+        found = connection.execute(due).all()
+        if found and found[0].attempts:
+            found = found[:1]
+        else:
+            found = [row for row in found if not row.attempts]
+        if not found:
+            return token, []
+        connection.execute(
+            update(state)
+            .where(self._any_of(self.own, [tuple(row)[:-1] for row in found]))
+            .values(lease=token, available_at=func.now() + lease, attempts=state.c.attempts + 1)
+        )
+        texts = (
+            select(*self.keys, content(self.column), content_hash(self.column), state.c.attempts)
+            .join(state, self._same())
+            .where(state.c.lease == token)
+            .order_by(*self.keys)
+        )
+        jobs = [
+            Job(tuple(row)[:-3], row[-3], bytes(row[-2]), row[-1])
+            for row in connection.execute(texts)
+        ]
+        return token, jobs
+
+    def _give_up(self, connection: Connection, most_attempts: int) -> None:
+        """
+        Rows whose lease ran out time after time have failed too.
+        """
+        state = self.state
+        connection.execute(
+            update(state)
+            .where(
+                self.waits,
+                state.c.attempts >= most_attempts,
+                state.c.available_at <= func.now(),
+            )
+            .values(
+                failed_at=func.now(),
+                lease=None,
+                error=func.coalesce(
+                    state.c.error, "the lease ran out each time: the worker died or was too slow"
+                ),
+            )
+        )
+
+    def write(
+        self,
+        connection: Connection,
+        token: uuid.UUID,
+        jobs: Sequence[Job],
+        vectors: Sequence[Any],
+        model: str,
+    ) -> int:
+        """
+        Write vectors where the text is still the one that was embedded, and the lease ours.
+        """
+        state = self.state
+        rows = self._rows(jobs, vectors)
+        same_key = and_(*(key == rows.c[f"key_{n}"] for n, key in enumerate(self.keys)))
+        connection.execute(
+            select(literal(1))
+            .select_from(self.table)
+            .where(self._any_of(self.keys, [job.key for job in jobs]))
+            .order_by(*self.keys)
+            .with_for_update(key_share=True)
+        )
+        leased = (
+            select(literal(1)).where(self._same(), state.c.lease == token).correlate(self.table)
+        )
+        written = connection.execute(
+            update(self.table)
+            .where(same_key, content_hash(self.column) == rows.c.hash, leased.exists())
+            .values({self.column: cast(rows.c.embedding, self.column.type)})
+            .returning(*self.keys)
+        ).all()
+        hashes = {job.key: job.hash for job in jobs}
+        fresh = [(tuple(key), hashes[tuple(key)]) for key in written]
+        if fresh:
+            self._mark_fresh(connection, token, fresh, model)
+        connection.execute(  # the text changed meanwhile: it waits again
+            update(state)
+            .where(state.c.lease == token)
+            .values(lease=None, available_at=func.now(), attempts=0)
+        )
+        return len(fresh)
+
+    def _mark_fresh(
+        self,
+        connection: Connection,
+        token: uuid.UUID,
+        fresh: Sequence[tuple[tuple[Any, ...], bytes]],
+        model: str,
+    ) -> None:
+        state = self.state
+        names = [column_(f"key_{n}", key.type) for n, key in enumerate(self.keys)]
+        rows = values(*names, column_("hash", LargeBinary), name="fresh").data(
+            [(*key, digest) for key, digest in fresh]
+        )
+        same = and_(*(own == rows.c[own.name] for own in self.own))
+        connection.execute(
+            update(state)
+            .where(same, state.c.lease == token)
+            .values(
+                stale_since=None,
+                lease=None,
+                attempts=0,
+                error=None,
+                content_hash=rows.c.hash,
+                model=model,
+                embedded_at=func.now(),
+            )
+        )
+
+    def fail(
+        self,
+        connection: Connection,
+        token: uuid.UUID,
+        error: str,
+        wait: dt.timedelta,
+        most_attempts: int,
+    ) -> None:
+        """
+        Give rows back after an error: later, or never when that was the last attempt.
+        """
+        state = self.state
+        last = state.c.attempts >= most_attempts
+        connection.execute(
+            update(state)
+            .where(state.c.lease == token)
+            .values(
+                lease=None,
+                error=error[:2000],
+                available_at=func.now() + wait,
+                failed_at=case((last, func.now()), else_=None),
+            )
+        )
+
+    def _rows(self, jobs: Sequence[Job], vectors: Sequence[Any]) -> FromClause:
+        names = [column_(f"key_{n}", key.type) for n, key in enumerate(self.keys)]
+        return values(
+            *names,
+            column_("hash", LargeBinary),
+            column_("embedding", self.column.type),
+            name="embedded",
+        ).data([(*job.key, job.hash, vector) for job, vector in zip(jobs, vectors, strict=True)])
+
+    def _any_of(
+        self, columns: Sequence[Any], keys: Sequence[tuple[Any, ...]]
+    ) -> ColumnElement[bool]:
+        if len(columns) == 1:
+            one: ColumnElement[bool] = columns[0].in_([key[0] for key in keys])
+            return one
+        return tuple_(*columns).in_(keys)
+
+    def _same(self) -> ColumnElement[bool]:
+        pairs = zip(self.own, self.keys, strict=True)
+        return and_(*(own == key for own, key in pairs))
+
+
+@on_connection
+def queue_status(connection: Connection, column: Any) -> QueueStatus:
+    """
+    Count what waits, what failed and what is done.
+
+    Args:
+        connection: a Connection, or an AsyncConnection, and then it is to be awaited.
+        column: the vector column, with a source.
+
+    Example:
+        >>> queue_status(connection, Article.embedding).waiting  # doctest: +SKIP
+        3
+    """
+    queue = Queue(column)
+    state = queue.state
+    leased = and_(queue.waits, state.c.lease.is_not(None), state.c.available_at > func.now())
+    row = connection.execute(
+        select(
+            func.count().filter(queue.waits),
+            func.count().filter(leased),
+            func.count().filter(state.c.failed_at.is_not(None)),
+            func.count().filter(state.c.stale_since.is_(None)),
+            func.clock_timestamp() - func.min(state.c.stale_since).filter(queue.waits),
+        )
+    ).one()
+    return QueueStatus(*row)
+
+
+@on_connection
+def backfill(connection: Connection, column: Any, *, everything: bool = False) -> int:
+    """
+    Put rows into the queue that have no embedding of the declared model yet.
+
+    After an ``Embedding`` with a source was added to a table with rows, after rows were
+    loaded with triggers off, and after ``model=`` was changed. It only notes keys; run it
+    again at any time.
+
+    Args:
+        connection: a Connection, or an AsyncConnection, and then it is to be awaited.
+        column: the vector column, with a source.
+        everything: also rows that are fresh.
+
+    Returns:
+        How many rows were put into the queue.
+
+    Example:
+        >>> backfill(connection, Article.embedding)  # doctest: +SKIP
+        5210
+    """
+    queue = Queue(column)
+    state = queue.state
+    model = queue.type_.model
+    wrong: ColumnElement[bool] = state.c.stale_since.is_(None)
+    if not everything:
+        other = state.c.model.is_distinct_from(model) if model is not None else literal(False)
+        wrong = and_(wrong, other)
+    missing = state.c.key_0.is_(None)
+    rows = (
+        select(*queue.keys, func.now()).outerjoin(state, queue._same()).where(or_(missing, wrong))
+    )
+    names = [own.name for own in queue.own]
+    statement = upsert(state).from_select([*names, "stale_since"], rows)
+    statement = statement.on_conflict_do_update(
+        index_elements=names,
+        set_={
+            "stale_since": func.coalesce(state.c.stale_since, func.now()),
+            "available_at": func.now(),
+            "attempts": 0,
+            "lease": None,
+        },
+    )
+    options = {"preserve_rowcount": True}
+    return connection.execute(statement, execution_options=options).rowcount
+
+
+@on_connection
+def retry_failed(connection: Connection, column: Any) -> int:
+    """
+    Put the rows that failed back into the queue.
+
+    Args:
+        connection: a Connection, or an AsyncConnection, and then it is to be awaited.
+        column: the vector column, with a source.
+
+    Returns:
+        How many there were.
+
+    Example:
+        >>> retry_failed(connection, Article.embedding)  # doctest: +SKIP
+        2
+    """
+    state = Queue(column).state
+    statement = (
+        update(state)
+        .where(state.c.failed_at.is_not(None))
+        .values(failed_at=None, attempts=0, available_at=func.now())
+    )
+    return connection.execute(statement).rowcount

@@ -1,0 +1,261 @@
+"""
+The worker: takes stale rows, embeds their text, writes the vectors back.
+
+No transaction is open while the embedder runs. A lease that ends by itself, a token for
+each attempt, and a compare-and-swap on the text's hash make it safe to kill at any point
+and to run as many as one likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pgultra.errors import DeclarationError, PgultraError
+from pgultra.features.embeddings.queue import Job, Queue
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from pgultra.features.embeddings.embedder import Embedder
+
+__all__ = ["EmbeddingWorker", "Worked"]
+
+log = logging.getLogger("pgultra.embeddings")
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """
+    What a worker did.
+
+    Attributes:
+        embedded: rows whose vector was written.
+        changed: rows whose text changed while it was embedded; they wait again.
+        failed: rows that were given back with an error.
+
+    Example:
+        >>> Worked(2, 0, 1) + Worked(3, 1, 0)
+        Worked(embedded=5, changed=1, failed=1)
+    """
+
+    embedded: int = 0
+    changed: int = 0
+    failed: int = 0
+
+    def __add__(self, other: Worked) -> Worked:
+        return Worked(
+            self.embedded + other.embedded,
+            self.changed + other.changed,
+            self.failed + other.failed,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.embedded or self.changed or self.failed)
+
+
+class EmbeddingWorker:
+    """
+    Embeds what is stale, on a sync or an async engine.
+
+    Args:
+        engine: an Engine for ``work``, an AsyncEngine for ``work_async``.
+        embedder: what makes vectors; its dimensions must be those of the column.
+        column: the vector column, with a source.
+        batch: how many texts the embedder gets at once.
+        lease: for how long a batch is nobody else's; longer than the embedder ever takes.
+        most_attempts: after so many a row is kept as failed, with its error.
+        wait: a wait strategy of tenacity for the time between two attempts of a row; by
+            default random up to 2 seconds, 4, 8 and so on to an hour.
+
+    Raises:
+        DeclarationError: the column has no source, or other dimensions than the embedder.
+
+    Example:
+        >>> worker = EmbeddingWorker(engine, HashingEmbedder(384),
+        ...     Article.embedding)  # doctest: +SKIP
+        >>> worker.work()  # doctest: +SKIP
+        Worked(embedded=128, changed=0, failed=0)
+    """
+
+    def __init__(
+        self,
+        engine: Engine | AsyncEngine,
+        embedder: Embedder,
+        column: Any,  # Article.embedding, or a column of a table
+        *,
+        batch: int = 64,
+        lease: dt.timedelta = dt.timedelta(minutes=5),
+        most_attempts: int = 8,
+        wait: Callable[[Any], float] | None = None,
+    ) -> None:
+        self.engine: Any = engine
+        self.embedder = embedder
+        self.queue = Queue(column)
+        self.batch = batch
+        self.lease = lease
+        self.most_attempts = most_attempts
+        self.wait = wait if wait is not None else _default_wait()
+        self._insist()
+
+    def _insist(self) -> None:
+        type_ = self.queue.type_
+        if self.embedder.dimensions != type_.dimensions:
+            raise DeclarationError(
+                f"{self.queue.column} has {type_.dimensions} dimensions, and the embedder "
+                f"{self.embedder.model} makes {self.embedder.dimensions}"
+            )
+        if type_.model is not None and type_.model != self.embedder.model:
+            raise DeclarationError(
+                f"{self.queue.column} declares the model {type_.model!r}, and the embedder is "
+                f"{self.embedder.model!r}: vectors of two models cannot be compared; change "
+                "model= and run backfill(), or take the declared embedder"
+            )
+
+    # -- sync ---------------------------------------------------------------------------------
+
+    def work(self) -> Worked:
+        """
+        Embed until nothing is due.
+        """
+        done = Worked()
+        while step := self.work_once():
+            done += step
+        return done
+
+    def work_once(self) -> Worked:
+        """
+        Take one batch, if one is due.
+        """
+        with self.engine.begin() as connection:
+            token, jobs = self.queue.claim(connection, self.batch, self.lease, self.most_attempts)
+        if not jobs:
+            return Worked()
+        try:
+            vectors = self._checked(jobs, self.embedder.embed(self._texts(jobs)))
+        except Exception as error:
+            log.warning("embedding %d rows failed: %s", len(jobs), error)
+            with self.engine.begin() as connection:
+                self._give_back(connection, token, jobs, error)
+            return Worked(failed=len(jobs))
+        with self.engine.begin() as connection:
+            written = self._write(connection, token, jobs, vectors)
+        return Worked(embedded=written, changed=len(jobs) - written)
+
+    def run(self, *, pause: float = 1.0, stop: threading.Event | None = None) -> Worked:
+        """
+        Work on, and look for new rows every so many seconds, until told to stop.
+
+        Args:
+            pause: seconds between two looks at an empty queue.
+            stop: set it from another thread or a signal handler; the batch at hand is
+                finished first.
+        """
+        told = stop if stop is not None else threading.Event()
+        done = Worked()
+        while not told.is_set():
+            step = self.work_once()
+            done += step
+            if not step:
+                told.wait(pause)
+        return done
+
+    # -- async --------------------------------------------------------------------------------
+
+    async def work_async(self) -> Worked:
+        """
+        Embed until nothing is due, on an AsyncEngine.
+        """
+        done = Worked()
+        while step := await self.work_once_async():
+            done += step
+        return done
+
+    async def work_once_async(self) -> Worked:
+        """
+        Take one batch, if one is due, on an AsyncEngine.
+        """
+        async with self.engine.begin() as connection:
+            token, jobs = await connection.run_sync(
+                self.queue.claim, self.batch, self.lease, self.most_attempts
+            )
+        if not jobs:
+            return Worked()
+        texts = self._texts(jobs)
+        try:
+            by_itself = getattr(self.embedder, "embed_async", None)
+            if by_itself is not None:
+                made = await by_itself(texts)
+            else:
+                made = await asyncio.to_thread(self.embedder.embed, texts)
+            vectors = self._checked(jobs, made)
+        except Exception as error:
+            log.warning("embedding %d rows failed: %s", len(jobs), error)
+            async with self.engine.begin() as connection:
+                await connection.run_sync(self._give_back, token, jobs, error)
+            return Worked(failed=len(jobs))
+        async with self.engine.begin() as connection:
+            written = await connection.run_sync(self._write, token, jobs, vectors)
+        return Worked(embedded=written, changed=len(jobs) - written)
+
+    # -- both ---------------------------------------------------------------------------------
+
+    def _texts(self, jobs: Sequence[Job]) -> list[str]:
+        return [job.text for job in jobs if job.text.strip()]
+
+    def _checked(self, jobs: Sequence[Job], made: Sequence[Any]) -> list[Any]:
+        """
+        A vector for each job: None where there is no text; the rest as the column takes it.
+        """
+        wanted = len(self._texts(jobs))
+        if len(made) != wanted:
+            raise PgultraError(
+                f"the embedder {self.embedder.model} gave {len(made)} vectors for {wanted} texts"
+            )
+        packer = self.queue.type_.packer()
+        waiting = iter(made)
+        vectors = [next(waiting) if job.text.strip() else None for job in jobs]
+        for vector in vectors:
+            if vector is not None:
+                packer(vector)
+        return vectors
+
+    def _write(
+        self, connection: Any, token: uuid.UUID, jobs: Sequence[Job], vectors: Sequence[Any]
+    ) -> int:
+        return self.queue.write(connection, token, jobs, vectors, self.embedder.model)
+
+    def _give_back(
+        self, connection: Any, token: uuid.UUID, jobs: Sequence[Job], error: Exception
+    ) -> None:
+        later = dt.timedelta(seconds=self.wait(_Attempt(max(job.attempts for job in jobs))))
+        self.queue.fail(
+            connection, token, f"{type(error).__name__}: {error}", later, self.most_attempts
+        )
+
+
+@dataclass
+class _Attempt:
+    """
+    What tenacity's wait strategies look at.
+    """
+
+    attempt_number: int
+
+
+def _default_wait() -> Callable[[Any], float]:
+    try:
+        from tenacity import wait_random_exponential
+    except ImportError:
+        raise PgultraError(
+            "EmbeddingWorker waits by tenacity: pip install 'pgultra[embedders]'"
+        ) from None
+    return wait_random_exponential(multiplier=2, max=3600)
