@@ -57,7 +57,14 @@ class Schema:
     edges: list[Edge] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def table(self, name: str, *columns: Any, schema: str | None = None, names: Columns = Columns(), **options: Any) -> sa.Table:  # noqa: B008
+    def table(
+        self,
+        name: str,
+        *columns: Any,
+        schema: str | None = None,
+        names: Columns = Columns(),
+        **options: Any,
+    ) -> sa.Table:  # noqa: B008
         """
         Add a soft-deletable table; an integer primary key `id` unless it has one of its own.
         """

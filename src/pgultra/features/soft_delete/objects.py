@@ -1,8 +1,9 @@
 """
 The database side of the room: functions, triggers, check, index and view of one table.
 
-Everything is derived from the final table and its `Shape`.  The functions are shared by all tables of a schema; what
-they must know of a table stands in the trigger's argument, as JSON.  Their texts are the files in `sql/`.
+Everything is derived from the final table and its `Shape`.  The functions are shared by all tables
+of a schema; what they must know of a table stands in the trigger's argument, as JSON.  Their texts
+are the files in `sql/`.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ def deletion_index(table: sa.Table, columns: Columns) -> sa.Index:
 
 def before_update_triggers(table: sa.Table, shape: Shape) -> tuple[str, ...]:
     """
-    Name the BEFORE UPDATE row triggers, for `Facts`: PostgreSQL computes generated columns anew where there is one.
+    Name the BEFORE UPDATE row triggers, for `Facts`.
+
+    With one of them, PostgreSQL computes all generated columns anew, whatever is updated.
     """
     return tuple(
         sql.short_name(table.name, ROOM, what)
@@ -112,8 +115,9 @@ def before_update_triggers(table: sa.Table, shape: Shape) -> tuple[str, ...]:
 
 
 _VERBS: Mapping[str, str] = {
-    # PostgreSQL runs triggers by name: enter and stamp write the columns that under then looks at, and cascade kills
-    # before restore revives.  Words of equal length keep that order where `short_name` must cut.
+    # PostgreSQL runs triggers by name: enter and stamp write the columns that under then looks at,
+    # and cascade kills before restore revives.  Words of equal length keep that order where
+    # `short_name` must cut.
     "enter": "stamp",
     "stamp": "stamp",
     "under": "under",
@@ -246,21 +250,21 @@ def _cascade_facts(shape: Shape) -> dict[str, Any]:
 def _restore_facts(shape: Shape) -> dict[str, Any]:
     tables = _tables(shape, shape.parents)
     place = list(tables)
-    parents = [
-        {
-            "table": place.index(parent),
-            "edges": [
-                {"child": place.index(edge.child), "on": _on(edge)}
-                for edge in shape.parents
-                if edge.parent == parent
-            ],
-        }
-        for parent in dict.fromkeys(edge.parent for edge in shape.parents)
-    ]
     return {
         "tables": list(tables.values()),
         "below": _below(shape, place),
-        "parents": parents,
+        "locks": [
+            {
+                "table": place.index(name),
+                "below": any(name == edge.child for group in shape.below for edge in group.edges),
+                "edges": [
+                    {"child": place.index(edge.child), "on": _on(edge)}
+                    for edge in shape.parents
+                    if edge.parent == name
+                ],
+            }
+            for name in shape.locks
+        ],
         **_home(shape, shape.parents),
     }
 
@@ -306,7 +310,7 @@ def _tables(shape: Shape, edges: Iterable[Edge]) -> dict[TableName, dict[str, An
 
 def _home(shape: Shape, edges: Iterable[Edge]) -> dict[str, Any]:
     """
-    Say how to find the default schema, where the trigger's own schema does not tell: by a foreign key that crosses.
+    Say how to find the default schema where the trigger's own does not tell: by a foreign key.
     """
     if shape.table.schema is None:
         return {}
@@ -341,12 +345,13 @@ def _json(facts: dict[str, Any]) -> str:
 
 
 def _view(table: sa.Table, shape: Shape) -> View:
-    columns = [sa.column(column.name) for column in table.columns]
+    columns: list[sa.ColumnClause[Any]] = [sa.column(column.name) for column in table.columns]
     live = sa.column(shape.columns.deleted_at).is_(None)
+    source = sa.table(table.name, schema=table.schema)
     return View(
         name=str(shape.view),
         schema=table.schema,
-        query=sa.select(*columns).select_from(sa.table(table.name, schema=table.schema)).where(live),
+        query=sql.render(sa.select(*columns).select_from(source).where(live)),
         security_invoker=True,
         requires=(Identity("table", table.schema, table.name),),
     )

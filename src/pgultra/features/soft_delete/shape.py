@@ -1,8 +1,8 @@
 """
-What the two sides of the room say to each other: names of tables and columns, and the order of a cascade.
+What the two sides of the room say to each other: names, and the order of a cascade.
 
-The mapping side (`model`) resolves options into these values; the database side (`objects`) turns them into
-functions, triggers and indexes.  Nothing here knows SQLAlchemy or PostgreSQL.
+The mapping side (`model`) resolves options into these values; the database side (`objects`) turns
+them into functions, triggers and indexes.  Nothing here knows SQLAlchemy or PostgreSQL.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class Group:
     """
     One step of a cascade: every edge that leads into one table, or into one knot of tables.
 
-    A cyclic group (a self-reference, or tables that point at each other) is repeated until nothing changes.
+    A cyclic group (a self-reference, or tables that point at each other) is repeated until nothing
+    changes.
     """
 
     edges: tuple[Edge, ...]
@@ -111,8 +112,9 @@ class Shape:
         concurrently: Build the room's index without blocking writes.
         below: What goes with a row of this table, in order (`program`).
         above: The edges that lead into this table, in the order their parents are locked.
-        parents: The edges that lead into this table or into anything below it, in the order their parents
-            are locked: a restore must find each such parent live.
+        parents: The edges that lead into this table or into anything below it, in the order in
+            which their parents are locked: a restore must find each such parent live.
+        locks: The tables on both sides of these edges, in the order in which their rows are locked.
     """
 
     table: TableName
@@ -125,6 +127,7 @@ class Shape:
     below: tuple[Group, ...] = ()
     above: tuple[Edge, ...] = ()
     parents: tuple[Edge, ...] = ()
+    locks: tuple[TableName, ...] = ()
 
     @classmethod
     def of(
@@ -142,7 +145,8 @@ class Shape:
         """
         Build the shape of one table from every edge that the application knows.
 
-        Give every table the same `edges`: locks are taken in one order only if all orders come from one graph.
+        Give every table the same `edges`: locks are taken in one order only if all orders come
+        from one graph.
         """
         known = tuple(edges)
         around = parents(table, known)
@@ -157,6 +161,12 @@ class Shape:
             below=program(table, known),
             above=tuple(edge for edge in around if edge.child == table),
             parents=around,
+            locks=tuple(
+                each
+                for component in order(_sorted(known))
+                for each in component
+                if any(each in (edge.parent, edge.child) for edge in around)
+            ),
         )
 
 
@@ -164,8 +174,9 @@ def program(root: TableName, edges: Iterable[Edge]) -> tuple[Group, ...]:
     """
     Put the edges reachable from `root` into groups, parents first.
 
-    Groups follow one global order of tables (`order`), so two cascades from different roots lock common tables in
-    the same sequence.  Each group holds the reachable edges into one strongly connected set of tables.
+    Groups follow one global order of tables (`order`), so two cascades from different roots lock
+    common tables in the same sequence.  Each group holds the reachable edges into one strongly
+    connected set of tables.
     """
     known = _sorted(edges)
     below = _reachable(root, known)
@@ -180,7 +191,7 @@ def program(root: TableName, edges: Iterable[Edge]) -> tuple[Group, ...]:
 
 def parents(root: TableName, edges: Iterable[Edge]) -> tuple[Edge, ...]:
     """
-    List the edges into `root` and into all that is below it, by their parent's place in the global order.
+    List the edges into `root` and into all below it, by their parent's place in the global order.
     """
     known = _sorted(edges)
     below = _reachable(root, known)

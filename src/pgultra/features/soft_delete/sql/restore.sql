@@ -12,8 +12,8 @@
 --   below    [{cyclic, tables: [{table, edges: [{parent, on}]}]}]: groups of tables, parents first,
 --            with the edges that lead into each; table and parent are places in tables, on is pairs
 --            of columns.
---   parents  [{table, edges: [{child, on}]}]: the parents of this table and of those below, in the
---            order of locks.
+--   locks    [{table, below, edges: [{child, on}]}]: all tables in the order of locks; whether each is
+--            below, and the edges of which it is the parent.
 --
 -- The search_path is the caller's, which the host's own triggers on these tables expect, so every
 -- function is named with its schema.
@@ -206,43 +206,41 @@ BEGIN
         END LOOP;
     END LOOP;
 
-    -- Lock the parents of all these rows, then the rows.
-    FOR step IN SELECT pg_catalog.jsonb_array_elements(facts -> 'parents') LOOP
-        above := (step ->> 'table')::integer + 1;
-        EXECUTE pg_catalog.format(
-            'SELECT FROM %s AS p WHERE (%s) IN (%s) ORDER BY %2$s FOR KEY SHARE',
-            names[above], parent_keys[above],
-            (
-                SELECT pg_catalog.string_agg(
-                    pg_catalog.format(
-                        'SELECT %s FROM %s JOIN %s AS c ON (%s) = (%s) JOIN %s AS p ON %s',
-                        parent_keys[above], whole_rows[n], names[n], child_keys[n], row_keys[n],
-                        names[above],
-                        (
-                            SELECT pg_catalog.string_agg(
-                                pg_catalog.format('p.%I = c.%I', pair ->> 0, pair ->> 1), ' AND '
+    -- Lock the parents of all these rows, and the rows.
+    FOR step IN SELECT pg_catalog.jsonb_array_elements(facts -> 'locks') LOOP
+        here := (step ->> 'table')::integer + 1;
+        IF step -> 'edges' <> '[]' THEN
+            EXECUTE pg_catalog.format(
+                'SELECT FROM %s AS p WHERE (%s) IN (%s) ORDER BY %2$s FOR KEY SHARE',
+                names[here], parent_keys[here],
+                (
+                    SELECT pg_catalog.string_agg(
+                        pg_catalog.format(
+                            'SELECT %s FROM %s JOIN %s AS c ON (%s) = (%s) JOIN %s AS p ON %s',
+                            parent_keys[here], whole_rows[n], names[n], child_keys[n], row_keys[n],
+                            names[here],
+                            (
+                                SELECT pg_catalog.string_agg(
+                                    pg_catalog.format('p.%I = c.%I', pair ->> 0, pair ->> 1),
+                                    ' AND '
+                                )
+                                FROM pg_catalog.jsonb_array_elements(e -> 'on') AS pair
                             )
-                            FROM pg_catalog.jsonb_array_elements(e -> 'on') AS pair
-                        )
-                    ), ' UNION ALL '
+                        ), ' UNION ALL '
+                    )
+                    FROM pg_catalog.jsonb_array_elements(step -> 'edges') AS e,
+                        LATERAL (SELECT (e ->> 'child')::integer + 1) AS place (n)
                 )
-                FROM pg_catalog.jsonb_array_elements(step -> 'edges') AS e,
-                    LATERAL (SELECT (e ->> 'child')::integer + 1) AS place (n)
-            )
-        ) USING whole;
-    END LOOP;
-    FOR target IN
-        SELECT t
-        FROM pg_catalog.jsonb_array_elements(facts -> 'below') AS s,
-            pg_catalog.jsonb_array_elements(s -> 'tables') AS t
-    LOOP
-        here := (target ->> 'table')::integer + 1;
-        EXECUTE pg_catalog.format(
-            'SELECT FROM %s AS c WHERE (%s) IN (SELECT * FROM %s) AND c.%I = ANY ($2)'
-            ' ORDER BY %2$s FOR NO KEY UPDATE',
-            names[here], child_keys[here], whole_rows[here],
-            facts #>> ARRAY['tables', target ->> 'table', 'deletion_id']
-        ) USING whole, ids;
+            ) USING whole;
+        END IF;
+        IF (step ->> 'below')::boolean THEN
+            EXECUTE pg_catalog.format(
+                'SELECT FROM %s AS c WHERE (%s) IN (SELECT * FROM %s) AND c.%I = ANY ($2)'
+                ' ORDER BY %2$s FOR NO KEY UPDATE',
+                names[here], child_keys[here], whole_rows[here],
+                facts #>> ARRAY['tables', step ->> 'table', 'deletion_id']
+            ) USING whole, ids;
+        END IF;
     END LOOP;
 
     -- No row comes back below a parent that stays dead.  A parent that died apart is an error, and
@@ -252,7 +250,7 @@ BEGIN
         changed := false;
         FOR step, edge IN
             SELECT s, e
-            FROM pg_catalog.jsonb_array_elements(facts -> 'parents') AS s,
+            FROM pg_catalog.jsonb_array_elements(facts -> 'locks') AS s,
                 pg_catalog.jsonb_array_elements(s -> 'edges') AS e
         LOOP
             above := (step ->> 'table')::integer + 1;
