@@ -201,8 +201,8 @@ def test_options_on_a_subclass() -> None:
     The options stand where the columns are.
     """
     root = thing(kind=mapped_column(sa.Text), __mapper_args__={"polymorphic_on": "kind"})
+    identity = {"__mapper_args__": {"polymorphic_identity": "leaf"}}
     with pytest.raises(DeclarationError, match="root of the hierarchy, Thing"):
-        identity = {"__mapper_args__": {"polymorphic_identity": "leaf"}}
         type("Leaf", (root,), {"__soft_delete__": SoftDeleteOptions(), **identity})
 
 

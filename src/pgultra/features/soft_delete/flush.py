@@ -9,10 +9,11 @@ deletion of its own; the database cascades. Then what it took leaves the session
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import event, func, update
+from sqlalchemy import column, event, func, update, values
 from sqlalchemy.orm import PassiveFlag, Session, attributes
 from sqlalchemy.util.langhelpers import safe_reraise
 
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState, Mapper, UOWTransaction
 
 __all__: list[str] = []
+
+MANY = 500
+"""
+Rows in one statement of VALUES.
+"""
 
 PENDING = "pgultra.soft_delete.doomed"
 PASSIVE = PassiveFlag.PASSIVE_NO_INITIALIZE | PassiveFlag.INCLUDE_PENDING_MUTATIONS
@@ -137,29 +143,25 @@ def _doomed(instance: Any) -> Doomed:
     state = attributes.instance_state(instance)
     mapper = state.mapper
     root = root_of(mapper)
-    values = {}
+    changes = {}
     for key in state.committed_state:
-        prop = mapper.attrs.get(key)
-        column = next(
-            (each for each in getattr(prop, "columns", ()) if each.table is root.local_table), None
-        )
-        if column is not None and not column.primary_key:
-            values[column] = state.dict.get(key)
+        columns = getattr(mapper.attrs.get(key), "columns", ())
+        own = next((each for each in columns if each.table is root.local_table), None)
+        if own is not None and not own.primary_key:
+            changes[own] = state.dict.get(key)
     at, by, deletion = (deleted_column(mapper, name) for name in COLUMNS)
-    for column in (at, deletion):
-        values.pop(column, None)
-    actor = getattr(instance, mapper.get_property_by_column(by).key)
+    for mine in (at, by, deletion):
+        changes.pop(mine, None)
+    actor = state.dict.get(mapper.get_property_by_column(by).key)
     if actor is not None:
-        values[by] = actor
-    else:
-        values.pop(by, None)
+        changes[by] = actor
     version = None
     if mapper.version_id_col is not None:
         key = mapper.get_property_by_column(mapper.version_id_col).key
         getattr(instance, key)  # loads it if it is expired
         history = state.attrs[key].history
         version = (history.deleted or history.unchanged or (None,))[0]
-    return Doomed(state, instance, root, values, version)
+    return Doomed(state, instance, root, changes, version)
 
 
 def _mark(session: Session, doomed: Sequence[Doomed]) -> tuple[set[Mapper[Any]], list[UUID]]:
@@ -168,17 +170,22 @@ def _mark(session: Session, doomed: Sequence[Doomed]) -> tuple[set[Mapper[Any]],
     """
     tops = list(doomed) if len(doomed) == 1 else tops_of(session, doomed)
     deletions: list[UUID] = []
-    for each in tops:
-        deletion = _write(session, each, deletions)
-        if deletion is not None:
-            deletions.append(deletion)
+    for (root, alike), group in itertools.groupby(tops, lambda each: (each.root, _alike(each))):
+        some = list(group)
+        if alike is not None and len(some) > 1:
+            deletions += _write_many(session, root, some)
+            continue
+        for each in some:
+            deletion = _write(session, each, deletions)
+            if deletion is not None:
+                deletions.append(deletion)
     rest = [each for each in doomed if each not in tops]
     for each in rest:
         _write_changes(session, each)
     for root in dict.fromkeys(each.root for each in rest) if deletions else ():
         states = [each.state for each in rest if each.root is root]
-        for state, values in witness(session, root, states, deletions):
-            stamp(state, values)
+        for state, found in witness(session, root, states, deletions):
+            stamp(state, found)
     return {each.root for each in tops}, deletions
 
 
@@ -195,15 +202,15 @@ def _write(session: Session, doomed: Doomed, before: Sequence[UUID]) -> UUID | N
     statement = update(mapped.table_of(root)).where(
         matching(list(root.primary_key), [doomed.key]), at.is_(None)
     )
-    values = {**doomed.values, at: func.now(), deletion: chosen}
+    marks = {**doomed.values, at: func.now(), deletion: chosen}
     version = root.version_id_col
     if version is not None:
         statement = statement.where(version == doomed.version)
         generator: Any = root.version_id_generator
         if generator:
-            values[version] = generator(doomed.version)
+            marks[version] = generator(doomed.version)
     connection = session.connection(bind_arguments={"mapper": mapper})
-    row = connection.execute(statement.values(values).returning(at, by, deletion)).first()
+    row = connection.execute(statement.values(marks).returning(at, by, deletion)).first()
     if row is not None:
         stamp(doomed.state, row)
         return chosen
@@ -215,14 +222,61 @@ def _write(session: Session, doomed: Doomed, before: Sequence[UUID]) -> UUID | N
     return None
 
 
+def _alike(doomed: Doomed) -> bool | None:
+    """
+    Whether one statement can mark a row with others: None if not, else if it names somebody.
+    """
+    by = deleted_column(doomed.root, "deleted_by")
+    if doomed.root.version_id_col is not None or set(doomed.values) - {by}:
+        return None
+    return by in doomed.values
+
+
+def _write_many(session: Session, root: Mapper[Any], doomed: Sequence[Doomed]) -> list[UUID]:
+    """
+    Mark several rows of one table, each with a deletion of its own.
+    """
+    table, keys = mapped.table_of(root), list(root.primary_key)
+    at, by, deletion = (deleted_column(root, name) for name in COLUMNS)
+    names = by in doomed[0].values
+    connection = session.connection(bind_arguments={"mapper": root})
+    deletions = []
+    for start in range(0, len(doomed), MANY):
+        some = {each.key: each for each in doomed[start : start + MANY]}
+        chosen = {key: uuid4() for key in some}
+        given = values(
+            *(column(f"k{number}", key.type) for number, key in enumerate(keys)),
+            column("deletion", deletion.type),
+            *((column("by", by.type),) if names else ()),
+            name="doomed",
+        ).data(
+            [
+                (*key, chosen[key], *((each.values[by],) if names else ()))
+                for key, each in some.items()
+            ]
+        )
+        marks = {at: func.now(), deletion: given.c.deletion}
+        statement = (
+            update(table)
+            .values({**marks, by: given.c.by} if names else marks)
+            .where(*(key == given.c[f"k{number}"] for number, key in enumerate(keys)), at.is_(None))
+            .returning(*keys, at, by, deletion)
+        )
+        for row in connection.execute(statement):
+            key = tuple(row[: len(keys)])
+            stamp(some[key].state, row[len(keys) :])
+            deletions.append(chosen[key])
+    return deletions
+
+
 def _write_changes(session: Session, doomed: Doomed) -> None:
     """
     Write the other changes of an object that went with another.
     """
     by = deleted_column(doomed.root, "deleted_by")
-    values = {column: value for column, value in doomed.values.items() if column is not by}
-    if values:
+    changes = {each: value for each, value in doomed.values.items() if each is not by}
+    if changes:
         table = mapped.table_of(doomed.root)
         key = matching(list(doomed.root.primary_key), [doomed.key])
         connection = session.connection(bind_arguments={"mapper": doomed.root})
-        connection.execute(update(table).where(key).values(values))
+        connection.execute(update(table).where(key).values(changes))
