@@ -8,6 +8,7 @@ from pgultra import Check, Extension, Index, plan
 from pgultra.objects import Function, Identity, Mark, Trigger, View
 from pgultra.plan import Plan, State, Step, check
 from pgultra.plan.canonical import Comparable
+from pgultra.plan.compare import Conflict
 from pgultra.plan.describe import as_json, as_text, changes, strangers
 from tests.plan.visits import visits
 
@@ -132,7 +133,7 @@ def test_long_arguments_are_broken_at_commas() -> None:
     assert max(map(len, change.diff())) < 100
 
 
-def test_marks_comments_and_grants_are_no_difference() -> None:
+def test_marks_and_comments_are_no_difference() -> None:
     """
     The diff shows what is compared, and nothing else.
     """
@@ -140,8 +141,6 @@ def test_marks_comments_and_grants_are_no_difference() -> None:
         name="far",
         query="SELECT 1 AS two",
         comment="mine",
-        grants=("SELECT||me|",),
-        owner="me",
         mark=Mark("default", "declared", "0123456789ab"),
     )
     (change,) = changes(Plan((Step(before, VIEW),)))
@@ -154,14 +153,16 @@ def test_conflicts_are_shown_beside_what_is_declared() -> None:
     """
     stranger = View(name="far", query="SELECT 2 AS one")
     sides = Comparable(State([VIEW]), State([stranger]), {})
-    found = Plan((), ("view far: it bears no mark of pgultra, and differs in query",), sides=sides)
+    conflict = Conflict.of(VIEW.identity, VIEW, "it bears no mark of pgultra")
+    found = Plan((), (conflict,), sides=sides)
     text = as_text(found)
     assert text.startswith("in the way, and not made by pgultra:")
     assert "    -SELECT 2 AS one;" in text
     assert [str(change.identity) for change in strangers(found)] == ["view far"]
-    (conflict,) = as_json(found)["conflicts"]
-    assert conflict["reason"].startswith("view far: ")
-    assert "+SELECT 1 AS one;" in conflict["diff"]
+    (shown,) = as_json(found)["conflicts"]
+    assert (shown["kind"], shown["name"]) == ("view", "far")
+    assert shown["reason"].startswith("view far: ")
+    assert "+SELECT 1 AS one;" in shown["diff"]
 
 
 def test_weaker_answers_are_said() -> None:
@@ -201,10 +202,11 @@ def test_every_kind_can_be_described() -> None:
 
 def test_a_view_is_compared_as_postgresql_prints_it(connection: sa.Connection) -> None:
     """
-    A difference in layout is none: both sides are in the server's own spelling.
+    A difference in layout is none, nor are grants: both sides are in the server's spelling.
     """
     metadata = visits()
     metadata.create_all(connection)
+    connection.exec_driver_sql("GRANT SELECT ON far TO pg_monitor")
     connection.exec_driver_sql(
         "CREATE OR REPLACE VIEW far AS SELECT id, name FROM visit WHERE name LIKE '60%%'"
     )

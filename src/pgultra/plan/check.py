@@ -100,5 +100,6 @@ def schemas_of(connection: Connection, metadata: MetaData | Sequence[MetaData]) 
     for each in several:
         for identity in collect(each):
             named.add(identity.name if identity.kind == "schema" else identity.schema)
-    default = rows(connection, DEFAULT)[0].name
+    with own_transaction(connection):
+        default = rows(connection, DEFAULT)[0].name
     return frozenset(name for name in (default, *named) if name is not None)

@@ -149,10 +149,10 @@ def _lines(plan: Plan, limit: int | None) -> Iterator[str]:
         if plan.steps:
             yield ""
         yield "in the way, and not made by pgultra:"
-        diffs = {str(change.identity): change for change in strangers(plan)}
+        diffs = {change.identity: change for change in strangers(plan)}
         for conflict in plan.conflicts:
             yield f"  {conflict}"
-            stranger = diffs.get(str(conflict.identity))
+            stranger = diffs.get(conflict.identity)
             if stranger is not None:
                 yield from _indented(stranger, limit)
     if not plan:
@@ -183,7 +183,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
     """
     A plan as values that ``json.dumps`` takes.
     """
-    diffs = {str(stranger.identity): stranger.diff() for stranger in strangers(plan)}
+    diffs = {stranger.identity: stranger.diff() for stranger in strangers(plan)}
     return {
         "drift": bool(plan),
         "steps": [
@@ -197,7 +197,11 @@ def as_json(plan: Plan) -> dict[str, Any]:
             for change in changes(plan)
         ],
         "conflicts": [
-            {"reason": conflict, "diff": diffs.get(str(conflict.identity), [])}
+            {
+                **_named(conflict.identity),
+                "reason": conflict,
+                "diff": diffs.get(conflict.identity, []),
+            }
             for conflict in plan.conflicts
         ],
         "weaker": [_named(identity) for identity in plan.weaker],
