@@ -28,6 +28,7 @@ from pgultra.features.embeddings.nearest import nearest, rerank
 from pgultra.features.embeddings.queries import distance, similarity, within
 from pgultra.features.embeddings.queue import QueueStatus, backfill, queue_status, retry_failed
 from pgultra.features.embeddings.recall import build_index, recall
+from pgultra.features.embeddings.remote import OpenAIEmbedder, SentenceTransformerEmbedder
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.features.embeddings.wire import InvalidVector
 from pgultra.features.embeddings.worker import EmbeddingWorker, Worked
@@ -40,8 +41,10 @@ __all__ = [
     "HashingEmbedder",
     "IVFFlat",
     "InvalidVector",
+    "OpenAIEmbedder",
     "QueueStatus",
     "Rules",
+    "SentenceTransformerEmbedder",
     "Vector",
     "VectorType",
     "Worked",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Table, inspect, text
 
@@ -132,28 +132,36 @@ class Load:
     def _rows(
         self, first: Mapping[str, Any], waiting: Iterator[Mapping[str, Any]]
     ) -> Iterator[Sequence[Any]]:
-        keys, processors, defaults = self.keys, self.processors, self.defaults
         batch = [first, *islice(waiting, BATCH - 1)]
         while batch:
-            for row in batch:
-                if len(row) != len(keys):
-                    self._refuse(row)
-                try:
-                    values = [
-                        row[key] if process is None else process(row[key])
-                        for key, process in zip(keys, processors, strict=True)
-                    ]
-                except KeyError:
-                    self._refuse(row)
-                if defaults:
-                    values += [default() for default in defaults]
-                yield values
+            yield from self._packed(batch)
             self.done += len(batch)
             batch = list(islice(waiting, BATCH))
             if batch and self.progress is not None:
                 self.progress(self.done)
 
-    def _refuse(self, row: Mapping[str, Any]) -> None:
+    def _packed(self, batch: list[Mapping[str, Any]]) -> Iterator[Sequence[Any]]:
+        """
+        One batch, column by column.
+        """
+        count = len(self.keys)
+        for row in batch:
+            if len(row) != count:
+                self._refuse(row)
+        columns: list[Iterable[Any]] = []
+        for key, process in zip(self.keys, self.processors, strict=True):
+            try:
+                given = [row[key] for row in batch]
+            except KeyError:
+                self._refuse(next(row for row in batch if key not in row))
+            if isinstance(process, wire.Packer):
+                columns.append(process.batch(given))
+            else:
+                columns.append(given if process is None else map(process, given))
+        columns += [[default() for _ in batch] for default in self.defaults]
+        return zip(*columns, strict=True)
+
+    def _refuse(self, row: Mapping[str, Any]) -> NoReturn:
         raise DeclarationError(
             f"bulk_copy: a row has the keys {', '.join(map(str, row))}, and the first one had "
             f"{', '.join(self.keys)}: give all rows the same, None where there is no value"
@@ -161,8 +169,7 @@ class Load:
 
     def _processor(self, column: Column[Any]) -> Callable[[Any], Any] | None:
         if isinstance(column.type, VectorType):
-            packer = column.type.packer()
-            return lambda value: None if value is None else packer(value)
+            return column.type.packer()
         dialect = self.connection.dialect
         return column.type.dialect_impl(dialect).bind_processor(dialect)
 

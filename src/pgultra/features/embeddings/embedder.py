@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pgultra.errors import DeclarationError
@@ -48,6 +49,12 @@ class Embedder(Protocol):
 
 
 _WORD = re.compile(r"\w+")
+
+
+@lru_cache(maxsize=1 << 17)
+def _hash(feature: str) -> int:
+    digest = hashlib.blake2b(feature.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
 
 
 class HashingEmbedder:
@@ -92,10 +99,9 @@ class HashingEmbedder:
             counts[feature] = counts.get(feature, 0.0) + weight
         vector = [0.0] * self.dimensions
         for feature, count in counts.items():
-            digest = hashlib.blake2b(feature.encode(), digest_size=8).digest()
-            number = int.from_bytes(digest, "big")
+            number = _hash(feature)
             sign = 1.0 if number & 1 else -1.0
-            vector[(number >> 1) % self.dimensions] += sign * (1.0 + math.log(count + 1e-9 + 1))
+            vector[(number >> 1) % self.dimensions] += sign * math.log1p(count)
         length = math.hypot(*vector)
         if not length:
             vector[0] = length = 1.0

@@ -1,0 +1,212 @@
+"""
+Embedders that load a model or ask for one over HTTP; their libraries are imported on use.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pgultra.errors import DeclarationError, PgultraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
+__all__ = ["OpenAIEmbedder", "SentenceTransformerEmbedder"]
+
+TRANSIENT = {408, 409, 429, 500, 502, 503, 504}
+"""Answers after which it is worth to ask again."""
+
+LONGEST_WAIT = 60.0
+
+
+class OpenAIEmbedder:
+    """
+    Any endpoint that speaks OpenAI's ``/embeddings``: OpenAI, Ollama, vLLM, TEI, LiteLLM.
+
+    Texts go in batches. After 429 and 5xx it asks again, as late as the answer's
+    ``Retry-After`` says or by exponential back-off; what fails in the end raises, and the
+    worker keeps the rows.
+
+    Args:
+        model: the name that the endpoint knows.
+        dimensions: how many numbers a vector has.
+        base_url: up to ``/v1``.
+        api_key: by default what the environment has under ``OPENAI_API_KEY``; its repr
+            never shows it.
+        batch: texts in one request.
+        shorten: ask the endpoint to shorten vectors to ``dimensions`` (its models may).
+        attempts: how often to ask before giving up.
+        timeout: seconds for one request.
+        options: more arguments for ``httpx.Client``, such as ``headers`` or ``transport``.
+
+    Example:
+        >>> OpenAIEmbedder("nomic-embed-text", 768, base_url="http://localhost:11434/v1")
+        OpenAIEmbedder('nomic-embed-text', 768)
+    """
+
+    def __init__(
+        self,
+        model: str = "text-embedding-3-small",
+        dimensions: int = 1536,
+        *,
+        base_url: str = "https://api.openai.com/v1",
+        api_key: str | None = None,
+        batch: int = 128,
+        shorten: bool = False,
+        attempts: int = 5,
+        timeout: float = 60.0,
+        **options: Any,  # whatever httpx.Client takes
+    ) -> None:
+        self.model = model
+        self.dimensions = dimensions
+        self.url = base_url.rstrip("/") + "/embeddings"
+        self.batch = batch
+        self.shorten = shorten
+        self.attempts = attempts
+        self._key = api_key if api_key is not None else os.environ.get("OPENAI_API_KEY")
+        self._options = {"timeout": timeout, **options}
+
+    def __repr__(self) -> str:
+        return f"OpenAIEmbedder({self.model!r}, {self.dimensions})"
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """
+        One vector for each text.
+
+        Raises:
+            PgultraError: the endpoint refused, or gave something else.
+        """
+        httpx, tenacity = _library("httpx"), _library("tenacity")
+        found: list[list[float]] = []
+        with httpx.Client(**self._options) as client:
+            ask = tenacity.retry(**self._retrying(httpx, tenacity))(
+                lambda some: self._answer(client.post(self.url, **self._request(some)))
+            )
+            for start in range(0, len(texts), self.batch):
+                found += self._vectors(texts[start : start + self.batch], ask, httpx)
+        return found
+
+    async def embed_async(self, texts: Sequence[str]) -> list[list[float]]:
+        """
+        The same, without blocking the event loop.
+        """
+        import asyncio
+
+        return await asyncio.to_thread(self.embed, texts)
+
+    def _request(self, texts: Sequence[str]) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self.model, "input": list(texts)}
+        if self.shorten:
+            body["dimensions"] = self.dimensions
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        return {"json": body, "headers": headers}
+
+    def _answer(self, response: Any) -> Any:
+        response.raise_for_status()
+        return response.json()
+
+    def _vectors(
+        self, texts: Sequence[str], ask: Callable[[Sequence[str]], Any], httpx: Any
+    ) -> list[list[float]]:
+        try:
+            answer = ask(texts)
+            rows = sorted(answer["data"], key=lambda row: row["index"])
+            vectors = [row["embedding"] for row in rows]
+        except httpx.HTTPStatusError as error:
+            text = error.response.text[:300]
+            raise PgultraError(
+                f"{self.url} answered {error.response.status_code} for {self.model}: {text}"
+            ) from error
+        except httpx.HTTPError as error:
+            raise PgultraError(f"{self.url} cannot be reached: {error!r}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise PgultraError(
+                f"{self.url} gave no embeddings: its answer has no data[].embedding"
+            ) from error
+        if len(vectors) != len(texts) or any(len(each) != self.dimensions for each in vectors):
+            given = {len(each) for each in vectors}
+            raise PgultraError(
+                f"{self.model} gave {len(vectors)} vectors of {sorted(given)} dimensions for "
+                f"{len(texts)} texts; declared are {self.dimensions}"
+            )
+        return vectors
+
+    def _retrying(self, httpx: Any, tenacity: Any) -> dict[str, Any]:
+        back_off = tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)
+
+        def worth_it(error: BaseException) -> bool:
+            if isinstance(error, httpx.HTTPStatusError):
+                return error.response.status_code in TRANSIENT
+            return isinstance(error, httpx.TransportError)
+
+        def wait(state: Any) -> float:
+            error = state.outcome.exception()
+            said = getattr(getattr(error, "response", None), "headers", {}).get("retry-after", "")
+            if said.replace(".", "", 1).isdigit():
+                return min(float(said), LONGEST_WAIT)
+            return float(back_off(state))
+
+        return {
+            "retry": tenacity.retry_if_exception(worth_it),
+            "wait": wait,
+            "stop": tenacity.stop_after_attempt(self.attempts),
+            "reraise": True,
+        }
+
+
+class SentenceTransformerEmbedder:
+    """
+    A model of the library sentence-transformers, on this machine.
+
+    Args:
+        model: a name or a folder; or a loaded ``SentenceTransformer``, or anything with
+            ``encode`` that gives one vector for each text.
+        name: what is kept beside the rows; by default the model's name.
+        options: more arguments for ``encode``, such as ``batch_size``.
+
+    Example:
+        >>> class Tiny:
+        ...     def encode(self, texts, **options):
+        ...         return [[1.0, 0.5] for _ in texts]
+        >>> SentenceTransformerEmbedder(Tiny(), name="tiny").dimensions
+        2
+    """
+
+    def __init__(
+        self,
+        model: Any = "all-MiniLM-L6-v2",  # a name, or an object with encode
+        *,
+        name: str | None = None,
+        **options: Any,  # whatever encode takes
+    ) -> None:
+        if isinstance(model, str):
+            library = _library("sentence_transformers", "sentence-transformers")
+            name = name or model
+            model = library.SentenceTransformer(model)
+        if name is None:
+            raise DeclarationError(
+                "a loaded model needs a name that is kept beside its vectors: "
+                "SentenceTransformerEmbedder(model, name='all-MiniLM-L6-v2')"
+            )
+        self.model = name
+        self._encode = model.encode
+        self._options = options
+        self.dimensions = len(self.embed(["dimensions"])[0])
+
+    def embed(self, texts: Sequence[str]) -> list[Any]:
+        """
+        One vector for each text.
+        """
+        return list(self._encode(list(texts), **self._options))
+
+
+def _library(name: str, package: str | None = None) -> ModuleType:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        extra = f"'{package}'" if package else "'pgultra[embedders]'"
+        raise PgultraError(f"this embedder needs {name}: pip install {extra}") from None
