@@ -1,18 +1,29 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import (
-    Session,
-)
 
 from pgultra import plan
-from pgultra.errors import EncryptionError
-from pgultra.features.encryption import Encrypted
+from pgultra.errors import DeclarationError, EncryptionError
+from pgultra.features.encryption import (
+    Encrypted,
+    Equality,
+    KeyRing,
+    Prefix,
+    blind_index,
+    expected_matches,
+    find,
+)
+from pgultra.features.encryption.comparator import candidates
 from tests.features.encryption.models import RING, Invitation, Person
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 def explained(session: Session, statement: sa.Select[Any]) -> str:
@@ -173,3 +184,131 @@ def test_unique_means_among_live_rows() -> None:
     definition = objects["fading_email_eq_1"].definition
     assert definition.startswith("USING btree (day, (CASE")
     assert definition.endswith("WHERE deleted_at IS NULL")
+
+
+def test_find_filters_false_positives(session: Session) -> None:
+    """
+    A truncated index finds too much; what is returned is right.
+    """
+    cities = [f"city {n}" for n in range(200)] + ["Rome"] * 5
+    session.add_all([Person(email=f"{n}@x", city=city) for n, city in enumerate(cities)])
+    session.flush()
+    found = find(session, sa.select(Person), Person.city, "Rome")
+    assert {person.city for person in found} == {"Rome"}
+    assert len(found) == 5
+    matched = session.scalars(sa.select(Person.city).where(candidates(Person.city, "Rome"))).all()
+    assert len(matched) > 5
+    with pytest.raises(EncryptionError, match="slice"):
+        find(session, sa.select(Person).limit(1), Person.city, "Rome")
+    with pytest.raises(EncryptionError, match="no prefixes"):
+        find(session, sa.select(Person), Person.city, starts_with="Rom")
+
+
+def test_find_by_the_beginning(session: Session) -> None:
+    """
+    A prefix finds longer beginnings too, and short names by themselves.
+    """
+    for n, name in enumerate(["Müller", "MÜLLNER", "Mülbe", "Maier", "Li"]):
+        session.add(Person(email=f"{n}@x", surname=name))
+    session.flush()
+    ask = sa.select(Person.surname).order_by(Person.id)
+    assert find(session, ask, Person.surname, starts_with="mül") == ["Müller", "MÜLLNER", "Mülbe"]
+    assert find(session, ask, Person.surname, starts_with="müll") == ["Müller", "MÜLLNER"]
+    assert find(session, ask, Person.surname, "LI") == ["Li"]
+    with pytest.raises(EncryptionError, match="have 3 characters"):
+        find(session, ask, Person.surname, starts_with="m")
+    with pytest.raises(EncryptionError, match="no blind index"):
+        find(session, ask, Person.note, "x")
+    with pytest.raises(EncryptionError, match="value or starts_with"):
+        find(session, ask, Person.surname)
+
+
+def test_the_planner_of_a_truncated_index_is_right(session: Session) -> None:
+    """
+    What is expected is what is found, on the average.
+    """
+    rows, bits = 2000, 4
+    session.execute(
+        sa.insert(Person), [{"email": f"{n}@x", "city": f"city {n}"} for n in range(rows)]
+    )
+    expected = expected_matches(Equality(bits=bits), rows=rows)
+    assert str(expected) == ("2,000 rows: a search reads 125.9 rows, 124.9 of them false positives")
+    counts = [
+        session.scalar(
+            sa.select(sa.func.count())
+            .select_from(Person)
+            .where(candidates(Person.city, f"city {n}"))
+        )
+        for n in range(40)
+    ]
+    assert 100 < sum(counts) / len(counts) < 150
+    assert expected_matches(Prefix(3), rows=1000, distinct=100).matches == 10
+
+
+def test_values_are_counted_without_being_read(session: Session) -> None:
+    """
+    ``blind_index`` groups and compares what nobody can read there.
+    """
+    for n, email in enumerate(["a@x", "A@x", "b@x"]):
+        session.add(Invitation(id=n, email=email))
+    session.add(Person(email="b@X"))
+    session.flush()
+    index = blind_index(Invitation.email)
+    counts = session.scalars(
+        sa.select(sa.func.count(Invitation.id))
+        .group_by(index)
+        .order_by(sa.func.count(Invitation.id))
+    )
+    assert counts.all() == [1, 2]
+    among = index.in_(sa.select(blind_index(Person.email)))
+    assert session.scalars(sa.select(Invitation.id).where(among)).all() == [2]
+    with pytest.raises(EncryptionError, match="not the type"):
+        blind_index(Person.id)
+
+
+@given(st.text(max_size=8), st.text(max_size=8))
+def test_tags_agree_with_equality_of_normal_forms(one: str, two: str) -> None:
+    """
+    Tags are equal exactly if the normalised values are.
+    """
+    for search in (
+        Equality(),
+        Equality(normalize=("strip", "casefold")),
+        Equality(normalize="nfkc"),
+    ):
+        type_ = Encrypted(sa.String, RING, search=search, id="any")
+        try:
+            tags = [type_.tagger.tags(value) for value in (one, two)]
+        except UnicodeEncodeError:
+            return
+        assert (tags[0] == tags[1]) == (search.normal(one) == search.normal(two))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Equality(keys=()),
+        lambda: Equality(keys=(1, 2, 3)),
+        lambda: Equality(keys=(1, 1)),
+        lambda: Equality(normalize="lower"),  # type: ignore[arg-type]
+        lambda: Equality(bits=0),
+        lambda: Equality(bits=8, unique=True),
+        lambda: Prefix(0),
+    ],
+)
+def test_searches_that_cannot_be(make: Any) -> None:
+    """
+    Each raises when it is declared.
+    """
+    with pytest.raises(DeclarationError):
+        make()
+
+
+def test_an_index_key_that_is_missing() -> None:
+    """
+    The message says which key, and what to do.
+    """
+    ring = KeyRing("test_search_missing", {5: bytes(range(32))})
+    type_ = Encrypted(sa.String, ring, search=Equality(), id="any")
+    with pytest.raises(EncryptionError, match=r"needs key 1.*Equality\(keys=\.\.\.\)"):
+        type_.seal("x")

@@ -18,11 +18,15 @@ from __future__ import annotations
 
 from pgultra.features.encryption.column import EncryptedColumn
 from pgultra.features.encryption.comparator import blind_index
+from pgultra.features.encryption.finding import find
 from pgultra.features.encryption.keys import KeyProvider, KeyRing
 from pgultra.features.encryption.model import Encrypted
 from pgultra.features.encryption.quarantine import Quarantined
+from pgultra.features.encryption.results import binary_results
+from pgultra.features.encryption.rotation import Rotated, rekey, rotate
 from pgultra.features.encryption.search import Equality, Prefix, expected_matches
 from pgultra.features.encryption.subjects import SubjectKeys
+from pgultra.features.encryption.usage import KeyUsage, key_usage
 
 __all__ = [
     "Encrypted",
@@ -30,9 +34,16 @@ __all__ = [
     "Equality",
     "KeyProvider",
     "KeyRing",
+    "KeyUsage",
     "Prefix",
     "Quarantined",
+    "Rotated",
     "SubjectKeys",
+    "binary_results",
     "blind_index",
     "expected_matches",
+    "find",
+    "key_usage",
+    "rekey",
+    "rotate",
 ]

@@ -190,28 +190,37 @@ class Box:
         assert self._seal is not None
         return head + nonce + self._seal(nonce, value, head + suffix)
 
-    def sealer(self, encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def sealer(
+        self, encode: Callable[[Any], bytes], failed: Callable[[Any], Any]
+    ) -> Callable[[Any], Any]:
         """
         ``seal(encode(value))`` as one function without options: the quick way.
+
+        Args:
+            encode: the codec's.
+            failed: called with a value that cannot be encoded.
         """
         ring, suffix, padding, expires = self._ring, self._suffix, self.padding, self._ring.expires
-
         known: Snapshot | None = None
         head = aad = b""
         encrypt: Callable[[bytes, bytes, bytes], bytes] = _never
 
-        def seal(value: Any) -> bytes:
+        def seal(value: Any) -> Any:
             nonlocal known, head, aad, encrypt
+            if value is None:
+                return None
             if known is None or ring.snapshot is not known or expires:
                 self._ready()
                 assert self._seal is not None
                 known, head, encrypt = self._known, self._head, self._seal
                 aad = head + suffix
-            raw = encode(value)
-            if padding:
-                raw = pad(raw, padding)
-            nonce = urandom(12)
-            return head + nonce + encrypt(nonce, raw, aad)
+            try:
+                raw = encode(value)
+                nonce = urandom(12)
+                return head + nonce + encrypt(nonce, pad(raw, padding) if padding else raw, aad)
+            except Exception:  # noqa: S110  its text may hold the value
+                pass
+            return failed(value)
 
         return seal
 
@@ -259,7 +268,7 @@ class Box:
             pass  # raised below, where no trace of the reason hangs on it
         raise self.failure(key)
 
-    def opener(self, decode: Callable[[bytes], Any], tags: int = 0) -> Callable[[bytes], Any]:
+    def opener(self, decode: Callable[[bytes], Any], tags: int = 0) -> Callable[[Any], Any]:
         """
         ``decode(open(sealed))`` as one function without options: the quick way.
 
@@ -269,23 +278,25 @@ class Box:
         """
         ring, suffix, expires = self._ring, self._suffix, self._ring.expires
         known: Snapshot | None = None
-        head = b""
+        head = whole = b""
         decrypt: Callable[[bytes, bytes, bytes], bytes] = _never
         size = _SIZES[tags]
         after = size + NONCE
         padded = bool(self.padding)
 
-        def open_(sealed: bytes) -> Any:
-            nonlocal known, head, decrypt
+        def open_(sealed: bytes | None) -> Any:
+            nonlocal known, head, whole, decrypt
+            if sealed is None:
+                return None
             if known is None or ring.snapshot is not known or expires:
                 known = self._ready()
                 head = self._head[:6] + bytes([tags])
+                whole = b"" if tags else head + suffix
                 decrypt = self._cipher_for(known, known.active, self.kind).decrypt
             try:
                 if sealed[:7] == head and not padded:
-                    return decode(
-                        decrypt(sealed[size:after], sealed[after:], sealed[:size] + suffix)
-                    )
+                    bound = whole or sealed[:size] + suffix
+                    return decode(decrypt(sealed[size:after], sealed[after:], bound))
                 return decode(self.open_bound(sealed, suffix))
             except DecryptionError:
                 raise

@@ -313,8 +313,8 @@ def _joinable(of: Any, other: Any) -> bool:
 def _bound(value: Any, of: Any, key: int) -> Any:
     if isinstance(value, BindParameter):
         return _typed(value, of, key)
-    return BindParameter(None, value, type_=TagOf(of, key), unique=True)
+    return BindParameter(None, value, type_=of.tag_type(key), unique=True)
 
 
 def _typed(parameter: BindParameter[Any], of: Any, key: int) -> Any:
-    return type_coerce(parameter, TagOf(of, key))
+    return type_coerce(parameter, of.tag_type(key))

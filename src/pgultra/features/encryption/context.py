@@ -119,7 +119,7 @@ def sealer(of: Encrypted) -> Callable[[Any], bytes]:
     return seal
 
 
-def opener(of: Encrypted) -> Callable[[bytes], Any]:
+def opener(of: Encrypted) -> Callable[[Any], Any]:
     """
     The result processor of a column that is read packed.
     """
@@ -127,7 +127,9 @@ def opener(of: Encrypted) -> Callable[[bytes], Any]:
     head = associated(box.place.id)[:-1] + bytes([count])
     plain = plain_reader(of) if of.dual else None
 
-    def open_(value: bytes) -> Any:
+    def open_(value: bytes | None) -> Any:
+        if value is None:
+            return None
         if plain is not None and value[:1] == PLAIN:
             return plain(value[1:])
         if value[:1] != SEALED:

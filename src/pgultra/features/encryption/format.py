@@ -22,12 +22,12 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import LargeBinary, case, func, literal_column, null, type_coerce
+from sqlalchemy import ColumnElement, LargeBinary, case, func, literal_column, null, type_coerce
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.visitors import InternalTraversal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from sqlalchemy import ColumnElement
 
 __all__ = ["ALGORITHMS", "Header", "associated", "key_expression", "tag_expression"]
 
@@ -176,6 +176,13 @@ def key_expression(column: Any) -> ColumnElement[bytes]:  # any expression of by
     return _piece(type_coerce(column, LargeBinary), 3, 4)
 
 
+def shape_expression(column: Any) -> ColumnElement[bytes]:  # any expression of bytea
+    """
+    The byte of the header that says how many tags there are, and how long.
+    """
+    return _piece(type_coerce(column, LargeBinary), FIXED, 1)
+
+
 def key_bytes(key: int) -> bytes:
     """
     A key's id as it stands in the header.
@@ -186,9 +193,43 @@ def key_bytes(key: int) -> bytes:
 def tag_expression(column: Any, key: int, size: int = TAG) -> ColumnElement[bytes]:
     """
     The tag that an index key made, wherever it stands in the stored value; else NULL.
+    """
+    return _Tag(column, f"{key}:{size}")
 
-    Constants are written out, since an index over an expression serves only queries that
-    say the very same expression.
+
+class _Tag(ColumnElement[bytes]):
+    """
+    One small element for a long expression, so that statements are built and cached quickly.
+    """
+
+    __visit_name__ = "pgultra_tag"
+    inherit_cache = True
+    type = LargeBinary()
+    _traverse_internals = [  # noqa: RUF012  as SQLAlchemy's own elements have it
+        ("column", InternalTraversal.dp_clauseelement),
+        ("which", InternalTraversal.dp_string),
+    ]
+
+    def __init__(self, column: Any, which: str) -> None:  # any expression of bytea
+        self.column = column
+        self.which = which
+        self._propagate_attrs = column._propagate_attrs
+
+    @property
+    def _from_objects(self) -> Any:  # what a query must select from
+        return self.column._from_objects
+
+
+@compiles(_Tag)
+def _compile_tag(element: _Tag, compiler: Any, **options: Any) -> str:
+    key, _, size = element.which.partition(":")
+    within = {"include_table": options["include_table"]} if "include_table" in options else {}
+    return str(compiler.process(_long_form(element.column, int(key), int(size)), **within))
+
+
+def _long_form(column: Any, key: int, size: int) -> ColumnElement[bytes]:
+    """
+    Write out constants, since an index serves only the very expression it was made of.
     """
     stored = type_coerce(column, LargeBinary)
     one, two = 0x40 | size, 0x80 | size
@@ -202,4 +243,4 @@ def tag_expression(column: Any, key: int, size: int = TAG) -> ColumnElement[byte
             _piece(stored, second + 5, size),
         ),
         else_=null(),
-    )
+    ).self_group()

@@ -5,22 +5,22 @@ The type of an encrypted column: what it seals with, and where it stands.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 from sqlalchemy import Column, LargeBinary, Table
 from sqlalchemy.sql.base import SchemaEventTarget
 from sqlalchemy.types import TypeEngine, UserDefinedType, to_instance
 
 from pgultra import plan
-from pgultra.errors import DeclarationError, DecryptionError, EncryptionError
+from pgultra.errors import DecryptionError, EncryptionError
 from pgultra.features.encryption import comparator, context, secrecy, writing
-from pgultra.features.encryption.cipher import Box, Place, cipher_class
+from pgultra.features.encryption.cipher import Box, Place
 from pgultra.features.encryption.codec import codec_of
 from pgultra.features.encryption.context import names_of
-from pgultra.features.encryption.format import ALGORITHMS
+from pgultra.features.encryption.judging import judge
 from pgultra.features.encryption.objects import SecretColumn
 from pgultra.features.encryption.quarantine import Quarantined
-from pgultra.features.encryption.search import Search, Tagger, check_searchable, with_unique
+from pgultra.features.encryption.search import Search, Tagger, with_unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,20 +94,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         self.codec = codec_of(self.inner)
         self.column: Column[Any] | None = None
         self._pinned = id is not None
-        self._judge()
-
-    def _judge(self) -> None:
-        if self.algorithm not in ALGORITHMS:
-            raise DeclarationError(f"algorithm is one of {', '.join(ALGORITHMS)}")
-        cipher_class(ALGORITHMS[self.algorithm])
-        if self.padding is not None and not 2 <= self.padding <= 65536:
-            raise DeclarationError(f"padding is 2 to 65536 bytes, not {self.padding}")
-        if self.errors not in ("raise", "quarantine"):
-            raise DeclarationError(f"errors is 'raise' or 'quarantine', not {self.errors!r}")
-        if self.subjects is not None and not self.context:
-            raise DeclarationError("subjects needs a context whose first column names the subject")
-        if self.search is not None:
-            check_searchable(self.search, self.inner)
+        judge(self)
         secrecy.listen()
         writing.listen()
 
@@ -127,7 +114,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
             return
         if self.id is None:
             self.id = f"{table.name}.{column.name}"
-        self.__dict__.pop("_static_cache_key", None)
+        self._forget(self.__dict__)
         plan.declare(table, SecretColumn(column.key))
 
     def copy(self, **_options: Any) -> Encrypted:
@@ -150,17 +137,23 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        for made in ("box", "tagger", "_static_cache_key", "dispatch"):
-            state.pop(f"_made_{made}", None)
-            state.pop(made, None)
+        self._forget(state)
+        state.pop("dispatch", None)
         return state
+
+    @staticmethod
+    def _forget(state: dict[str, Any]) -> None:
+        for name in [name for name in state if name.startswith("_made_")]:
+            del state[name]
 
     @property
     def _static_cache_key(self) -> Any:  # what SQLAlchemy puts into the keys of its cache
-        inner = self.inner._static_cache_key
-        return (
+        known = self.__dict__.get("_made_cache_key")
+        if known is not None:
+            return known
+        key = self.__dict__["_made_cache_key"] = (
             type(self),
-            inner,
+            self.inner._static_cache_key,
             self.id,
             self.keys,
             self.search,
@@ -171,6 +164,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
             self.subjects,
             self.dual,
         )
+        return key
 
     @property
     def domain(self) -> str:
@@ -231,6 +225,15 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
             self.__dict__["_made_tagger"] = tagger
         return tagger
 
+    def tag_type(self, key: int) -> comparator.TagOf:
+        """
+        The type of what is compared with the tags of an index key.
+        """
+        types: dict[int, comparator.TagOf] = self.__dict__.setdefault("_made_tag_types", {})
+        if key not in types:
+            types[key] = comparator.TagOf(self, key)
+        return types[key]
+
     # -- values ----------------------------------------------------------------------------
 
     def seal(self, value: Any, parts: Sequence[bytes | None] = ()) -> bytes:
@@ -242,10 +245,16 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
             parts: the context, as bytes.
         """
         tags = self.tagger.tags(value) if self.search is not None else ()
-        subject = self._subject(parts)
+        subject = self.subject_key(parts)
         return self.box.seal(self.codec.encode(value), tags=tags, context=parts, subject=subject)
 
-    def _subject(self, parts: Sequence[bytes | None]) -> bytes | None:
+    def subject_key(self, parts: Sequence[bytes | None]) -> bytes | None:
+        """
+        The key of the subject that a context names; None where there are no subjects.
+
+        Raises:
+            EncryptionError: it is not at hand.
+        """
         if self.subjects is None:
             return None
         name = parts[0]
@@ -267,6 +276,12 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
             raise
         except Exception:  # noqa: S110  its text may hold the value
             pass
+        return self.refused(value)
+
+    def refused(self, value: Any) -> NoReturn:
+        """
+        Raise for a value that cannot be encoded, and do not tell it.
+        """
         if isinstance(value, Quarantined):
             raise EncryptionError(f"{self.described}: {value!r} cannot be written or searched for")
         raise EncryptionError(
@@ -287,22 +302,20 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         """
         Seal; with the keys of the moment when the statement runs.
         """
-        if self.context:
-            seal = context.sealer(self)
-        elif self.search is not None:
-            seal = self.seal
-        else:
-            seal = self.box.sealer(self.codec.encode)
-        guarded = self.guarded
+        if self.search is None and not self.context:
+            return self.box.sealer(self.codec.encode, self.refused)
+        seal = context.sealer(self) if self.context else self.seal
 
         def process(value: Any) -> bytes | None:
             if value is None:
                 return None
             try:
                 return seal(value)
-            except Exception:  # noqa: S110  told again below, without the value
+            except (EncryptionError, DecryptionError):
+                raise
+            except Exception:  # noqa: S110  its text may hold the value
                 pass
-            return cast("bytes", guarded(seal, value))
+            return self.refused(value)
 
         return process
 
@@ -318,11 +331,9 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
                 shape = len(self.search.keys) << 6 | self.search.size
             open_ = self.box.opener(self.codec.decode, shape)
         if self.errors == "raise":
-            return lambda value: None if value is None else open_(value)
+            return open_
 
-        def process(value: bytes | None) -> Any:
-            if value is None:
-                return None
+        def process(value: bytes) -> Any:
             try:
                 return open_(value)
             except DecryptionError as error:
@@ -335,8 +346,6 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         Printed statements hold the sealed value.
         """
         return comparator.printer(self.bind_processor(dialect))
-
-    # -- what SQLAlchemy asks ---------------------------------------------------------------
 
     @property
     def _has_column_expression(self) -> bool:

@@ -20,6 +20,7 @@ class Quarantined:
         error: the DecryptionError that would have been raised.
         sealed: the stored bytes, for whoever repairs them.
 
+    >>> from pgultra.errors import DecryptionError
     >>> Quarantined(DecryptionError("person", "email", 3), b"...")
     <quarantined value of person.email, key 3>
     """

@@ -7,6 +7,7 @@ bound to a context. Another completes what the ORM's unit of work would leave ou
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["listen"]
 
 Row = dict[str, Any]
+
+SEALED = "pgultra_sealed"
+"""The execution option of statements that write values sealed already (rotation)."""
 
 _bound: WeakKeyDictionary[Table, tuple[tuple[Column[Any], list[Column[Any]]], ...]] = (
     WeakKeyDictionary()
@@ -65,13 +69,13 @@ def bound_columns(table: Table) -> tuple[tuple[Column[Any], list[Column[Any]]], 
 
 
 def _before_execute(
-    connection: object, clause: Any, several: Any, single: Any, options: object
+    connection: object, clause: Any, several: Any, single: Any, options: Mapping[str, Any]
 ) -> tuple[Any, Any, Any]:
     if isinstance(clause, Select):
         _refuse_order(clause)
     elif isinstance(clause, Insert | Update) and isinstance(clause.table, Table):
         bound = bound_columns(clause.table)
-        if bound:
+        if bound and not options.get(SEALED):
             rows = [dict(row) for row in several] or [dict(single)]
             clause = _statement(clause, bound, rows)
             if several:
@@ -170,7 +174,7 @@ def _one(
                 f"{of.described} is bound to {each.name} of its row, which this statement does not "
                 "tell; put it among the values (its default must be Python's, not the server's)"
             )
-        parts.append(part_of(of, each, part))
+        parts.append(of.guarded(partial(part_of, of, each), part))
     sealed = InContext(_plain(of, value), tuple(parts))
     if key in row:
         row[key] = sealed
@@ -268,7 +272,8 @@ def _check_conflict(clause: Any, bound: Iterable[tuple[Column[Any], list[Column[
 
 
 def _written(action: Any) -> list[tuple[Any, Any]]:
-    return list(action.update_values_to_set)
+    values = action.update_values_to_set  # a list of pairs before SQLAlchemy 2.1
+    return list(values.items() if isinstance(values, dict) else values)
 
 
 def _key(name: Any) -> str:  # a Column, an attribute or a name

@@ -1,0 +1,143 @@
+"""
+Which keys are in use, and which may be retired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Column, MetaData, Table, func, select
+from sqlalchemy import inspect as inspected
+
+from pgultra.bridge import on_connection
+from pgultra.errors import EncryptionError
+from pgultra.features.encryption.comparator import is_encrypted
+from pgultra.features.encryption.format import key_expression
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+__all__ = ["KeyUsage", "key_usage"]
+
+
+@dataclass(frozen=True)
+class KeyUsage:
+    """
+    One key of one column.
+
+    Attributes:
+        column: ``table.column``.
+        key: the number.
+        rows: values that it sealed.
+        active: whether it seals new ones.
+        indexing: whether the column's blind index needs it.
+        known: whether the ring holds it.
+
+    >>> print(KeyUsage("person.email", 1, 0, active=False, indexing=False, known=True))
+    person.email key 1: 0 rows, may be retired
+    """
+
+    column: str
+    key: int
+    rows: int
+    active: bool
+    indexing: bool
+    known: bool
+
+    @property
+    def retirable(self) -> bool:
+        """
+        Whether this column can do without the key. Ask all columns of the ring.
+        """
+        return not (self.rows or self.active or self.indexing)
+
+    def __str__(self) -> str:
+        words = [f"{self.rows:,} rows"]
+        words += ["active"] if self.active else []
+        words += ["needed by the blind index"] if self.indexing else []
+        words += ["may be retired"] if self.retirable else []
+        words += [] if self.known else ["NOT IN THE RING"]
+        return f"{self.column} key {self.key}: {', '.join(words)}"
+
+
+def encrypted_columns(target: Any) -> list[Column[Any]]:
+    """
+    The encrypted columns of a column, table, mapped class, base or MetaData.
+
+    Raises:
+        EncryptionError: there are none.
+    """
+    found = [column for column in _columns(target) if is_encrypted(column.type)]
+    if not found:
+        raise EncryptionError(f"{target!r} has no encrypted column")
+    return found
+
+
+def _columns(target: Any) -> Iterator[Column[Any]]:
+    if isinstance(target, Column):
+        yield target
+    elif isinstance(target, Table):
+        yield from target.columns
+    elif isinstance(target, MetaData):
+        for table in target.tables.values():
+            yield from table.columns
+    elif hasattr(target, "property"):  # a mapped attribute
+        yield from target.property.columns
+    elif (mapper := inspected(target, raiseerr=False)) is not None:
+        yield from mapper.local_table.columns
+    elif isinstance(getattr(target, "metadata", None), MetaData):
+        yield from _columns(target.metadata)
+
+
+@on_connection
+def key_usage(connection: Connection, target: Any) -> list[KeyUsage]:
+    """
+    Count rows for each key; answered from the index over key numbers.
+
+    Args:
+        connection: a Connection, or an AsyncConnection (then await).
+        target: an encrypted column, a mapped class or table, or a MetaData.
+
+    Returns:
+        an entry for each column and key, keys of the ring without rows included.
+
+    Example::
+
+        for usage in key_usage(connection, Base.metadata):
+            print(usage)
+    """
+    found = []
+    for column in encrypted_columns(target):
+        of: Any = column.type
+        snapshot = of.keys.current()
+        rows = _rows(connection, column)
+        indexing = of.search.keys if of.search is not None else ()
+        found += [
+            KeyUsage(
+                f"{column.table}.{column.name}",
+                key,
+                rows.get(key, 0),
+                active=key == snapshot.active,
+                indexing=key in indexing,
+                known=key in snapshot.keys,
+            )
+            for key in sorted({*rows, *snapshot.keys, *indexing})
+        ]
+    return found
+
+
+def _rows(connection: Connection, column: Column[Any]) -> dict[int, int]:
+    """
+    Jump from one key number to the next in the index, then count each.
+    """
+    key = key_expression(column)
+    first = select(key.label("key")).where(key.is_not(None)).order_by(key).limit(1)
+    keys = select(first.scalar_subquery().label("key")).cte("keys", recursive=True)
+    following = select(key).where(key > keys.c.key).order_by(key).limit(1).scalar_subquery()
+    keys = keys.union_all(select(following).where(keys.c.key.is_not(None)))
+    count = select(func.count()).select_from(column.table).where(key == keys.c.key)
+    statement = select(keys.c.key, count.scalar_subquery()).where(keys.c.key.is_not(None))
+    return {int.from_bytes(number): rows for number, rows in connection.execute(statement)}
