@@ -25,38 +25,62 @@ from pgultra.objects import Check, Extension, Function, Index, Schema, Trigger, 
 from pgultra.plan import declare
 
 if TYPE_CHECKING:
-    from pgultra.features import soft_delete as soft_delete
-    from pgultra.features.soft_delete import (
-        SoftDelete as SoftDelete,
-        SoftDeleteOptions as SoftDeleteOptions,
-    )
+    from pgultra.features import embeddings, encryption, search, soft_delete
+    from pgultra.features.embeddings import HNSW, Embedding, IVFFlat, Vector, VectorType
+    from pgultra.features.encryption import Encrypted, EncryptedColumn, Equality, KeyRing, Prefix
+    from pgultra.features.search import SearchVector, TSVector, TSVectorType
+    from pgultra.features.soft_delete import SoftDelete, SoftDeleteOptions
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "HNSW",
     "Check",
     "ConflictingObjects",
     "DeclarationError",
     "DriftError",
+    "Embedding",
+    "Encrypted",
+    "EncryptedColumn",
+    "Equality",
     "Extension",
     "Function",
+    "IVFFlat",
     "Index",
+    "KeyRing",
     "MissingExtension",
     "PgultraError",
     "PgultraWarning",
+    "Prefix",
     "RestoreConflict",
     "Schema",
+    "SearchVector",
     "SoftDelete",
     "SoftDeleteOptions",
+    "TSVector",
+    "TSVectorType",
     "Trigger",
     "UnsupportedServer",
+    "Vector",
+    "VectorType",
     "View",
     "declare",
+    "embeddings",
+    "encryption",
+    "search",
     "soft_delete",
 ]
 
-_ROOMS = {"soft_delete": ("SoftDelete", "SoftDeleteOptions")}
+_ROOMS = {
+    "embeddings": ("HNSW", "Embedding", "IVFFlat", "Vector", "VectorType"),
+    "encryption": ("Encrypted", "EncryptedColumn", "Equality", "KeyRing", "Prefix"),
+    "search": ("SearchVector", "TSVector", "TSVectorType"),
+    "soft_delete": ("SoftDelete", "SoftDeleteOptions"),
+}
 """Each room, and the names of it that are reached from here directly."""
+
+_EXTRAS = {"embeddings": "vector", "encryption": "encryption"}
+"""What must be installed with pgultra for a room that stands on another library."""
 
 if not TYPE_CHECKING:  # to a type checker, a name that is not listed above is an error
     _room_of = {name: room for room, names in _ROOMS.items() for name in (room, *names)}
@@ -64,8 +88,17 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not listed above is a
     def __getattr__(name):
         if name not in _room_of:
             raise AttributeError(f"module 'pgultra' has no attribute {name!r}")
-        module = importlib.import_module(f"pgultra.features.{_room_of[name]}")
-        globals()[name] = value = module if name == _room_of[name] else getattr(module, name)
+        room = _room_of[name]
+        try:
+            module = importlib.import_module(f"pgultra.features.{room}")
+        except ModuleNotFoundError as error:
+            if room not in _EXTRAS or str(error.name).startswith("pgultra"):
+                raise
+            raise ImportError(
+                f"pgultra.{room} needs {error.name}: pip install 'pgultra[{_EXTRAS[room]}]'",
+                name=error.name,
+            ) from error
+        globals()[name] = value = module if name == room else getattr(module, name)
         return value
 
     def __dir__():
