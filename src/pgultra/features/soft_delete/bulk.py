@@ -73,6 +73,7 @@ def _mark(state: ORMExecuteState, mapper: Mapper[Any], criterion: Any) -> Result
         .where(live)
         .order_by(*chosen)
         .with_for_update(of=root.local_table)
+        .correlate(None)
     )
     doomed = surface.completed(doomed)
     deletion = uuid4()

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.util import ClauseAdapter
 
 from pgultra.features.soft_delete.edges import links
@@ -23,7 +24,7 @@ __all__ = ["of"]
 
 
 def of(
-    connection: Connection, mapper: Mapper[Any], deletion: UUID, relatives: Sequence[Mapper[Any]]
+    connection: Connection, mapper: Mapper[Any], deletion: UUID, parents: Sequence[Mapper[Any]]
 ) -> Iterator[str]:
     """
     One sentence for each row of a deletion that cannot come back.
@@ -32,9 +33,9 @@ def of(
         connection: to look with.
         mapper: the hierarchy whose rows are looked at.
         deletion: the deletion that they went with.
-        relatives: where their parents may be.
+        parents: the hierarchies that the rows may be below.
     """
-    yield from _dead_parents(connection, mapper, deletion, relatives)
+    yield from _dead_parents(connection, mapper, deletion, parents)
     table: Any = mapper.local_table
     for index in sorted(table.indexes, key=lambda each: str(each.name)):
         if index.unique and _on_live(index, mapper):
@@ -42,11 +43,11 @@ def of(
 
 
 def _dead_parents(
-    connection: Connection, mapper: Mapper[Any], deletion: UUID, relatives: Sequence[Mapper[Any]]
+    connection: Connection, mapper: Mapper[Any], deletion: UUID, parents: Sequence[Mapper[Any]]
 ) -> Iterator[str]:
     child: Any = mapper.local_table.alias()
     mine = child.c[deleted_column(mapper, "deletion_id").key]
-    for parent_mapper in relatives:
+    for parent_mapper in parents:
         for target, here, there in links(parent_mapper):
             if target is not mapper:
                 continue
@@ -93,10 +94,10 @@ def _taken(
     others = [live.c[key.key] for key in mapper.primary_key]
     statement = (
         select(*keys, *others)
+        .join_from(dead, live, and_(*same))
         .where(
             dead.c[deleted_column(mapper, "deletion_id").key] == deletion,
             live.c[deleted_column(mapper).key].is_(None),
-            *same,
         )
         .order_by(*keys)
     )
@@ -110,6 +111,10 @@ def _taken(
 
 def _on_live(index: Index, mapper: Mapper[Any]) -> bool:
     where = index.dialect_options["postgresql"]["where"]
+    columns = set(mapper.local_table.c)
+    expressions: list[Any] = list(index.expressions)
+    if not all(columns.intersection(visitors.iterate(each)) for each in expressions):
+        return False  # text: the database will tell
     return where is not None and str(where) == str(deleted_column(mapper).is_(None))
 
 

@@ -16,7 +16,8 @@ from pgultra.errors import PgultraError, RestoreConflict
 from pgultra.features.soft_delete import conflicts, mapped
 from pgultra.features.soft_delete.departure import CHUNK, departed, matching
 from pgultra.features.soft_delete.edges import links, mappers_below, root_of
-from pgultra.features.soft_delete.model import SoftDelete, deleted_column
+from pgultra.features.soft_delete.locks import before_restore
+from pgultra.features.soft_delete.model import SoftDelete, deleted_column, shape_of
 from pgultra.features.soft_delete.queries import OPTION
 from pgultra.features.soft_delete.tops import in_order
 
@@ -139,6 +140,18 @@ def family(root: Mapper[Any]) -> list[Mapper[Any]]:
     return in_order({below for mapper in (*above, root) for below in mappers_below(mapper)})
 
 
+def parents_of(child: Mapper[Any]) -> list[Mapper[Any]]:
+    """
+    The hierarchies that take this one along, parents first.
+    """
+    return in_order(
+        mapper
+        for _, mapper in mapped.tables()
+        if mapper.registry is child.registry
+        and any(target is child for target, *_ in links(mapper))
+    )
+
+
 def _revive_one(connection: Connection, root: Mapper[Any], identity: tuple[Any, ...]) -> Keys:
     """
     A row that was deleted before there were deletion ids comes back alone.
@@ -155,8 +168,32 @@ def _revive(connection: Connection, root: Mapper[Any], deletion: UUID) -> Keys:
     Revive the rows at the top of a deletion; the database takes along what is below.
     """
     relatives = family(root)
+    seen = _members(connection, relatives, deletion)
+    if not seen:
+        return {}
+    # All locks in the order in which the database takes them, parents first; then look again.
+    for lock in before_restore(shape_of(mapped.table_of(next(iter(seen)))), [deletion]):
+        connection.execute(lock)
+    members = _members(connection, list(seen), deletion)
+    problems = [
+        problem
+        for mapper in members
+        for problem in conflicts.of(connection, mapper, deletion, parents_of(mapper))
+    ]
+    if problems:
+        raise RestoreConflict(problems)
+    for only_tops in (True, False):  # rows that go round in a circle have no top
+        for mapper in members:
+            _update(connection, mapper, deletion, only_tops=only_tops)
+    return members
+
+
+def _members(connection: Connection, mappers: Sequence[Mapper[Any]], deletion: UUID) -> Keys:
+    """
+    The keys of the rows that a deletion took, by hierarchy.
+    """
     members: Keys = {}
-    for mapper in relatives:
+    for mapper in mappers:
         keys = list(mapper.primary_key)
         found = connection.execute(
             select(*keys)
@@ -169,16 +206,6 @@ def _revive(connection: Connection, root: Mapper[Any], deletion: UUID) -> Keys:
         rows = [tuple(row) for row in found]
         if rows:
             members[mapper] = rows
-    problems = [
-        problem
-        for mapper in members
-        for problem in conflicts.of(connection, mapper, deletion, relatives)
-    ]
-    if problems:
-        raise RestoreConflict(problems)
-    for only_tops in (True, False):  # rows that go round in a circle have no top
-        for mapper in members:
-            _update(connection, mapper, deletion, relatives, only_tops=only_tops)
     return members
 
 
@@ -186,7 +213,6 @@ def _update(
     connection: Connection,
     mapper: Mapper[Any],
     deletion: UUID,
-    relatives: Sequence[Mapper[Any]],
     *,
     only_tops: bool,
 ) -> None:
@@ -200,7 +226,7 @@ def _update(
         .with_for_update(of=table)
     )
     if only_tops:
-        for parent_mapper in relatives:
+        for parent_mapper in parents_of(mapper):
             for child, here, there in links(parent_mapper):
                 if child is mapper:
                     parent: Any = parent_mapper.local_table.alias()
@@ -233,20 +259,25 @@ def _attach(session: Session, revived: Keys) -> None:
     Let the very objects that this transaction deleted be part of the session again.
     """
     gone = departed(session)
-    back = []
-    for mapper, keys in revived.items():
-        for key in keys:
-            instance = gone.pop(mapper.identity_key_from_primary_key(key), None)
-            state: Any = inspect(instance) if instance is not None else None
-            if state is None or not state.deleted or state.session is not session:
-                continue
-            session.expunge(instance)
-            make_transient(instance)
-            make_transient_to_detached(instance)
-            for relationship in state.mapper.relationships:
-                # Their members may be deleted still; they are loaded again when asked for.
-                instance_dict(instance).pop(relationship.key, None)
-            back.append(instance)
+    found = [
+        gone.pop(mapper.identity_key_from_primary_key(key), None)
+        for mapper, keys in revived.items()
+        for key in keys
+    ]
+    back: list[Any] = [
+        each
+        for each in found
+        if each is not None and inspect(each).deleted and inspect(each).session is session
+    ]
+    for each in back:
+        if inspect(each).session is session:  # else expunged with another
+            session.expunge(each)
+    for each in back:
+        make_transient(each)
+        make_transient_to_detached(each)
+        for relationship in inspect(each).mapper.relationships:
+            # Their members may be deleted still; they are loaded again when asked for.
+            instance_dict(each).pop(relationship.key, None)
     session.add_all(back)
 
 
