@@ -1,4 +1,5 @@
 -- The best of the index, if it is the quicker way and gave k; else the best of all.
+-- "+ 0": a relaxed scan is not quite in order, though the planner takes it for sorted.
 WITH pgultra_few AS MATERIALIZED (
     {few}
 ),
@@ -15,7 +16,7 @@ FROM (
     SELECT {keys}, distance
     FROM pgultra_near
     WHERE (SELECT count(*) FROM pgultra_near) >= {k}
-    ORDER BY distance, {keys}
+    ORDER BY distance + 0, {keys}
     LIMIT {k}
 ) AS pgultra_best
 UNION ALL
