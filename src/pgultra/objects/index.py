@@ -67,6 +67,11 @@ class Index(DatabaseObject):
         unique: whether it is.
         definition: what stands after the table's name in ``CREATE INDEX``.
         concurrently: build and drop it without blocking writes, outside a transaction.
+
+    >>> from sqlalchemy import Column, Index as PlainIndex, Integer, MetaData, Table
+    >>> table = Table("visit", MetaData(), Column("day", Integer))
+    >>> Index.of(PlainIndex("visit_day", table.c.day), concurrently=True).definition
+    '(day)'
     """
 
     kind: ClassVar[str] = "index"

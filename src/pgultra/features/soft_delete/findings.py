@@ -59,6 +59,9 @@ def audit(connection: Connection, target: Any, *, limit: int | None = None) -> l
 
     Raises:
         DeclarationError: the target is not soft-deletable.
+
+    Example:
+        ``assert soft_delete.audit(connection, Base) == []``
     """
     tables = list(_tables(target))
     findings: list[Finding] = []

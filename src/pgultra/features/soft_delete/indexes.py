@@ -185,6 +185,14 @@ def index_live(*columns: Any, name: str | None = None, **options: Any) -> LiveIn
         columns: names of columns or attributes, Columns, or expressions.
         name: of the index; ``<table>_live_<columns>_idx`` if not said.
         options: for ``sqlalchemy.Index``, such as ``postgresql_using="gin"``.
+
+    >>> from sqlalchemy import Column, MetaData, Table, Text
+    >>> from pgultra import declare
+    >>> from pgultra.features.soft_delete import Rules, index_live
+    >>> table = Table("article", MetaData(), Column("author", Text), index_live("author"))
+    >>> declare(table, Rules())
+    >>> "article_live_author_idx" in {index.name for index in table.indexes}
+    True
     """
     return LiveIndex(columns, unique=False, name=name, options=options)
 

@@ -66,6 +66,9 @@ def only_deleted(statement: Statement) -> Statement:
 
     Raises:
         DeclarationError: it selects nothing that is soft-deletable.
+
+    Example:
+        ``session.scalars(only_deleted(select(Article)))`` lists the articles in the bin.
     """
     entities = list(_entities(statement))
     if not entities:

@@ -65,6 +65,9 @@ def hard_delete(session: Session, obj: SoftDelete) -> int:
     Raises:
         sqlalchemy.exc.IntegrityError: rows that do not cascade still refer to one of them.
         PgultraError: the class has no SoftDelete, or the object was never written.
+
+    Example:
+        ``soft_delete.hard_delete(session, person)``, when the law wants a person forgotten.
     """
     mapper, identity = identified(obj)
     session.flush()
@@ -119,6 +122,9 @@ def purge(
 
     Raises:
         DeclarationError: the target is not soft-deletable, or nothing says how old.
+
+    Example:
+        ``soft_delete.purge(connection, Article, older_than=timedelta(days=90))``
     """
     table, rules = target_of(target)
     limit = rules.purge_after if older_than is None else older_than

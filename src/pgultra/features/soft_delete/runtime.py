@@ -48,6 +48,9 @@ def delete(session: Session, obj: SoftDelete, *, by: Any = None) -> None:
 
     Raises:
         PgultraError: the object's class has no SoftDelete.
+
+    Example:
+        ``soft_delete.delete(session, article, by="ann")``, then ``session.commit()``.
     """
     mapper, _ = identified(obj)
     session.delete(obj)
@@ -77,6 +80,9 @@ def restore(session: Session, obj: SoftDelete) -> list[SoftDelete]:
         RestoreConflict: live rows took unique values meanwhile, or a parent is deleted
             under another deletion. Nothing is changed.
         PgultraError: the row is gone for good, or the class has no SoftDelete.
+
+    Example:
+        ``article, *comments = soft_delete.restore(session, article)``
     """
     mapper, identity = identified(obj)
     session.flush()
