@@ -96,6 +96,21 @@ def test_no_text_raises(connection: sa.Connection, notes: sa.Table, query: str) 
     ).all()
 
 
+@ANY
+@given(query=TEXTS)
+def test_no_expression_raises(connection: sa.Connection, notes: sa.Table, query: str) -> None:
+    """
+    The same holds for a query that is read from a column; it means the same.
+    """
+    given_text = sa.bindparam("q", query, sa.Text)
+    for read in (search.match, search.phrase, search.prefix):
+        one, other = (
+            connection.scalar(sa.select(read(notes.c.search, each)).where(notes.c.id == 1))
+            for each in (query, given_text)
+        )
+        assert one == other
+
+
 class Tags(HTMLParser):
     """
     Collects what is markup.

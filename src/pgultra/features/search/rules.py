@@ -23,7 +23,7 @@ from pgultra.objects import DatabaseObject, Trigger
 from pgultra.plan import Facts, declarations, facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy import Column
     from sqlalchemy.sql.compiler import SQLCompiler
@@ -67,6 +67,7 @@ class Rules:
     configuration: Configuration = field(init=False, repr=False)
     attributes: dict[str, str] = field(init=False, repr=False, default_factory=dict)
     """Mapped attributes, with the key of their column."""
+    _derived: dict[Any, Any] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "generated", "trigger"):
@@ -96,9 +97,28 @@ class Rules:
         """
         The vector, resolved on its table.
         """
+        made: Vector = self._kept(table, "vector", self._vector)
+        return made
+
+    def _vector(self, table: Table) -> Vector:
         return vector_of(
             table, table.c[self.column], self.parts, self.configuration, self.attributes
         )
+
+    def _kept(self, table: Table, what: str, make: Callable[[Table], Any]) -> Any:
+        """
+        What was derived before, as long as the table and its declarations stay the same.
+        """
+        stamp = (
+            tuple(map(id, table.c)),
+            tuple(map(id, declarations(table))),
+            len(self.attributes),
+            len(table.metadata.tables),
+        )
+        kept = self._derived.get((table, what))
+        if kept is None or kept[0] != stamp:
+            kept = self._derived[table, what] = (stamp, make(table))
+        return kept[1]
 
     def generated(self, table: Table) -> bool:
         """
@@ -107,6 +127,10 @@ class Rules:
         Raises:
             DeclarationError: the table's vectors want both, or a part cannot be generated.
         """
+        answer: bool = self._kept(table, "generated", self._generated)
+        return answer
+
+    def _generated(self, table: Table) -> bool:
         all_rules = rules_of(table)
         vectors = [(rules, rules.vector(table)) for rules in all_rules]
         modes = {rules.mode for rules in all_rules}

@@ -4,6 +4,7 @@ What a user typed, as a tsquery; and what stands behind a vector column.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import (
@@ -57,6 +58,9 @@ LENGTH = 1000
 SPACES = "\\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 NEGATIONS = f"-[{SPACES}!&|()-]*-"
 """Each of these would nest a negation in the last, until PostgreSQL's stack is too small."""
+
+RUNS = re.compile(NEGATIONS)
+LAST = re.compile(r"\S*$")
 
 
 def constant(text: str) -> ColumnElement[str]:
@@ -154,50 +158,80 @@ def read(
     A query as a tsquery, in one configuration or several.
     """
     configuration = configuration_of(column, config)
-    given = cut(query)
+    given = _GIVEN[kind](query)
     found: Any = None
     for name in _names(configuration, language):
-        one = _READERS[kind](literal_column(configuration.literal(name)), given)
+        one = _READERS[kind](literal_column(configuration.literal(name)), *given)
         found = one if found is None else found.op("||", return_type=TSQUERY())(one)
     result: ColumnElement[Any] = found.self_group() if hasattr(found, "self_group") else found
     return result
 
 
-def cut(query: Any) -> ColumnElement[str]:
+def checked(query: str) -> str:
     """
-    What a user typed, checked and cut to a length that PostgreSQL can read.
+    What a user typed, cut to a length that PostgreSQL can read.
 
     Raises:
         ValueError: it holds NUL, or half of a surrogate pair.
     """
+    if "\x00" in query:
+        raise ValueError("the query holds a NUL character, which PostgreSQL cannot take: remove it")
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the query is no valid Unicode text: {error.reason}") from None
+    return query[:LENGTH]
+
+
+def cut(query: Any) -> ColumnElement[str]:
+    """
+    The same for a text or an expression, as an expression.
+    """
     if isinstance(query, str):
-        if "\x00" in query:
-            raise ValueError(
-                "the query holds a NUL character, which PostgreSQL cannot take: remove it"
-            )
-        try:
-            query.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"the query is no valid Unicode text: {error.reason}") from None
-        query = bindparam(None, query[:LENGTH], type_=Text())
+        return _bound(checked(query))
     return func.left(query, literal_column(str(LENGTH)))
 
 
+def _bound(text: str) -> ColumnElement[str]:
+    return bindparam(None, text, type_=Text())
+
+
+def _calm(query: Any) -> tuple[Any, ...]:
+    """
+    A query without runs of negations: in Python for a text, in SQL for an expression.
+    """
+    if isinstance(query, str):
+        return (_bound(RUNS.sub("-", checked(query))),)
+    return (func.regexp_replace(cut(query), constant(NEGATIONS), constant("-"), constant("g")),)
+
+
+def _ends(query: Any) -> tuple[Any, ...]:
+    """
+    All words but the last, and the last.
+    """
+    if isinstance(query, str):
+        text = checked(query).rstrip()
+        start = len(text) - len(LAST.search(text)[0])  # type: ignore[index]  # always matches
+        return _bound(text[:start]), _bound(text[start:])
+    whole = cut(query)
+    return (
+        func.regexp_replace(whole, constant("\\S*\\s*$"), constant("")),
+        func.coalesce(func.substring(whole, constant("(\\S+)\\s*$")), constant("")),
+    )
+
+
 def _websearch(regconfig: Any, text: Any) -> Any:
-    calm = func.regexp_replace(text, constant(NEGATIONS), constant("-"), constant("g"))
-    return websearch_to_tsquery(regconfig, calm)  # type: ignore[no-untyped-call]
+    return websearch_to_tsquery(regconfig, text)  # type: ignore[no-untyped-call]
 
 
 def _phrase(regconfig: Any, text: Any) -> Any:
     return phraseto_tsquery(regconfig, text)  # type: ignore[no-untyped-call]
 
 
-def _prefix(regconfig: Any, text: Any) -> Any:
+def _prefix(regconfig: Any, before: Any, last: Any) -> Any:
     """
-    All words but the last as they are; the last as a beginning, both stemmed and as typed.
+    The last word as a beginning, both stemmed and as typed.
     """
-    before = func.regexp_replace(text, constant("\\S*\\s*$"), constant(""))
-    last = func.substring(text, constant("(\\S+)\\s*$"))
     words: Any = plainto_tsquery(regconfig, before)  # type: ignore[no-untyped-call]
     simple: Any = literal_column("'simple'::regconfig")
     beginnings = _beginning(regconfig, last).op("||", return_type=TSQUERY())(
@@ -210,11 +244,14 @@ def _beginning(regconfig: Any, word: Any) -> Any:
     """
     A word as ``word:*``; nothing of it stays nothing.
     """
-    read: Any = plainto_tsquery(  # type: ignore[no-untyped-call]
-        regconfig, func.coalesce(word, constant(""))
-    )
+    read: Any = plainto_tsquery(regconfig, word)  # type: ignore[no-untyped-call]
     text = func.nullif(cast(read, Text), constant(""))
     return cast(func.coalesce(text.concat(constant(":*")), constant("")), TSQUERY)
 
 
-_READERS = {"websearch": _websearch, "phrase": _phrase, "prefix": _prefix}
+_GIVEN: dict[Kind, Any] = {
+    "websearch": _calm,
+    "phrase": lambda query: (cut(query),),
+    "prefix": _ends,
+}
+_READERS: dict[Kind, Any] = {"websearch": _websearch, "phrase": _phrase, "prefix": _prefix}
