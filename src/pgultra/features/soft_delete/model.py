@@ -363,14 +363,6 @@ def _name(table: Any) -> str:
     return str(getattr(table, "fullname", table))
 
 
-def shape_of(table: Table) -> Shape:
-    """
-    What the database side knows about a soft-deletable table.
-    """
-    (rules,) = _rules_on(table)
-    return rules.shape(table)
-
-
 def deleted_column(mapper: Mapper[Any], option: str = "deleted_at") -> Column[Any]:
     """
     One of the room's columns, in the table at the root of a class's hierarchy.

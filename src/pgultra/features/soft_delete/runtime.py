@@ -15,9 +15,9 @@ from pgultra.bridge import on_session
 from pgultra.errors import PgultraError, RestoreConflict
 from pgultra.features.soft_delete import conflicts, mapped
 from pgultra.features.soft_delete.departure import CHUNK, departed, matching
-from pgultra.features.soft_delete.edges import links, mappers_below, root_of
+from pgultra.features.soft_delete.edges import edges_of, links, mappers_below, name_of, root_of
 from pgultra.features.soft_delete.locks import before_restore
-from pgultra.features.soft_delete.model import SoftDelete, deleted_column, shape_of
+from pgultra.features.soft_delete.model import SoftDelete, deleted_column
 from pgultra.features.soft_delete.queries import OPTION
 from pgultra.features.soft_delete.tops import in_order
 
@@ -178,7 +178,9 @@ def _revive(connection: Connection, root: Mapper[Any], deletion: UUID) -> Keys:
     if not seen:
         return {}
     # All locks in the order in which the database takes them, parents first; then look again.
-    for lock in before_restore(shape_of(mapped.table_of(next(iter(seen)))), [deletion]):
+    tables = [mapped.table_of(mapper) for mapper in seen]
+    edges = edges_of(tables[0].metadata)
+    for lock in before_restore([name_of(table) for table in tables], edges, [deletion]):
         connection.execute(lock)
     members = _members(connection, list(seen), deletion)
     problems = [
