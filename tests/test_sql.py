@@ -162,7 +162,7 @@ def test_expressions_are_rendered_with_their_values() -> None:
     table = sa.table("Article", sa.column("deletedAt"), sa.column("kind"))
     expression = sa.and_(table.c.deletedAt.is_(None), table.c.kind.in_(["a'b", "c%d"]))
     assert sql.render(expression, include_table=False) == (
-        '"deletedAt" IS NULL AND kind IN (\'a\'\'b\', \'c%d\')'
+        "\"deletedAt\" IS NULL AND kind IN ('a''b', 'c%d')"
     )
     assert sql.render(sa.select(table.c.kind).limit(3)) == (
         'SELECT "Article".kind \nFROM "Article" \n LIMIT 3'

@@ -34,17 +34,16 @@ NAME_BYTES = 63
 
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
-_KEYWORDS = frozenset(
-    """
-    between bigint bit boolean char character coalesce collation concurrently dec decimal exists
-    extract float greatest grouping inout int integer interval json json_array json_arrayagg
-    json_exists json_object json_objectagg json_query json_scalar json_serialize json_table
-    json_value lateral least merge_action national nchar none normalize nullif numeric out overlay
-    position precision real row setof smallint substring system_user tablesample time timestamp
-    treat trim values varchar xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces
-    xmlparse xmlpi xmlroot xmlserialize xmltable
-    """.split()
-)
+_WORDS = """
+between bigint bit boolean char character coalesce collation concurrently dec decimal exists
+extract float greatest grouping inout int integer interval json json_array json_arrayagg
+json_exists json_object json_objectagg json_query json_scalar json_serialize json_table
+json_value lateral least merge_action national nchar none normalize nullif numeric out overlay
+position precision real row setof smallint substring system_user tablesample time timestamp
+treat trim values varchar xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces
+xmlparse xmlpi xmlroot xmlserialize xmltable
+"""
+_KEYWORDS = frozenset(_WORDS.split())
 """What SQLAlchemy's list of reserved words leaves out: some cannot name a function or a table."""
 
 
@@ -154,6 +153,7 @@ def spelling(index: Index) -> tuple[str, str]:
     """
     How SQLAlchemy spells an index and its table in ``CREATE INDEX``; it quotes less than we do.
     """
+    assert index.table is not None  # who asks has looked
     return _preparer().format_index(index), _preparer().format_table(index.table)
 
 

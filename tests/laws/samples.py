@@ -15,15 +15,19 @@ import importlib
 import importlib.util
 import pkgutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+import pytest
 import sqlalchemy as sa
 
 import pgultra.features
 from pgultra import Check, Extension, Function, Index, Schema, Trigger, View, declare, sql
+from pgultra.objects import Generation
+from pgultra.plan import collect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 NASTY = """
 begin -- tabs\there, 100% :colons ::casts \\backslashes\\ 'quotes' "names" $$dollars$$
@@ -40,7 +44,7 @@ def weird(word: str) -> str:
     """
     Spaces, capitals, both quotes, a percent sign, a dollar, colons, a backslash, parentheses.
     """
-    return f"The \"{word}\" 's 100% $1 :a \\n (b) USING|"
+    return f'The "{word}" \'s 100% $1 :a \\n (b) USING|'
 
 
 def long(word: str) -> str:
@@ -310,7 +314,9 @@ def indexes(metadata: sa.MetaData, place: Place) -> None:
     article, _ = tables(metadata, place)
     c = {word: article.c[place.name(word)] for word in ("id", "title", "author_id", "seen", "kind")}
     made = [
-        sa.Index(place.name("ix_live"), c["title"], unique=True, postgresql_where=c["seen"].is_(None)),
+        sa.Index(
+            place.name("ix_live"), c["title"], unique=True, postgresql_where=c["seen"].is_(None)
+        ),
         sa.Index(
             place.name("ix_lower"),
             sa.func.lower(c["kind"]),
@@ -339,7 +345,9 @@ def checks(metadata: sa.MetaData, place: Place) -> None:
     common = {"table": article.name, "schema": place.schema}
     declare(
         article,
-        Check(name=place.name("positive"), condition=f"{place.quoted('id')} between 0 and 9", **common),
+        Check(
+            name=place.name("positive"), condition=f"{place.quoted('id')} between 0 and 9", **common
+        ),
         Check(
             name=place.name("later"),
             condition=f"{place.quoted('kind')} in ('it''s', '100%:x', '\\') or {place.quoted('seen')} is null",
@@ -348,10 +356,37 @@ def checks(metadata: sa.MetaData, place: Place) -> None:
     )
 
 
+def generations(metadata: sa.MetaData, place: Place) -> None:
+    """
+    A generated column, whose expression is ours to change.
+    """
+    # SQLAlchemy takes the colons and Alembic the percent signs of a generated column's text.
+    area = "area" if place.style == "weird" else place.name("area")
+    expression = f"id * 7 + length('{place.style}')"
+    field = sa.Table(
+        place.name("field"),
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column(area, sa.Integer, sa.Computed(expression, persisted=True)),
+        schema=place.schema,
+    )
+    declare(
+        field,
+        Generation(
+            name=area,
+            table=field.name,
+            schema=place.schema,
+            type="integer",
+            expression=expression,
+        ),
+    )
+
+
 KINDS_OF: dict[str, Callable[[sa.MetaData, Place], None]] = {
     "schema": schemas,
     "extension": extensions,
     "function": functions,
+    "generation": generations,
     "trigger": triggers,
     "view": views,
     "index": indexes,
@@ -394,14 +429,14 @@ def room(name: str, place: Place) -> sa.MetaData:
     A room's sample; a room without one is an error that says what to write.
     """
     path = f"tests.features.{name}.sample"
-    if importlib.util.find_spec(f"tests.features.{name}") is None or (
-        importlib.util.find_spec(path) is None
-    ):
+    found = importlib.util.find_spec(f"tests.features.{name}") and importlib.util.find_spec(path)
+    build = found and getattr(importlib.import_module(path), "build", None)
+    if not build:
         raise AssertionError(
             f"the room {name} has no sample: write tests/features/{name}/sample.py with "
             "build(schema, name) -> MetaData, see tests/laws/samples.py"
         )
-    metadata: sa.MetaData = importlib.import_module(path).build(place.schema, place.name)
+    metadata: sa.MetaData = build(place.schema, place.name)
     if place.schema is not None:
         declare(metadata, Schema(name=place.schema))
     return metadata
@@ -414,4 +449,24 @@ def sample(which: str, place: Place) -> sa.MetaData:
     return everything(place) if which == "kinds" else room(which, place)
 
 
-ALL = ["kinds", *rooms()]
+def cases(of_kinds: Sequence[Place], of_rooms: Sequence[Place]) -> list[Any]:
+    """
+    Parameters ``which, place``: all kinds and every room, each with what it needs.
+    """
+    return [
+        pytest.param(which, place, id=f"{which}-{place}", marks=needs(which))
+        for which in ("kinds", *rooms())
+        for place in (of_kinds if which == "kinds" else of_rooms)
+    ]
+
+
+@cache
+def needs(which: str) -> pytest.MarkDecorator:
+    """
+    The extensions that a sample declares, as a mark.
+    """
+    try:
+        declared = collect(sample(which, Place())).values()
+    except (AssertionError, ImportError):  # its tests will say so
+        declared = ()
+    return pytest.mark.needs(*(each.name for each in declared if isinstance(each, Extension)))

@@ -4,13 +4,14 @@ One declaration, four doors, one database: for all kinds at once and for every r
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 
 from pgultra import Function, plan
-from tests.laws.samples import ALL, Place, rooms, sample
+from tests.laws.samples import Place, cases, rooms, sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,16 +21,20 @@ if TYPE_CHECKING:
     from tests.fixtures.alembic import MigrationEnvironment
     from tests.fixtures.database import Database
 
-PLACES = [
-    Place(),
-    Place("Shop's"),
+PLAIN, HOSTILE = Place(), Place("Shop's", "weird")
+EVERY_PLACE = [
+    PLAIN,
+    HOSTILE,
     Place(None, "weird"),
     Place("shop", "foreign"),
     Place(None, "long"),
     Place(None, "keyword"),
 ]
-every = pytest.mark.parametrize("which", ALL)
-places = pytest.mark.parametrize("place", PLACES, ids=str)
+everywhere = pytest.mark.parametrize(
+    ("which", "place"), cases(EVERY_PLACE, [PLAIN, HOSTILE, Place(None, "long")])
+)
+twice = pytest.mark.parametrize(("which", "place"), cases([PLAIN, HOSTILE], [PLAIN, HOSTILE]))
+once = pytest.mark.parametrize(("which", "place"), cases([PLAIN], [PLAIN]))
 
 
 def drift(engine: sa.Engine, metadata: sa.MetaData) -> list[str]:
@@ -49,8 +54,7 @@ def test_every_room_has_a_sample(room: str) -> None:
     assert plan.collect(sample(room, Place()))
 
 
-@every
-@places
+@everywhere
 @pytest.mark.usefixtures("strangers")
 def test_create_all_and_drop_all(
     which: str,
@@ -74,8 +78,7 @@ def test_create_all_and_drop_all(
     assert before == dump(database)
 
 
-@every
-@places
+@everywhere
 @pytest.mark.usefixtures("strangers")
 def test_a_migration_there_and_back(
     which: str,
@@ -118,8 +121,7 @@ def not_theirs(name: str | None, kind: str, parents: dict[str, str | None]) -> b
     return name not in ("theirs", "visitor")
 
 
-@every
-@pytest.mark.parametrize("place", PLACES[:4], ids=str)
+@twice
 def test_offline_sql(
     which: str,
     place: Place,
@@ -146,8 +148,7 @@ def test_offline_sql(
     assert empty == dump(other)
 
 
-@every
-@pytest.mark.parametrize("place", PLACES[:2], ids=str)
+@twice
 def test_an_owner_is_enough(which: str, place: Place, owner_engine: sa.Engine) -> None:
     """
     A role that owns the database and is no superuser makes, checks and drops everything.
@@ -167,13 +168,13 @@ def check(engine: sa.Engine, metadata: sa.MetaData) -> plan.Plan:
         return plan.check(connection, metadata)
 
 
-@every
-@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
-async def test_an_async_engine(which: str, driver: str, database: Database) -> None:
+@twice
+async def test_an_async_engine(which: str, place: Place, database: Database) -> None:
     """
     run_sync is enough, with either driver.
     """
-    metadata = sample(which, PLACES[1])
+    driver = "asyncpg" if place == PLAIN else "psycopg"
+    metadata = sample(which, place)
     engine: AsyncEngine = database.async_engine(driver)
     async with engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
@@ -186,13 +187,13 @@ async def test_an_async_engine(which: str, driver: str, database: Database) -> N
         assert {step.verb for step in found} == {"create"}
 
 
-@every
+@once
 @pytest.mark.needs("plpgsql_check")
-def test_every_function_can_run(which: str, engine: sa.Engine) -> None:
+def test_every_function_can_run(which: str, place: Place, engine: sa.Engine) -> None:
     """
     plpgsql_check finds nothing wrong with any function, on any table it is attached to.
     """
-    metadata = sample(which, Place())
+    metadata = sample(which, place)
     metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE EXTENSION plpgsql_check"))
@@ -218,9 +219,10 @@ WHERE c.level = 'error'
 """
 
 
-@every
+@once
 def test_two_applications_do_not_meet(
     which: str,
+    place: Place,
     engine: sa.Engine,
     database: Database,
     dump: Callable[[Database], str],
@@ -229,7 +231,10 @@ def test_two_applications_do_not_meet(
     """
     What one application makes, checks, migrates and drops does not touch the other's.
     """
-    one, two = sample(which, Place("one")), sample(which, Place("two"))
+    one, two = (
+        sample(which, replace(place, schema="one")),
+        sample(which, replace(place, schema="two")),
+    )
     one.info["pgultra.app"], two.info["pgultra.app"] = "one", "two"
     two.create_all(engine)
     alone = dump(database)
@@ -247,9 +252,9 @@ def test_two_applications_do_not_meet(
     assert dump(database) == alone
 
 
-@pytest.mark.parametrize("which", rooms())
+@pytest.mark.parametrize(("which", "place"), cases([], [PLAIN]))
 def test_a_room_follows_schema_translate_map(
-    which: str, engine: sa.Engine, database: Database, dump: Callable[[Database], str]
+    which: str, place: Place, engine: sa.Engine, database: Database, dump: Callable[[Database], str]
 ) -> None:
     """
     A schema for each tenant: the same as if the schema had been declared.
@@ -258,11 +263,11 @@ def test_a_room_follows_schema_translate_map(
         connection.execute(sa.text("CREATE SCHEMA tenant"))
     before = dump(database)
     translated = engine.execution_options(schema_translate_map={None: "tenant"})
-    sample(which, Place()).create_all(translated)
+    sample(which, place).create_all(translated)
     with engine.begin() as connection:
         connection.execute(sa.text("COMMENT ON SCHEMA tenant IS 'pgultra:default:declared'"))
-    assert drift(engine, sample(which, Place("tenant"))) == []
-    sample(which, Place()).drop_all(translated)
+    assert drift(engine, sample(which, replace(place, schema="tenant"))) == []
+    sample(which, place).drop_all(translated)
     with engine.begin() as connection:
         connection.execute(sa.text("COMMENT ON SCHEMA tenant IS NULL"))
     assert dump(database) == before

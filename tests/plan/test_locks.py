@@ -76,8 +76,10 @@ def drifted(engine: sa.Engine) -> sa.MetaData:
             "CREATE INDEX ix_new ON article (title) WHERE false",
             "ALTER TABLE article ADD CONSTRAINT new CHECK (false) NOT VALID",
             "CREATE VIEW new AS SELECT 1 AS one",
-            "CREATE TRIGGER new BEFORE INSERT ON article FOR EACH ROW "
-            "WHEN (new IS NULL) EXECUTE FUNCTION touch()",
+            (
+                "CREATE TRIGGER new BEFORE INSERT ON article FOR EACH ROW "
+                "WHEN (new IS NULL) EXECUTE FUNCTION touch()"
+            ),
             "COMMENT ON INDEX ix_new IS 'pgultra:default:declared'",
             "COMMENT ON CONSTRAINT new ON article IS 'pgultra:default:declared'",
             "COMMENT ON VIEW new IS 'pgultra:default:declared'",
@@ -312,8 +314,7 @@ def test_concurrent_checks_do_not_meet(engine: sa.Engine) -> None:
     found: list[object] = []
 
     def run() -> None:
-        for _ in range(3):
-            found.append(verbs(checked(engine, metadata)))
+        found.extend(verbs(checked(engine, metadata)) for _ in range(3))
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
@@ -382,9 +383,7 @@ def standby(database: Database) -> Iterator[Callable[[], sa.Engine]]:
         engine.dispose()
 
 
-def test_a_check_on_a_standby(
-    engine: sa.Engine, standby: Callable[[], sa.Engine]
-) -> None:
+def test_a_check_on_a_standby(engine: sa.Engine, standby: Callable[[], sa.Engine]) -> None:
     """
     A replica answers by fingerprints: no false alarm, and what is missing or edited is seen.
     """

@@ -265,9 +265,7 @@ class DatabaseObject:
         The names of the fields in which the two differ, the mark aside.
         """
         return [
-            name
-            for name in self._compared()
-            if getattr(self, name) != getattr(other, name, None)
+            name for name in self._compared() if getattr(self, name) != getattr(other, name, None)
         ]
 
     @classmethod

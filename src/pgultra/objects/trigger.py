@@ -33,7 +33,8 @@ SELECT t.tgname, t.tgtype, t.tgenabled, t.tgdeferrable, t.tginitdeferred,
         ORDER BY k.place) AS columns
 """
 READ = f"""
-{COLUMNS}, n.nspname, c.relname, c.oid::text AS relation, p.proname, pn.nspname AS function_schema, d.description
+{COLUMNS}, n.nspname, c.relname, c.oid::text AS relation, p.proname,
+    pn.nspname AS function_schema, d.description
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

@@ -206,9 +206,7 @@ class View(DatabaseObject):
         """
         names = [(scope.real(view.schema), view.name) for view in views]
         return [
-            dataclasses.replace(
-                view, columns=found.columns, belongings=found, requires=found.uses
-            )
+            dataclasses.replace(view, columns=found.columns, belongings=found, requires=found.uses)
             for view, found in zip(views, belongings_of(connection, names, scope), strict=True)
         ]
 

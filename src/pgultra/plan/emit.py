@@ -96,10 +96,13 @@ def _early(steps: Iterable[Step], options: dict[str, Any]) -> list[Step]:
         subject = step.subject
         if subject.phase is not Phase.BEFORE_TABLES:
             continue
-        if isinstance(subject, Function) and subject.name not in wanted:
-            if words_of_function(subject) & coming:
-                coming.add(subject.name)
-                continue
+        if (
+            isinstance(subject, Function)
+            and subject.name not in wanted
+            and words_of_function(subject) & coming
+        ):
+            coming.add(subject.name)
+            continue
         early.append(step)
     return early
 

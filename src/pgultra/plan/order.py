@@ -19,7 +19,7 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.sql import ClauseElement
 
 from pgultra import sql
-from pgultra.objects import KINDS, Function, Identity, Phase, Schema, View
+from pgultra.objects import KINDS, Function, Identity, Phase, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,7 +87,9 @@ def _needs(subject: DatabaseObject) -> Iterable[Identity]:
 def _words(subject: DatabaseObject) -> frozenset[str]:
     if isinstance(subject, Function):
         return words_of_function(subject)
-    texts = (getattr(subject, field, None) for field in ("query", "condition", "when", "definition"))
+    texts = (
+        getattr(subject, field, None) for field in ("query", "condition", "when", "definition")
+    )
     return words_of(" ".join(filter(None, texts)))
 
 

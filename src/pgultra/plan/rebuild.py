@@ -110,9 +110,7 @@ def _stands_on(each: DatabaseObject, altered: Mapping[Identity, frozenset[str]])
     return False
 
 
-def _follows(
-    view: Identity, sides: Comparable, altered: Mapping[Identity, frozenset[str]]
-) -> bool:
+def _follows(view: Identity, sides: Comparable, altered: Mapping[Identity, frozenset[str]]) -> bool:
     """
     Whether it says ``SELECT *`` of a table that gets columns.
     """

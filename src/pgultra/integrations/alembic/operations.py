@@ -1,0 +1,264 @@
+"""
+What Alembic found: which of it is ours, what it makes, drops and needs.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from alembic.operations import MigrateOperation, ops
+from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint
+from sqlalchemy.exc import InvalidRequestError
+
+from pgultra.objects import Identity
+from pgultra.plan.order import TABLES, Act, words_of, words_of_schema_items
+from pgultra.plan.rebuild import GROWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from alembic.autogenerate.api import AutogenContext
+    from alembic.operations.ops import UpgradeOps
+
+    from pgultra.plan.compare import Plan
+
+__all__ = [
+    "altered",
+    "connection_of",
+    "spelt",
+    "table_acts",
+    "take_over",
+    "taken_over",
+    "use_plain_types",
+]
+
+
+def connection_of(context: AutogenContext) -> Any:  # a Connection, once the context is online
+    """
+    The connection that autogenerate works on.
+    """
+    if context.connection is None:
+        raise RuntimeError("autogenerate needs a connection")
+    return context.connection
+
+
+def _walk(operations: Sequence[MigrateOperation]) -> Iterator[MigrateOperation]:
+    for operation in operations:
+        if isinstance(operation, ops.OpContainer):
+            yield from _walk(operation.ops)
+        else:
+            yield operation
+
+
+def altered(upgrade: UpgradeOps, default: str | None) -> dict[Identity, frozenset[str]]:
+    """
+    Columns that are dropped or retyped, by table; GROWN for those that are added.
+    """
+    found: dict[Identity, frozenset[str]] = {}
+    for operation in _walk(upgrade.ops):
+        if isinstance(operation, ops.AddColumnOp):
+            table = _table(operation, default)
+            found[table] = found.get(table, frozenset()) | {GROWN}
+        if isinstance(operation, ops.DropColumnOp) or (
+            isinstance(operation, ops.AlterColumnOp) and operation.modify_type is not None
+        ):
+            table = _table(operation, default)
+            found[table] = found.get(table, frozenset()) | {operation.column_name}
+    return found
+
+
+def _table(operation: Any, default: str | None) -> Identity:  # any operation on a table
+    return Identity("table", spelt(operation.schema, default), operation.table_name)
+
+
+def spelt(schema: str | None, default: str | None) -> str | None:
+    """
+    A schema as objects are identified: None for the default one.
+    """
+    return None if schema == default else schema
+
+
+def table_acts(upgrade: UpgradeOps, default: str | None) -> list[Act]:
+    """
+    Alembic's operations as acts, kept in the order that Alembic gave them.
+
+    Only the drops of tables, which come in any order, are sorted: after what else is done to
+    the table, and before the drops of the tables that it points at.
+    """
+    acts: list[Act] = []
+    chained: Act | None = None
+    for operation in upgrade.ops:
+        act = Act(operation, TABLES, mentions=_mentions(operation))
+        if isinstance(operation, ops.CreateTableOp):
+            act.makes = frozenset({_table(operation, default)})
+            if operation.schema is not None:
+                act.needs = frozenset({Identity("schema", None, operation.schema)})
+        elif isinstance(operation, ops.DropTableOp):
+            act.unmakes = frozenset({_table(operation, default)})
+            act.frees = _pointed_at(operation, default) - act.unmakes
+            act.after += [other for other in acts if other.alters & act.unmakes]
+            acts.append(act)
+            continue
+        elif hasattr(operation, "table_name"):
+            act.alters = frozenset({_table(operation, default)})
+            act.frees = _released(operation, default)
+        if chained is not None:
+            act.after.append(chained)
+        chained = act
+        acts.append(act)
+    return acts
+
+
+def _pointed_at(operation: ops.DropTableOp, default: str | None) -> frozenset[Identity]:
+    """
+    The tables that a table's foreign keys point at, and the schema that it lies in.
+    """
+    found = {Identity("schema", None, operation.schema)} if operation.schema else set()
+    for item in operation.reverse().columns:
+        if isinstance(item, ForeignKeyConstraint):
+            found.add(_referred(item, default))
+    return frozenset(found)
+
+
+def _released(operation: Any, default: str | None) -> frozenset[Identity]:
+    """
+    The tables that foreign keys pointed at which are dropped here.
+    """
+    return frozenset(
+        _referred(constraint, default)
+        for each in _walk(getattr(operation, "ops", [operation]))
+        if isinstance(each, ops.DropConstraintOp) and each._reverse is not None
+        if isinstance(constraint := each.to_constraint(), ForeignKeyConstraint)
+    )
+
+
+def _referred(constraint: ForeignKeyConstraint, default: str | None) -> Identity:
+    try:
+        table = constraint.referred_table
+    except InvalidRequestError:  # it is not in the MetaData, its name alone is known
+        schema, _, name = constraint.elements[0].target_fullname.rpartition(".")[0].rpartition(".")
+        return Identity("table", spelt(schema or None, default), name)
+    return Identity("table", spelt(table.schema, default), table.name)
+
+
+def _mentions(operation: MigrateOperation) -> frozenset[str]:
+    """
+    Names in defaults, generated columns, checks and indexes, at any depth.
+    """
+    if isinstance(operation, ops.OpContainer):
+        return frozenset().union(*map(_mentions, operation.ops))
+    if isinstance(operation, ops.DropTableOp | ops.DropColumnOp):
+        return _mentions(operation.reverse())
+    if isinstance(operation, ops.DropIndexOp):
+        return _mentions(operation._reverse) if operation._reverse else frozenset()
+    if isinstance(operation, ops.CreateTableOp):
+        return words_of_schema_items(operation.columns)
+    if isinstance(operation, ops.AddColumnOp):
+        return words_of_schema_items([operation.column])
+    if isinstance(operation, ops.CreateIndexOp):
+        return words_of_schema_items([*operation.columns, operation.kw.get("postgresql_where")])
+    if isinstance(operation, ops.CreateCheckConstraintOp):
+        return words_of(str(operation.condition))
+    if isinstance(operation, ops.AlterColumnOp):
+        default = operation.modify_server_default
+        return words_of(str(getattr(default, "arg", default)))
+    return frozenset()
+
+
+def taken_over(plan: Plan) -> set[Identity]:
+    """
+    Indexes and checks that are ours: Alembic's own operations on them are taken away.
+    """
+    declared = plan.sides.desired if plan.sides is not None else ()
+    removed = (step.before.identity for step in plan.steps if step.before is not None)
+    return {each for each in (*declared, *removed) if each.kind in ("index", "check")}
+
+
+def take_over(upgrade: Any, ours: set[Identity], default: str | None) -> None:
+    """
+    Remove Alembic's own operations on our indexes and checks, at any depth.
+
+    A table that is dropped comes back without our checks: their own steps bring them.
+    """
+    kept = []
+    for operation in upgrade.ops:
+        if isinstance(operation, ops.OpContainer):
+            take_over(operation, ours, default)
+            if isinstance(operation, ops.ModifyTableOps) and not operation.ops:
+                continue
+        elif isinstance(operation, ops.DropTableOp) and operation._reverse is not None:
+            operation._reverse.columns = [
+                item
+                for item in operation._reverse.columns
+                if not isinstance(item, CheckConstraint)
+                or _own("check", operation, item.name, default) not in ours
+            ]
+        elif _index_or_check(operation, default) in ours:
+            continue
+        kept.append(operation)
+    upgrade.ops[:] = kept
+
+
+def _index_or_check(operation: MigrateOperation, default: str | None) -> Identity | None:
+    if isinstance(operation, ops.CreateIndexOp | ops.DropIndexOp):
+        return _own("index", operation, operation.index_name, default)
+    if isinstance(operation, ops.DropConstraintOp | ops.CreateCheckConstraintOp):
+        return _own("check", operation, operation.constraint_name, default)
+    return None
+
+
+def _own(kind: str, operation: Any, name: Any, default: str | None) -> Identity:
+    table = _table(operation, default)
+    return Identity(kind, table.schema, str(name), table.name)
+
+
+def use_plain_types(upgrade: UpgradeOps, context: AutogenContext) -> None:
+    """
+    Photograph column types: ours become the plain type, with the import it needs.
+    """
+    for operation in _walk(upgrade.ops):
+        if isinstance(operation, ops.CreateTableOp):
+            operation.columns = [_plain(column, context) for column in operation.columns]
+        elif isinstance(operation, ops.AddColumnOp):
+            operation.column = _plain(operation.column, context)
+        elif isinstance(operation, ops.AlterColumnOp):
+            for name in ("modify_type", "existing_type"):
+                found = getattr(operation, name)
+                if hasattr(found, "photograph"):
+                    setattr(operation, name, _photograph(found, context))
+
+
+def _plain(item: Any, context: AutogenContext) -> Any:  # Column or constraint
+    if isinstance(item, Column) and hasattr(item.type, "photograph"):
+        twin = copy.copy(item)  # the model's own column keeps its type
+        twin.type = _photograph(item.type, context)
+        return twin
+    return item
+
+
+def _photograph(type_: Any, context: AutogenContext) -> Any:  # TypeEngine
+    plain = type_.photograph()
+    module = type(plain).__module__
+    if module.partition(".")[0] != "sqlalchemy":
+        _import_when_rendered(module, context)
+    return plain
+
+
+def _import_when_rendered(module: str, context: AutogenContext) -> None:
+    """
+    Add an import while the migration is printed: what is added before, Alembic forgets.
+    """
+    given: Any = context.opts.get("render_item")
+    modules: set[str] = getattr(given, "imports_of", set())
+    modules.add(module)
+    if hasattr(given, "imports_of"):
+        return
+
+    def render_item(kind: str, item: Any, rendering: AutogenContext) -> Any:
+        if type(item).__module__ in modules:
+            rendering.imports.add(f"import {type(item).__module__}")
+        return given(kind, item, rendering) if given is not None else False
+
+    render_item.imports_of = modules  # type: ignore[attr-defined]
+    context.opts["render_item"] = render_item
