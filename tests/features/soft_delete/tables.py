@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import sqlalchemy as sa
 
 from pgultra import sql
@@ -16,18 +17,20 @@ from pgultra.features.soft_delete.objects import objects
 from pgultra.features.soft_delete.shape import Columns, Edge, Shape, TableName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pgultra.objects import DatabaseObject
 
-__all__ = ["Schema", "dead", "execute", "ids", "live", "soft_table"]
+__all__ = ["PLAIN", "Schema", "dead", "execute", "ids", "live", "soft_table"]
+
+PLAIN = Columns()
 
 
 def soft_table(
     name: str,
     metadata: sa.MetaData,
     *columns: Any,
-    names: Columns = Columns(),  # noqa: B008  # frozen
+    names: Columns = PLAIN,
     **options: Any,
 ) -> sa.Table:
     """
@@ -62,9 +65,9 @@ class Schema:
         name: str,
         *columns: Any,
         schema: str | None = None,
-        names: Columns = Columns(),
+        names: Columns = PLAIN,
         **options: Any,
-    ) -> sa.Table:  # noqa: B008
+    ) -> sa.Table:
         """
         Add a soft-deletable table; an integer primary key `id` unless it has one of its own.
         """
@@ -165,3 +168,46 @@ def dead(bind: sa.Engine | sa.Connection, table: sa.Table) -> list[Any]:
     List the keys of the deleted rows.
     """
     return ids(bind, table, table.c[table.info["names"].deleted_at].is_not(None))
+
+
+def delete(connection: sa.Connection, table: sa.Table, *keys: Any) -> None:
+    """
+    Delete rows softly, in one statement.
+    """
+    column = next(iter(table.primary_key))
+    names = table.info["names"]
+    connection.execute(
+        table.update().where(column.in_(keys)).values({names.deleted_at: sa.func.now()})
+    )
+
+
+def restore(connection: sa.Connection, table: sa.Table, *keys: Any) -> None:
+    """
+    Restore rows, in one statement.
+    """
+    column = next(iter(table.primary_key))
+    names = table.info["names"]
+    connection.execute(table.update().where(column.in_(keys)).values({names.deleted_at: None}))
+
+
+def refused(connection: sa.Connection, change: Callable[[], Any]) -> str:
+    """
+    Run what must fail within a savepoint, and return the message.
+    """
+    with pytest.raises(sa.exc.IntegrityError) as caught, connection.begin_nested():
+        change()
+    assert caught.value.orig is not None
+    return str(caught.value.orig)
+
+
+def deletions(connection: sa.Connection, *tables: sa.Table) -> set[Any]:
+    """
+    Collect the deletion ids in some tables.
+    """
+    return {
+        value
+        for table in tables
+        for value in connection.execute(
+            sa.select(table.c[table.info["names"].deletion_id])
+        ).scalars()
+    }

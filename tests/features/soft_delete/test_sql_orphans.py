@@ -77,9 +77,9 @@ def test_insert_is_refused(trees: Trees) -> None:
         "UPDATE tree SET orchard_id = 2 WHERE id = 1",
         "UPDATE tree SET graft_of = 2 WHERE id = 1",
         "INSERT INTO tree (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET orchard_id = 2",
-        "MERGE INTO tree USING orchard AS o ON tree.id = o.id AND o.id = 1"
-        " WHEN MATCHED THEN UPDATE SET orchard_id = 2"
-        " WHEN NOT MATCHED THEN INSERT (id, orchard_id) VALUES (9, 2)",
+        """MERGE INTO tree USING orchard AS o ON tree.id = o.id AND o.id = 1
+        WHEN MATCHED THEN UPDATE SET orchard_id = 2
+        WHEN NOT MATCHED THEN INSERT (id, orchard_id) VALUES (9, 2)""",
     ],
 )
 def test_all_ways_are_refused(trees: Trees, statement: str) -> None:
@@ -173,7 +173,9 @@ def test_orphan_that_was_there_before(trees: Trees) -> None:
 def test_shared_parent(connection: sa.Connection) -> None:
     """Where the cascade leads to the row a key names, one dead referrer of several is enough."""
     schema = Schema()
-    address = schema.table("address", sa.Column("code", sa.Integer, unique=True), refuse_orphans=True)
+    address = schema.table(
+        "address", sa.Column("code", sa.Integer, unique=True), refuse_orphans=True
+    )
     person = schema.table("person", sa.Column("code", sa.ForeignKey("address.code")))
     schema.edge(person, address, code="code")
     schema.create(connection)

@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from pgultra.features.soft_delete.shape import in_order, order, parents
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from uuid import UUID
 
-    from pgultra.features.soft_delete.shape import Columns, Edge, Shape, TableName
+    from pgultra.features.soft_delete.shape import Columns, Edge, TableName
 
 __all__ = ["before_restore"]
 
 
-def before_restore(shape: Shape, deletions: Sequence[UUID]) -> Iterator[sa.Select[Any]]:
+def before_restore(
+    tables: Collection[TableName], edges: Iterable[Edge], deletions: Sequence[UUID]
+) -> Iterator[sa.Select[Any]]:
     """
     Lock what restoring rows of these deletions needs, parents first and by key.
 
@@ -31,19 +35,29 @@ def before_restore(shape: Shape, deletions: Sequence[UUID]) -> Iterator[sa.Selec
     again.
 
     Args:
-        shape: Of the table whose rows are to be restored.
+        tables: Where rows are to be restored; what is below them is found from the edges.
+        edges: All that the application knows, as for `Shape.of`.
         deletions: The deletion ids of these rows.
     """
+    known = tuple(edges)
+    concerned: dict[TableName, set[Edge]] = {}
+    for table in tables:
+        for edge in parents(table, known):
+            concerned.setdefault(edge.parent, set()).add(edge)
+            concerned.setdefault(edge.child, set())
+    below = {edge.child for leading in concerned.values() for edge in leading}
+    below.update(table for table in tables if table in concerned)
     described = {
-        **{edge.parent: (edge.parent_primary_key, edge.parent_columns) for edge in shape.parents},
-        **{edge.child: (edge.child_primary_key, edge.child_columns) for edge in shape.parents},
+        **{edge.parent: (edge.parent_primary_key, edge.parent_columns) for edge in known},
+        **{edge.child: (edge.child_primary_key, edge.child_columns) for edge in known},
     }
-    below = {shape.table, *(edge.child for group in shape.below for edge in group.edges)}
-    for name in shape.locks:
+    for name in (each for component in order(in_order(known)) for each in component):
+        if name not in concerned:
+            continue
         key, columns = described[name]
-        edges = [edge for edge in shape.parents if edge.parent == name]
-        if edges:
-            yield _parents(name, key, edges, deletions)
+        leading = in_order(concerned[name])
+        if leading:
+            yield _parents(name, key, leading, deletions)
         if name in below:
             yield _rows(name, key, columns, deletions)
 

@@ -8,7 +8,6 @@ are the files in `sql/`.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from pgultra import sql
+from pgultra.features.soft_delete import arguments
 from pgultra.objects import Check, DatabaseObject, Function, Identity, Index, Trigger, View
 from pgultra.plan import function_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from pgultra.features.soft_delete.shape import Columns, Edge, Shape, TableName
+    from pgultra.features.soft_delete.shape import Columns, Shape
 
 __all__ = ["before_update_triggers", "deletion_index", "objects"]
 
@@ -72,7 +72,7 @@ def objects(table: sa.Table, shape: Shape) -> Iterator[DatabaseObject]:
             name=sql.short_name(table.name, ROOM, "flag"),
             table=table.name,
             schema=table.schema,
-            condition=f"{flag} = ({since} IS NOT NULL)",
+            condition=f"{flag} IS NOT DISTINCT FROM ({since} IS NOT NULL)",
         )
     yield Index.of(deletion_index(table, shape.columns), concurrently=shape.concurrently)
     if shape.view is not None:
@@ -140,7 +140,7 @@ def _triggers(table: sa.Table, shape: Shape) -> Iterator[tuple[str, dict[str, An
         f"OLD.{sql.identifier(name)} IS DISTINCT FROM NEW.{sql.identifier(name)}"
         for name in written
     )
-    stamp = (_json(_stamp_facts(shape)),)
+    stamp = (arguments.of_stamp(shape),)
     yield (
         "enter",
         {
@@ -169,7 +169,7 @@ def _triggers(table: sa.Table, shape: Shape) -> Iterator[tuple[str, dict[str, An
                 "events": ("INSERT", "UPDATE"),
                 "columns": keys,
                 "when": f"NEW.{sql.identifier(names.deleted_at)} IS NULL",
-                "arguments": (_json(_under_facts(shape)),),
+                "arguments": (arguments.of_under(shape),),
             },
         )
     yield (
@@ -180,7 +180,7 @@ def _triggers(table: sa.Table, shape: Shape) -> Iterator[tuple[str, dict[str, An
             "columns": written,
             "level": "STATEMENT",
             "when": UNLESS_CASCADING,
-            "arguments": (_json(_cascade_facts(shape)),),
+            "arguments": (arguments.of_cascade(shape),),
         },
     )
     if shape.parents:
@@ -192,7 +192,7 @@ def _triggers(table: sa.Table, shape: Shape) -> Iterator[tuple[str, dict[str, An
                 "columns": written,
                 "level": "STATEMENT",
                 "when": UNLESS_CASCADING,
-                "arguments": (_json(_restore_facts(shape)),),
+                "arguments": (arguments.of_restore(shape),),
             },
         )
     if shape.guard == "raise":
@@ -217,131 +217,6 @@ def _triggers(table: sa.Table, shape: Shape) -> Iterator[tuple[str, dict[str, An
                 "arguments": (names.deleted_at,),
             },
         )
-
-
-def _stamp_facts(shape: Shape) -> dict[str, Any]:
-    return {
-        "table": shape.table.name,
-        "key": shape.primary_key,
-        **_named(shape.columns),
-        "cascade": bool(shape.below),
-        "restore": bool(shape.parents),
-    }
-
-
-def _under_facts(shape: Shape) -> dict[str, Any]:
-    above = [
-        {**_table(edge.parent), "deleted_at": edge.parent_columns.deleted_at, "on": _on(edge)}
-        for edge in shape.above
-    ]
-    return {"deleted_at": shape.columns.deleted_at, "above": above, **_home(shape, shape.above)}
-
-
-def _cascade_facts(shape: Shape) -> dict[str, Any]:
-    edges = [edge for group in shape.below for edge in group.edges]
-    tables = _tables(shape, edges)
-    return {
-        "tables": list(tables.values()),
-        "below": _below(shape, list(tables)),
-        **_home(shape, edges),
-    }
-
-
-def _restore_facts(shape: Shape) -> dict[str, Any]:
-    tables = _tables(shape, shape.parents)
-    place = list(tables)
-    return {
-        "tables": list(tables.values()),
-        "below": _below(shape, place),
-        "locks": [
-            {
-                "table": place.index(name),
-                "below": any(name == edge.child for group in shape.below for edge in group.edges),
-                "edges": [
-                    {"child": place.index(edge.child), "on": _on(edge)}
-                    for edge in shape.parents
-                    if edge.parent == name
-                ],
-            }
-            for name in shape.locks
-        ],
-        **_home(shape, shape.parents),
-    }
-
-
-def _below(shape: Shape, place: list[TableName]) -> list[dict[str, Any]]:
-    return [
-        {
-            "cyclic": group.cyclic,
-            "tables": [
-                {
-                    "table": place.index(child),
-                    "edges": [
-                        {"parent": place.index(edge.parent), "on": _on(edge)}
-                        for edge in group.edges
-                        if edge.child == child
-                    ],
-                }
-                for child in sorted({edge.child for edge in group.edges})
-            ],
-        }
-        for group in shape.below
-    ]
-
-
-def _tables(shape: Shape, edges: Iterable[Edge]) -> dict[TableName, dict[str, Any]]:
-    """
-    Describe the table itself and those that the edges join, each once.
-    """
-    tables = {
-        shape.table: {**_table(shape.table), "key": shape.primary_key, **_named(shape.columns)}
-    }
-    for edge in edges:
-        tables.setdefault(
-            edge.parent,
-            {**_table(edge.parent), "key": edge.parent_primary_key, **_named(edge.parent_columns)},
-        )
-        tables.setdefault(
-            edge.child,
-            {**_table(edge.child), "key": edge.child_primary_key, **_named(edge.child_columns)},
-        )
-    return tables
-
-
-def _home(shape: Shape, edges: Iterable[Edge]) -> dict[str, Any]:
-    """
-    Say how to find the default schema where the trigger's own does not tell: by a foreign key.
-    """
-    if shape.table.schema is None:
-        return {}
-    for edge in edges:
-        for known, other in ((edge.parent, edge.child), (edge.child, edge.parent)):
-            if known.schema is not None and other.schema is None:
-                return {"home": {"from": [known.schema, known.name], "to": other.name}}
-    return {}
-
-
-def _table(name: TableName) -> dict[str, Any]:
-    return (
-        {"name": name.name} if name.schema is None else {"schema": name.schema, "name": name.name}
-    )
-
-
-def _named(columns: Columns) -> dict[str, str]:
-    named = {
-        "deleted_at": columns.deleted_at,
-        "deleted_by": columns.deleted_by,
-        "deletion_id": columns.deletion_id,
-    }
-    return named if columns.flag is None else {**named, "flag": columns.flag}
-
-
-def _on(edge: Edge) -> list[tuple[str, str]]:
-    return list(zip(edge.parent_key, edge.child_key, strict=True))
-
-
-def _json(facts: dict[str, Any]) -> str:
-    return json.dumps(facts, ensure_ascii=False)
 
 
 def _view(table: sa.Table, shape: Shape) -> View:

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Columns", "Edge", "Group", "Shape", "TableName", "order", "parents", "program"]
+__all__ = [
+    "Columns",
+    "Edge",
+    "Group",
+    "Shape",
+    "TableName",
+    "in_order",
+    "order",
+    "parents",
+    "program",
+]
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,7 @@ class Shape:
             parents=around,
             locks=tuple(
                 each
-                for component in order(_sorted(known))
+                for component in order(in_order(known))
                 for each in component
                 if any(each in (edge.parent, edge.child) for edge in around)
             ),
@@ -178,7 +188,7 @@ def program(root: TableName, edges: Iterable[Edge]) -> tuple[Group, ...]:
     common tables in the same sequence.  Each group holds the reachable edges into one strongly
     connected set of tables.
     """
-    known = _sorted(edges)
+    known = in_order(edges)
     below = _reachable(root, known)
     groups = []
     for component in order(known):
@@ -193,7 +203,7 @@ def parents(root: TableName, edges: Iterable[Edge]) -> tuple[Edge, ...]:
     """
     List the edges into `root` and into all below it, by their parent's place in the global order.
     """
-    known = _sorted(edges)
+    known = in_order(edges)
     below = _reachable(root, known)
     place = {table: number for number, component in enumerate(order(known)) for table in component}
     concerned = [edge for edge in known if edge.child in below]
@@ -240,7 +250,10 @@ def order(edges: tuple[Edge, ...]) -> tuple[tuple[TableName, ...], ...]:
     return tuple(result)
 
 
-def _sorted(edges: Iterable[Edge]) -> tuple[Edge, ...]:
+def in_order(edges: Iterable[Edge]) -> tuple[Edge, ...]:
+    """
+    Give edges the one order that `order` and its memory go by.
+    """
     return tuple(sorted(set(edges), key=lambda edge: edge.sort_key))
 
 
