@@ -16,10 +16,12 @@ keyed hashes only. ``person.c.email == "Ann@Example.com"`` asks the blind index.
 
 from __future__ import annotations
 
+from pgultra.features.encryption.adoption import Adopted, adopt, verify
 from pgultra.features.encryption.column import EncryptedColumn
 from pgultra.features.encryption.comparator import blind_index
 from pgultra.features.encryption.finding import find
 from pgultra.features.encryption.keys import KeyProvider, KeyRing
+from pgultra.features.encryption.legacy import FernetText, PgcryptoColumn
 from pgultra.features.encryption.model import Encrypted
 from pgultra.features.encryption.quarantine import Quarantined
 from pgultra.features.encryption.results import binary_results
@@ -29,16 +31,20 @@ from pgultra.features.encryption.subjects import SubjectKeys
 from pgultra.features.encryption.usage import KeyUsage, key_usage
 
 __all__ = [
+    "Adopted",
     "Encrypted",
     "EncryptedColumn",
     "Equality",
+    "FernetText",
     "KeyProvider",
     "KeyRing",
     "KeyUsage",
+    "PgcryptoColumn",
     "Prefix",
     "Quarantined",
     "Rotated",
     "SubjectKeys",
+    "adopt",
     "binary_results",
     "blind_index",
     "expected_matches",
@@ -46,4 +52,5 @@ __all__ = [
     "key_usage",
     "rekey",
     "rotate",
+    "verify",
 ]

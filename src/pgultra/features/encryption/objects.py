@@ -5,11 +5,12 @@ From a table with encrypted columns to indexes, and to what the kernel must know
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from pgultra import plan, sql
 from pgultra.features.encryption.format import key_expression, tag_expression
-from pgultra.objects import Index
+from pgultra.objects import Function, Index, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,12 @@ class SecretColumn:
         """
         The column is secret: not for logs, feeds or other tables.
         """
-        return plan.Facts(secret_columns=frozenset({table.c[self.column].name}))
+        column = table.c[self.column]
+        dual = getattr(column.type, "dual", None)
+        return plan.Facts(
+            secret_columns=frozenset({column.name}),
+            before_update_triggers=(_trigger_name(column),) if dual else (),
+        )
 
     def objects(self, table: Table) -> Iterator[DatabaseObject]:
         """
@@ -46,6 +52,8 @@ class SecretColumn:
         column = table.c[self.column]
         type_: Any = column.type
         search = getattr(type_, "search", None)
+        if getattr(type_, "dual", None):
+            yield from _adopting(column, table.c[type_.dual].name)
         if getattr(type_, "index_keys", False):
             yield _index(column, key_expression(column), "key")
         if search is None:
@@ -53,6 +61,31 @@ class SecretColumn:
         for key in search.keys:
             tag = tag_expression(column, key, search.size)
             yield _index(column, tag, search.kind, str(key), unique=search.unique)
+
+
+def _trigger_name(column: Column[Any]) -> str:
+    return sql.short_name(column.table.name, column.name, "adopting")
+
+
+def _adopting(column: Column[Any], plain: str) -> Iterator[DatabaseObject]:
+    """
+    While a plaintext is being replaced: what was sealed of it goes when it changes.
+    """
+    table = column.table
+    name = plan.function_name(table.metadata, "encryption", "adopting")
+    body = files(__package__).joinpath("sql/adopting.sql").read_text()
+    yield Function(name=name, schema=table.schema, body=body)
+    yield Trigger(
+        name=_trigger_name(column),
+        table=table.name,
+        schema=table.schema,
+        timing="BEFORE",
+        events=("UPDATE",),
+        columns=(plain,),
+        level="ROW",
+        function=name,
+        arguments=(column.name, plain),
+    )
 
 
 def _index(

@@ -4,6 +4,7 @@ Which keys are in use, and which may be retired.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,13 @@ def encrypted_columns(target: Any) -> list[Column[Any]]:
     return found
 
 
+def type_of(column: Column[Any]) -> Any:  # Encrypted, which imports what imports this
+    """
+    The type of an encrypted column.
+    """
+    return column.type
+
+
 def _columns(target: Any) -> Iterator[Column[Any]]:
     if isinstance(target, Column):
         yield target
@@ -109,24 +117,37 @@ def key_usage(connection: Connection, target: Any) -> list[KeyUsage]:
         for usage in key_usage(connection, Base.metadata):
             print(usage)
     """
-    found = []
-    for column in encrypted_columns(target):
-        of: Any = column.type
-        snapshot = of.keys.current()
-        rows = _rows(connection, column)
-        indexing = of.search.keys if of.search is not None else ()
-        found += [
-            KeyUsage(
-                f"{column.table}.{column.name}",
-                key,
-                rows.get(key, 0),
-                active=key == snapshot.active,
-                indexing=key in indexing,
-                known=key in snapshot.keys,
-            )
-            for key in sorted({*rows, *snapshot.keys, *indexing})
-        ]
-    return found
+    with transaction_of_its_own(connection):
+        return [use for column in encrypted_columns(target) for use in _usage(connection, column)]
+
+
+@contextmanager
+def transaction_of_its_own(connection: Connection) -> Iterator[None]:
+    """
+    Read in the caller's transaction, or in one that leaves nothing behind.
+    """
+    began = not connection.in_transaction()
+    try:
+        yield
+    finally:
+        if began:
+            connection.rollback()
+
+
+def _usage(connection: Connection, column: Column[Any]) -> Iterator[KeyUsage]:
+    of: Any = column.type
+    snapshot = of.keys.current()
+    rows = _rows(connection, column)
+    indexing = of.search.keys if of.search is not None else ()
+    for key in sorted({*rows, *snapshot.keys, *indexing}):
+        yield KeyUsage(
+            f"{column.table}.{column.name}",
+            key,
+            rows.get(key, 0),
+            active=key == snapshot.active,
+            indexing=key in indexing,
+            known=key in snapshot.keys,
+        )
 
 
 def _rows(connection: Connection, column: Column[Any]) -> dict[int, int]:

@@ -23,7 +23,7 @@ from sqlalchemy.sql.selectable import Select
 
 from pgultra.errors import EncryptionError
 from pgultra.features.encryption.comparator import is_encrypted
-from pgultra.features.encryption.context import InContext, columns_of, part_of
+from pgultra.features.encryption.context import InContext, columns_of, part_of, plain_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -38,6 +38,9 @@ SEALED = "pgultra_sealed"
 """The execution option of statements that write values sealed already (rotation)."""
 
 _bound: WeakKeyDictionary[Table, tuple[tuple[Column[Any], list[Column[Any]]], ...]] = (
+    WeakKeyDictionary()
+)
+_doubled: WeakKeyDictionary[Table, tuple[tuple[Column[Any], Column[Any]], ...]] = (
     WeakKeyDictionary()
 )
 _MISSING = object()
@@ -65,6 +68,21 @@ def bound_columns(table: Table) -> tuple[tuple[Column[Any], list[Column[Any]]], 
             if is_encrypted(column.type) and column.type.context  # type: ignore[attr-defined]
         )
         _bound[table] = known
+    return known
+
+
+def doubled_columns(table: Table) -> tuple[tuple[Column[Any], Column[Any]], ...]:
+    """
+    The columns of a table that replace a plaintext, each with the plain one.
+    """
+    known = _doubled.get(table)
+    if known is None:
+        known = tuple(
+            (column, plain_column(column.type, table))  # type: ignore[arg-type]
+            for column in table.columns
+            if is_encrypted(column.type) and column.type.dual  # type: ignore[attr-defined]
+        )
+        _doubled[table] = known
     return known
 
 
@@ -291,6 +309,7 @@ def _before_insert(mapper: Mapper[Any], connection: object, target: Any) -> None
     """
     Client-side defaults of context columns are taken before the row is sealed.
     """
+    _write_both(mapper, target)
     for table in mapper.tables:
         for _, needed in bound_columns(table) if isinstance(table, Table) else ():
             for column in needed:
@@ -305,6 +324,7 @@ def _before_update(mapper: Mapper[Any], connection: object, target: Any) -> None
     """
     A value and its context are written together: what changed brings the other along.
     """
+    _write_both(mapper, target)
     for table in mapper.tables:
         for column, needed in bound_columns(table) if isinstance(table, Table) else ():
             key = mapper.get_property_by_column(column).key
@@ -320,3 +340,20 @@ def _before_update(mapper: Mapper[Any], connection: object, target: Any) -> None
                     continue  # the WHERE clause tells it
                 getattr(target, each.key)
                 flag_modified(target, each.key)
+
+
+def _write_both(mapper: Mapper[Any], target: Any) -> None:
+    """
+    While a plaintext is being replaced, whichever attribute was set sets the other.
+    """
+    for table in mapper.tables:
+        for column, plain in doubled_columns(table) if isinstance(table, Table) else ():
+            state = inspected(target)
+            if not any(each is plain for each in mapper.columns.values()):
+                continue  # only the new column is mapped
+            sealed_key = mapper.get_property_by_column(column).key
+            plain_key = mapper.get_property_by_column(plain).key
+            if state.attrs[sealed_key].history.has_changes():
+                set_attribute(target, plain_key, state.dict[sealed_key])
+            elif state.attrs[plain_key].history.has_changes():
+                set_attribute(target, sealed_key, state.dict[plain_key])

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from pgultra import __version__
 from pgultra.errors import PgultraError
-from pgultra.integrations.cli import adopt, check, demo, listing, sql
+from pgultra.integrations.cli import adopt, check, demo, encryption, listing, sql
 from pgultra.integrations.cli.output import complain
 
 __all__ = ["app"]
@@ -68,3 +68,4 @@ app.command("sql")(sql.sql)
 app.command("list")(listing.listing)
 app.command("check")(check.check)
 app.command("adopt")(adopt.adopt)
+app.add_typer(encryption.commands, name="encryption")

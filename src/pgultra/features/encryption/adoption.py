@@ -1,0 +1,277 @@
+"""
+From a plaintext column to an encrypted one, while the application runs.
+
+Three deployments: the plain column alone; both, with ``dual=``; the encrypted one alone.
+In between, ``adopt`` fills and ``verify`` compares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    ARRAY,
+    LargeBinary,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    func,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
+
+from pgultra.bridge import on_connection
+from pgultra.errors import DecryptionError, EncryptionError
+from pgultra.features.encryption.context import columns_of, plain_column
+from pgultra.features.encryption.usage import encrypted_columns, transaction_of_its_own, type_of
+from pgultra.features.encryption.writing import SEALED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Column, Connection
+
+    Progress = Callable[[int, int], object]
+
+__all__ = ["Adopted", "adopt", "verify"]
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """
+    How far a column has come.
+
+    Attributes:
+        column: ``table.column``.
+        rows: rows that have a plaintext.
+        done: rows that were sealed now.
+        remaining: rows whose plaintext is not sealed yet.
+        different: keys of rows whose sealed value is not the plaintext (at most 100).
+
+    >>> Adopted("person.email", rows=10, done=10, remaining=0).complete
+    True
+    """
+
+    column: str
+    rows: int
+    done: int
+    remaining: int
+    different: tuple[tuple[Any, ...], ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """
+        Whether the plain column may go.
+        """
+        return not self.remaining and not self.different
+
+
+@on_connection
+def adopt(
+    connection: Connection,
+    column: Any,  # a column or mapped attribute
+    *,
+    from_: str | None = None,
+    batch: int = 1000,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Adopted:
+    """
+    Seal the values of a plain column into the encrypted one, in batches, resumable.
+
+    The plain column is read through its own SQLAlchemy type: one that decrypts, such as
+    ``StringEncryptedType`` or ``Pgcrypto``, is adopted the same way.
+
+    Args:
+        connection: outside a transaction; an AsyncConnection too (then await).
+        column: the encrypted column.
+        from_: the plain column's key; the column's ``dual``, if not given.
+        batch: rows in a transaction.
+        dry_run: only count.
+        progress: is called after each batch with the rows done and the rows found.
+
+    Raises:
+        EncryptionError: the connection is in a transaction, or a value does not fit.
+
+    Example::
+
+        with engine.connect() as connection:
+            adopt(connection, Person.email)
+            assert verify(connection, Person.email).complete
+    """
+    work = _Work(column, from_, batch)
+    if connection.in_transaction():
+        raise EncryptionError(
+            "each batch is a transaction of its own: give a connection that is in none"
+        )
+    with connection.begin():
+        rows, found = work.count(connection)
+    done, last = 0, None
+    while not dry_run:
+        with connection.begin():
+            last, moved = work.fill(connection, last)
+        if last is None:
+            break
+        done += moved
+        if progress is not None:
+            progress(done, max(done, found))
+    with connection.begin():
+        rows, remaining = work.count(connection)
+    return Adopted(work.name, rows, done, remaining)
+
+
+@on_connection
+def verify(
+    connection: Connection,
+    column: Any,  # a column or mapped attribute
+    *,
+    from_: str | None = None,
+    batch: int = 1000,
+) -> Adopted:
+    """
+    Open every sealed value and compare it with the plaintext, before that goes.
+
+    Args:
+        connection: a Connection, or an AsyncConnection (then await).
+        column: the encrypted column.
+        from_: the plain column's key; the column's ``dual``, if not given.
+        batch: rows that are read at once.
+
+    Example::
+
+        assert verify(connection, Person.email).complete
+    """
+    work = _Work(column, from_, batch)
+    with transaction_of_its_own(connection):
+        return work.compared(connection)
+
+
+class _Work:
+    def __init__(self, column: Any, from_: str | None, batch: int) -> None:
+        (self.column,) = encrypted_columns(column)
+        self.of = type_of(self.column)
+        self.table: Any = self.column.table
+        self.name = f"{self.table}.{self.column.name}"
+        self.plain = self._plain(from_)
+        self.key: list[Column[Any]] = list(self.table.primary_key.columns)
+        if not self.key:
+            raise EncryptionError(f"{self.table} has no primary key: its rows cannot be told apart")
+        self.batch = batch
+        self.context = [cast(each, Text) for each in columns_of(self.of, self.table)]
+        self.stored = type_coerce(self.column, LargeBinary)
+        self.todo = and_(self.plain.is_not(None), self.stored.is_(None))
+
+    def _plain(self, from_: str | None) -> Column[Any]:
+        if from_ is None and self.of.dual is None:
+            raise EncryptionError(f"{self.of.described}: say from_= or declare dual=")
+        if from_ is None:
+            return plain_column(self.of, self.table)
+        found: Column[Any] | None = self.table.c.get(from_)
+        if found is None:
+            raise EncryptionError(f"{self.table} has no column {from_!r}")
+        return found
+
+    def count(self, connection: Connection) -> tuple[int, int]:
+        """
+        Rows with a plaintext, and those of them that are not sealed.
+        """
+        counted = func.count().filter(self.todo)
+        statement = select(func.count(), counted).where(self.plain.is_not(None))
+        rows, remaining = connection.execute(statement.select_from(self.table)).one()
+        return rows, remaining
+
+    def _page(self, last: Sequence[Any] | None) -> Any:  # a select
+        statement = (
+            select(self.plain, self.stored, *self.context, *self.key)
+            .order_by(*self.key)
+            .limit(self.batch)
+        )
+        if last is None:
+            return statement
+        bounds = [bindparam(None, v, each.type) for v, each in zip(last, self.key, strict=True)]
+        return statement.where(tuple_(*self.key) > tuple_(*bounds))
+
+    def key_of(self, row: Any) -> tuple[Any, ...]:
+        """
+        A row's primary key.
+        """
+        return tuple(row[2 + len(self.context) :])
+
+    def _parts(self, row: Any) -> tuple[bytes | None, ...]:
+        texts = row[2 : 2 + len(self.context)]
+        return tuple(None if each is None else each.encode() for each in texts)
+
+    def fill(
+        self, connection: Connection, last: Sequence[Any] | None
+    ) -> tuple[Sequence[Any] | None, int]:
+        """
+        One batch; rows are locked as they are read, so that no plaintext changes meanwhile.
+        """
+        page = self._page(last).where(self.todo).with_for_update(key_share=True, of=self.table)
+        rows = connection.execute(page).all()
+        if not rows:
+            return None, 0
+        names = [f"key_{number}" for number in range(len(self.key))]
+        arrays = [
+            bindparam(name, [self.key_of(row)[number] for row in rows], ARRAY(each.type))
+            for number, (name, each) in enumerate(zip(names, self.key, strict=True))
+        ]
+        new = bindparam("new", [self._sealed(row) for row in rows], ARRAY(LargeBinary))
+        values = func.unnest(*arrays, new).table_valued(*names, "new").render_derived("v")
+        same = [each == values.c[name] for name, each in zip(names, self.key, strict=True)]
+        statement = (
+            update(self.table)
+            .values({self.column: type_coerce(values.c.new, LargeBinary)})
+            .where(*same, self.stored.is_(None))
+            .execution_options(**{SEALED: True})
+        )
+        return self.key_of(rows[-1]), connection.execute(statement).rowcount
+
+    def _sealed(self, row: Any) -> bytes:
+        parts = self._parts(row)
+        sealed: bytes = self.of.guarded(lambda value: self.of.seal(value, parts), row[0])
+        return sealed
+
+    def compared(self, connection: Connection) -> Adopted:
+        """
+        All rows, page by page.
+        """
+        different: list[tuple[Any, ...]] = []
+        last: Sequence[Any] | None = None
+        while len(different) < 100:
+            rows = self.both(connection, last)
+            if not rows:
+                break
+            different += [key for key in map(self.differs, rows) if key is not None]
+            last = self.key_of(rows[-1])
+        total, remaining = self.count(connection)
+        return Adopted(self.name, total, 0, remaining, tuple(different[:100]))
+
+    def both(self, connection: Connection, last: Sequence[Any] | None) -> Sequence[Any]:
+        """
+        A page of rows that have both values.
+        """
+        either = self.plain.is_not(None) | self.stored.is_not(None)
+        rows: Sequence[Any] = connection.execute(self._page(last).where(either)).all()
+        return rows
+
+    def differs(self, row: Any) -> tuple[Any, ...] | None:
+        """
+        The key of a row whose sealed value is another than its plaintext.
+        """
+        plain, sealed = row[0], row[1]
+        if sealed is None:
+            return None  # counted as remaining
+        parts = self._parts(row)
+        try:
+            raw = self.of.box.open(
+                sealed, context=parts, subject=lambda: self.of.subject_key(parts)
+            )
+            value = self.of.decoded(self.of.codec.decode, raw)
+        except DecryptionError:
+            return self.key_of(row)
+        return None if plain is not None and value == plain else self.key_of(row)
