@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from pgvector import Vector
 
+from pgultra.features.embeddings.chunks import nearest_parents, split_text
 from pgultra.features.embeddings.copy import bulk_copy
 from pgultra.features.embeddings.embedder import Embedder, HashingEmbedder
 from pgultra.features.embeddings.index import HNSW, IVFFlat
@@ -53,10 +54,12 @@ __all__ = [
     "bulk_copy",
     "distance",
     "nearest",
+    "nearest_parents",
     "queue_status",
     "recall",
     "rerank",
     "retry_failed",
     "similarity",
+    "split_text",
     "within",
 ]

@@ -103,12 +103,14 @@ def _whole(rows: str, way: dict[str, Any]) -> str:
     """
     keys = ", ".join(f"key_{number}" for number in range(way["keys"]))
     parts = {"rows": rows, "keys": keys, "k": way["k"]}
+    of_chunks = "_parents" if way.get("parents") else ""
+    exact = _text(f"exact{of_chunks}")
     if way["plan"] == "exact":
-        return _text("exact").format(condition="", **parts)
+        return exact.format(condition="", **parts)
     calls = (f"set_config('{name}', '{value}', true)" for name, value in way["settings"])
-    return _text("nearest").format(
+    return _text(f"nearest{of_chunks}").format(
         few=_few(rows, way),
-        exact=_text("exact").format(condition=_text("short").format(**parts), **parts),
+        exact=exact.format(condition=_text("short").format(**parts), **parts),
         settings=", ".join(calls),
         order=way["order"],
         candidates=way["candidates"],

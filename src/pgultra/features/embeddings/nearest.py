@@ -235,6 +235,7 @@ class Search:
         effort: int | None = None,
         oversample: int | None = None,
         exact_below: int | None = None,
+        parents: bool = False,
     ) -> Found:
         """
         A clause of at most k keys and distances, unordered.
@@ -244,11 +245,13 @@ class Search:
         type_ = self.type_
         columns = [key.label(f"key_{number}") for number, key in enumerate(self.keys)]
         columns.append(distance(self.expression, self.vector).label("distance"))
-        way: dict[str, Any] = {"plan": plan, "k": self.k}
+        way: dict[str, Any] = {"plan": plan, "k": self.k, "parents": parents}
         if plan == "exact" or type_.index is None:
             way["plan"] = "exact"
         else:
-            candidates = self.k * (oversample or OVERSAMPLE[type_.precision])
+            candidates = self.k * (oversample or 1)
+            if oversample is None or parents:
+                candidates *= OVERSAMPLE[type_.precision]
             way["order"] = "distance"
             if type_.precision != "single":
                 way["order"] = "candidate"

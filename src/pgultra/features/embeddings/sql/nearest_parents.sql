@@ -1,0 +1,31 @@
+-- As nearest.sql, for chunks: if the nearest chunks are those of k parents or more, the k
+-- nearest parents are among them, for each chunk that is nearer is there too.
+WITH pgultra_few AS MATERIALIZED (
+    {few}
+),
+pgultra_chunks AS MATERIALIZED (
+    SELECT {keys}, distance
+    FROM ({rows}) AS pgultra_rows
+    WHERE NOT (SELECT few FROM pgultra_few)
+        AND (SELECT concat({settings})) IS NOT NULL
+    ORDER BY {order}
+    LIMIT {candidates}
+),
+pgultra_near AS MATERIALIZED (
+    SELECT {keys}, min(distance) AS distance
+    FROM pgultra_chunks
+    GROUP BY {keys}
+)
+SELECT *
+FROM (
+    SELECT {keys}, distance
+    FROM pgultra_near
+    WHERE (SELECT count(*) FROM pgultra_near) >= {k}
+    ORDER BY distance + 0, {keys}
+    LIMIT {k}
+) AS pgultra_best
+UNION ALL
+SELECT *
+FROM (
+    {exact}
+) AS pgultra_exact
