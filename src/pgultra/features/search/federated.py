@@ -27,7 +27,7 @@ from sqlalchemy.exc import NoInspectionAvailable
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.top import live_rows, ranked
-from pgultra.features.search.words import read, rules_behind, table_behind
+from pgultra.features.search.words import number, read, rules_behind, table_behind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -177,7 +177,7 @@ def federated(
     return (
         select(page.c.source, page.c.key, page.c.title, page.c.rank, page.c.extra)
         .order_by(page.c.rank.desc(), page.c.place, page.c.key)
-        .limit(limit)
+        .limit(number(limit))
     )
 
 
@@ -204,14 +204,14 @@ def _arm(
         parsed=True,
         **ranking,
     ).subquery()
-    keys = [best.c[f"k{number}"] for number in range(len(list(rows.primary_key)))]
+    keys = [best.c[f"k{index}"] for index in range(len(list(rows.primary_key)))]
     key: Any = keys[0] if len(keys) == 1 else func.jsonb_build_array(*keys)
     scored = select(
         *keys,
         cast(key, Text).collate("C").label("key"),
         (cast(best.c.rank, Float(53)) * float(source.weight)).label("rank"),
     ).subquery()
-    share = select(scored).order_by(scored.c.rank.desc(), scored.c.key).limit(limit)
+    share = select(scored).order_by(scored.c.rank.desc(), scored.c.key).limit(number(limit))
     if beginning is not None:
         rank, last, inclusive = beginning
         same = scored.c.rank == rank
@@ -229,7 +229,7 @@ def _arm(
         cast(_title(source, rows), Text).label("title"),
         page.c.rank,
         _extra(source).label("extra"),
-    ).where(*(column == page.c[f"k{number}"] for number, column in enumerate(rows.primary_key)))
+    ).where(*(column == page.c[f"k{index}"] for index, column in enumerate(rows.primary_key)))
 
 
 def _beginning(words: list[str], place: int, after: Any) -> tuple[float, str | None, bool] | None:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import NoInspectionAvailable
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.top import live_rows, ranked
+from pgultra.features.search.words import number
 from pgultra.plan import facts_of
 from pgultra.plan.rankers import Ranker, source_of
 
@@ -54,7 +55,7 @@ class TextRanker(Ranker):
             statement, source.c[self.column], query, limit, candidates=max(1000, limit)
         ).subquery()
         names = [column.key for column in source.primary_key]
-        keys = [best.c[f"k{number}"] for number in range(len(names))]
+        keys = [best.c[f"k{index}"] for index in range(len(names))]
         place = func.row_number().over(order_by=[best.c.rank.desc(), *keys])
         labelled = [key.label(name) for key, name in zip(keys, names, strict=True)]
         return select(*labelled, cast(place, Integer).label("rank"))
@@ -148,7 +149,7 @@ def _fused(sides: list[tuple[str, Any, float]], keys: list[str], limit: int) -> 
         )
         .select_from(joined)
         .order_by(total.desc(), *places)
-        .limit(limit)
+        .limit(number(limit))
     )
 
 

@@ -216,7 +216,11 @@ def chain_of(table: Table, related: Related) -> Chain:
 
 def _table(table: Table, given: Any) -> Table:
     if isinstance(given, Table):
-        return table.metadata.tables.get(given.key, given)
+        if given.metadata is table.metadata:
+            return given
+        same = [each for each in table.metadata.tables.values() if each.name == given.name]
+        near = [each for each in same if each.schema == table.schema]
+        return (near or same or [given])[0]  # a copy, for another schema
     if not isinstance(given, str):
         given = given.__table__.key
     keys = (given, f"{table.schema}.{given}") if table.schema else (given,)

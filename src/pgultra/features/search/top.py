@@ -11,6 +11,7 @@ from sqlalchemy import FromClause, Select, Table, select
 from pgultra.errors import DeclarationError
 from pgultra.features.search.queries import ranked_by
 from pgultra.features.search.words import (
+    number,
     plain,
     read,
     rules_behind,
@@ -91,7 +92,7 @@ def top(
     key = _key(source_behind(column))
     found: Select[Any] = (
         statement.add_columns(best.c.rank.label("rank"))
-        .where(*(mine == best.c[f"k{number}"] for number, mine in enumerate(key)))
+        .where(*(mine == best.c[f"k{place}"] for place, mine in enumerate(key)))
         .order_by(None)
         .order_by(best.c.rank.desc(), *key)
     )
@@ -138,13 +139,13 @@ def ranked(
     element = plain(column)
     found = (
         statement.with_only_columns(
-            *(each.label(f"k{number}") for number, each in enumerate(key)),
+            *(each.label(f"k{place}") for place, each in enumerate(key)),
             element.label("vector"),
             maintain_column_froms=True,
         )
         .where(element.bool_op("@@")(tsquery), *live_rows(column, statement))
         .order_by(None)
-        .limit(candidates)
+        .limit(number(candidates))
         .offset(None)
     )
     if newest and candidates is not None:
@@ -155,12 +156,12 @@ def ranked(
     rank = ranked_by(
         "ts_rank_cd" if cover else "ts_rank", rows.c.vector, once, weights, normalization
     )
-    keys = [rows.c[f"k{number}"] for number in range(len(key))]
+    keys = [rows.c[f"k{place}"] for place in range(len(key))]
     return (
         select(*keys, rank.label("rank"))
         .order_by(rank.desc(), *keys)
-        .limit(limit)
-        .offset(offset or None)
+        .limit(number(limit))
+        .offset(number(offset or None))
     )
 
 

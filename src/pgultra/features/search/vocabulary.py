@@ -27,7 +27,7 @@ from pgultra import sql
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError
 from pgultra.features.search.related import PATH, TOUCH_BODY
-from pgultra.features.search.words import constant, cut, rules_behind, table_behind
+from pgultra.features.search.words import constant, cut, number, rules_behind, table_behind
 from pgultra.objects import Function, Trigger
 from pgultra.plan import facts_of, function_name
 
@@ -216,7 +216,7 @@ def suggest(column: Searched, partial: str, limit: int = 10) -> Select[tuple[str
         select(before.concat(words.c.word).label("suggestion"), words.c.word, words.c["count"])
         .where(words.c.word.op("^@", is_comparison=True)(last), words.c["count"] > 0)
         .order_by(words.c["count"].desc(), words.c.word)
-        .limit(limit)
+        .limit(number(limit))
     )
 
 
