@@ -11,7 +11,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm.attributes import set_committed_value
 
 from pgultra.features.soft_delete.edges import mappers_below, root_of
-from pgultra.features.soft_delete.model import SoftDelete, deleted_column
+from pgultra.features.soft_delete.model import SoftDelete, deleted_column, has_flag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -111,7 +111,11 @@ def stamp(state: InstanceState[Any], values: Sequence[Any]) -> None:
     Let an object that leaves say since when, by whom and in which deletion it is deleted.
     """
     instance = state.obj()
-    if instance is not None:
-        for name, value in zip(COLUMNS, values, strict=True):
-            key = state.mapper.get_property_by_column(deleted_column(state.mapper, name)).key
-            set_committed_value(instance, key, value)
+    if instance is None:
+        return
+    said = dict(zip(COLUMNS, values, strict=True))
+    if has_flag(state.mapper):
+        said["flag"] = said["deleted_at"] is not None
+    for name, value in said.items():
+        key = state.mapper.get_property_by_column(deleted_column(state.mapper, name)).key
+        set_committed_value(instance, key, value)

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import CascadeOptions, Mapper, synonym
+from sqlalchemy.orm.descriptor_props import ConcreteInheritedProperty
 from sqlalchemy.orm.exc import UnmappedColumnError
 
 from pgultra.errors import DeclarationError, PgultraWarning
@@ -282,8 +283,8 @@ def _map(mapper: Mapper[Any], table: Table, rules: SoftDeleteOptions, place: str
             present = None
         if present == wanted:
             continue
-        if mapper.has_property(wanted):
-            other = mapper.get_property(wanted)
+        other = mapper.get_property(wanted) if mapper.has_property(wanted) else None
+        if other is not None and not isinstance(other, ConcreteInheritedProperty):
             raise DeclarationError(
                 f"{place}: option {option}={column.name!r}: the attribute {wanted!r} is mapped to "
                 f"something else ({other}); name its column in SoftDeleteOptions({option}=...) "
@@ -361,6 +362,14 @@ def _place(table: Table) -> str:
 
 def _name(table: Any) -> str:
     return str(getattr(table, "fullname", table))
+
+
+def has_flag(mapper: Mapper[Any]) -> bool:
+    """
+    Whether a hierarchy keeps a flag beside the timestamp.
+    """
+    rules = rules_of(mapped.table_of(root_of(mapper)))
+    return rules is not None and rules.flag is not None
 
 
 def deleted_column(mapper: Mapper[Any], option: str = "deleted_at") -> Column[Any]:

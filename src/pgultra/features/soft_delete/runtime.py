@@ -4,6 +4,7 @@ Deleting with a name, and taking a deletion back.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect, select, tuple_, update
@@ -19,13 +20,14 @@ from pgultra.features.soft_delete.edges import edges_of, links, mappers_below, n
 from pgultra.features.soft_delete.locks import before_restore
 from pgultra.features.soft_delete.model import SoftDelete, deleted_column
 from pgultra.features.soft_delete.queries import OPTION
+from pgultra.features.soft_delete.shape import TableName
 from pgultra.features.soft_delete.tops import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from uuid import UUID
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select, Table
     from sqlalchemy.orm import Mapper, Session
 
     Keys = dict[Mapper[Any], list[tuple[Any, ...]]]
@@ -178,9 +180,7 @@ def _revive(connection: Connection, root: Mapper[Any], deletion: UUID) -> Keys:
     if not seen:
         return {}
     # All locks in the order in which the database takes them, parents first; then look again.
-    tables = [mapped.table_of(mapper) for mapper in seen]
-    edges = edges_of(tables[0].metadata)
-    for lock in before_restore([name_of(table) for table in tables], edges, [deletion]):
+    for lock in _locks(connection, [mapped.table_of(mapper) for mapper in seen], deletion):
         connection.execute(lock)
     members = _members(connection, list(seen), deletion)
     problems = [
@@ -194,6 +194,24 @@ def _revive(connection: Connection, root: Mapper[Any], deletion: UUID) -> Keys:
         for mapper in members:
             _update(connection, mapper, deletion, only_tops=only_tops)
     return members
+
+
+def _locks(
+    connection: Connection, tables: Sequence[Table], deletion: UUID
+) -> Iterator[Select[Any]]:
+    """
+    What to lock before a restore, in the schemas where this connection has the tables.
+    """
+    schemas = connection.get_execution_options().get("schema_translate_map") or {}
+
+    def here(name: TableName) -> TableName:
+        return TableName(schemas.get(name.schema, name.schema), name.name)
+
+    edges = [
+        dataclasses.replace(edge, parent=here(edge.parent), child=here(edge.child))
+        for edge in edges_of(tables[0].metadata)
+    ]
+    return before_restore([here(name_of(table)) for table in tables], edges, [deletion])
 
 
 def _members(connection: Connection, mappers: Sequence[Mapper[Any]], deletion: UUID) -> Keys:
