@@ -201,7 +201,7 @@ class Box:
             failed: called with a value that cannot be encoded.
         """
         ring, suffix, padding, expires = self._ring, self._suffix, self.padding, self._ring.expires
-        known: Snapshot | None = None
+        known: object = _NOTHING
         head = aad = b""
         encrypt: Callable[[bytes, bytes, bytes], bytes] = _never
 
@@ -209,10 +209,10 @@ class Box:
             nonlocal known, head, aad, encrypt
             if value is None:
                 return None
-            if known is None or ring.snapshot is not known or expires:
-                self._ready()
+            if ring.snapshot is not known or expires:
+                known = self._ready()
                 assert self._seal is not None
-                known, head, encrypt = self._known, self._head, self._seal
+                head, encrypt = self._head, self._seal
                 aad = head + suffix
             try:
                 raw = encode(value)
@@ -277,24 +277,24 @@ class Box:
             tags: the byte of the header that says which tags values usually have.
         """
         ring, suffix, expires = self._ring, self._suffix, self._ring.expires
-        known: Snapshot | None = None
+        known: object = _NOTHING
         head = whole = b""
         decrypt: Callable[[bytes, bytes, bytes], bytes] = _never
         size = _SIZES[tags]
         after = size + NONCE
-        padded = bool(self.padding)
+        usual = b"" if self.padding else bytes([tags])  # what is padded takes the slow way
 
         def open_(sealed: bytes | None) -> Any:
             nonlocal known, head, whole, decrypt
             if sealed is None:
                 return None
-            if known is None or ring.snapshot is not known or expires:
-                known = self._ready()
-                head = self._head[:6] + bytes([tags])
+            if ring.snapshot is not known or expires:
+                known = snapshot = self._ready()
+                head = self._head[:6] + usual
                 whole = b"" if tags else head + suffix
-                decrypt = self._cipher_for(known, known.active, self.kind).decrypt
+                decrypt = self._cipher_for(snapshot, snapshot.active, self.kind).decrypt
             try:
-                if sealed[:7] == head and not padded:
+                if sealed[:7] == head:
                     bound = whole or sealed[:size] + suffix
                     return decode(decrypt(sealed[size:after], sealed[after:], bound))
                 return decode(self.open_bound(sealed, suffix))
@@ -377,6 +377,7 @@ def _never(nonce: bytes, value: bytes, aad: bytes) -> bytes:
     raise AssertionError("no key")
 
 
+_NOTHING = object()
 _SIZES = {0: FIXED} | {
     count << 6 | size: FIXED + count * (4 + size) for count in (1, 2) for size in range(1, 64)
 }

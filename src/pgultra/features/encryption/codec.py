@@ -59,7 +59,7 @@ def codec_of(type_: TypeEngine[Any]) -> Codec:
     if isinstance(type_, types.Uuid):
         return _uuid(type_)
     if isinstance(type_, types.String):
-        return Codec(_limited(type_.length) if type_.length else str.encode, _text)
+        return Codec(_limited(type_.length) if type_.length else str.encode, bytes.decode)
     if isinstance(type_, types.Float | types.Numeric) and not type_.asdecimal:
         return Codec(_float, lambda raw: float(raw), _same_float)
     if isinstance(type_, types.DateTime) and not type_.timezone:
@@ -75,10 +75,6 @@ def codec_of(type_: TypeEngine[Any]) -> Codec:
 
 def _refuse(value: object, wanted: str) -> TypeError:
     return TypeError(f"an encrypted column of {wanted} was given a {type(value).__name__}")
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode()
 
 
 def _limited(length: int) -> Callable[[str], bytes]:
