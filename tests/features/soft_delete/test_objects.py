@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from pgultra.errors import DeclarationError
 from pgultra.features.soft_delete.objects import before_update_triggers, deletion_index, objects
 from pgultra.features.soft_delete.shape import Columns
 from pgultra.objects import Check, Function, Index, Trigger, View
-from tests.features.soft_delete.tables import Schema
+from tests.features.soft_delete.tables import Schema, soft_table
 
 if TYPE_CHECKING:
     from pgultra.objects import DatabaseObject
@@ -194,6 +195,16 @@ def test_schema_of_a_neighbour() -> None:
     assert facts["home"] == {"from": ["shop", "top"], "to": "child"}
     trigger = of(schema, "child", Trigger)["child_soft_delete_restore"]
     assert "home" not in json.loads(trigger.arguments[0])
+
+
+def test_cascade_needs_primary_keys() -> None:
+    """A table without a primary key cannot take part in a cascade; the error says which."""
+    schema = Schema()
+    top = schema.table("top")
+    child = soft_table("child", schema.metadata, sa.Column("top_id", sa.Integer))
+    schema.edge(top, child, id="top_id")
+    with pytest.raises(DeclarationError, match="table child has no primary key"):
+        of(schema, "top", Trigger)
 
 
 WORDS = {

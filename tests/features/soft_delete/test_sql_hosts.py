@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import CITEXT
 
 from pgultra import sql
 from pgultra.features.soft_delete.shape import Columns
@@ -184,3 +185,124 @@ def test_plpgsql_check(database: Database) -> None:
         ).scalar_one()
     assert found == []
     assert functions == 6
+
+
+def test_rows_from_before_there_were_deletions(blog: Blog) -> None:
+    """Dead rows without an id come back one by one, and are parents like others."""
+    connection, author, article, comment = blog
+    execute(
+        connection,
+        "SET LOCAL session_replication_role = 'replica'",
+        "UPDATE author SET deleted_at = now() WHERE id = 2",
+        "UPDATE comment SET deleted_at = now() WHERE id IN (7, 8)",
+        'UPDATE article SET "gelöschtAm" = now(), "ist gelöscht" = true WHERE id = 3',
+        "SET LOCAL session_replication_role = 'origin'",
+    )
+    message = refused(connection, lambda: restore(connection, article, 3))
+    assert "row (2) of table public.author above it is deleted" in message
+    restore(connection, author, 2)
+    restore(connection, article, 3)
+    restore(connection, comment, 8)
+    assert dead(connection, comment) == [7]
+
+
+def test_through_the_live_view(connection: sa.Connection) -> None:
+    """The live view can be written: a row deleted through it is gone from it."""
+    schema = Schema()
+    top = schema.table("top", view="top_live", names=FLAG)
+    child = schema.table("child", sa.Column("top_id", sa.ForeignKey("top.id")))
+    schema.edge(top, child, id="top_id")
+    schema.create(connection)
+    execute(
+        connection,
+        "INSERT INTO top_live (id) VALUES (1), (2)",
+        "INSERT INTO child (id, top_id) VALUES (1, 1)",
+        "UPDATE top_live SET is_deleted = true WHERE id = 1",
+    )
+    assert connection.execute(sa.text("SELECT id FROM top_live")).scalars().all() == [2]
+    assert dead(connection, child) == [1]
+
+
+def test_who_may_write_only_these_columns(database: Database, owner: tuple[str, str]) -> None:
+    """A role needs SELECT, and UPDATE of the room's columns, on all tables of the cascade."""
+    schema = Schema()
+    top = schema.table("top")
+    child = schema.table("child", sa.Column("top_id", sa.ForeignKey("top.id")))
+    schema.edge(top, child, id="top_id")
+    columns = "deleted_at, deleted_by, deletion_id"
+    with database.engine().connect() as connection:
+        schema.create(connection)
+        execute(
+            connection,
+            "INSERT INTO top VALUES (1), (2)",
+            "INSERT INTO child (id, top_id) VALUES (1, 1), (2, 2)",
+            f"GRANT SELECT, UPDATE ({columns}) ON top TO {owner[0]}",
+            f"SET LOCAL ROLE {owner[0]}",
+        )
+        with pytest.raises(sa.exc.ProgrammingError, match="child"), connection.begin_nested():
+            delete(connection, top, 1)
+        execute(
+            connection,
+            "RESET ROLE",
+            f"GRANT SELECT, UPDATE ({columns}) ON child TO {owner[0]}",
+            f"SET LOCAL ROLE {owner[0]}",
+        )
+        delete(connection, top, 1)
+        assert dead(connection, child) == [1]
+        restore(connection, top, 1)
+        assert dead(connection, child) == []
+
+
+@pytest.mark.needs("citext")
+def test_keys_of_an_extension(connection: sa.Connection) -> None:
+    """Keys are compared as their own type does it."""
+    schema = Schema()
+    top = schema.table("top", sa.Column("name", CITEXT, primary_key=True))
+    child = schema.table(
+        "child",
+        sa.Column("name", CITEXT, primary_key=True),
+        sa.Column("top_name", sa.ForeignKey("top.name")),
+        refuse_orphans=True,
+    )
+    schema.edge(top, child, name="top_name")
+    execute(
+        connection,
+        "CREATE SCHEMA extensions",
+        "CREATE EXTENSION citext SCHEMA extensions",
+        "SET LOCAL search_path = public, extensions",
+    )
+    schema.create(connection)
+    execute(
+        connection,
+        "INSERT INTO top VALUES ('Anna')",
+        "INSERT INTO child (name, top_name) VALUES ('x', 'ANNA')",
+        "UPDATE top SET deleted_at = now()",
+    )
+    assert dead(connection, child) == ["x"]
+    add = "INSERT INTO child (name, top_name) VALUES ('y', 'anna')"
+    assert "row (Anna) of table public.top" in refused(connection, lambda: execute(connection, add))
+    execute(connection, "UPDATE top SET deleted_at = NULL")
+    assert dead(connection, child) == []
+
+
+def test_functions_of_the_same_name(blog: Blog) -> None:
+    """Functions and operators that someone put into the path of the caller are not called."""
+    connection, author, _, comment = blog
+    trap = "LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$"
+    execute(
+        connection,
+        f"CREATE FUNCTION public.format(text, text, text) RETURNS text {trap}",
+        f"CREATE FUNCTION public.concat(text, text, text) RETURNS text {trap}",
+        f"CREATE FUNCTION public.array_cat(text[], text[]) RETURNS text[] {trap}",
+        f"CREATE FUNCTION public.trap(text, integer) RETURNS text {trap}",
+        f"CREATE FUNCTION public.trap(text[], text[]) RETURNS text[] {trap}",
+        f"CREATE FUNCTION public.trap(integer, integer) RETURNS boolean {trap}",
+        f"CREATE FUNCTION public.trap(integer, bigint) RETURNS boolean {trap}",
+        "CREATE OPERATOR public.|| (FUNCTION = public.trap, LEFTARG = text, RIGHTARG = integer)",
+        "CREATE OPERATOR public.|| (FUNCTION = public.trap, LEFTARG = text[], RIGHTARG = text[])",
+        "CREATE OPERATOR public.= (FUNCTION = public.trap, LEFTARG = integer, RIGHTARG = integer)",
+        "CREATE OPERATOR public.<> (FUNCTION = public.trap, LEFTARG = integer, RIGHTARG = integer)",
+    )
+    delete(connection, author, 1)
+    restore(connection, author, 1)
+    assert dead(connection, comment) == []

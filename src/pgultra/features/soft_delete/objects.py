@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from pgultra import sql
+from pgultra.errors import DeclarationError
 from pgultra.features.soft_delete import arguments
 from pgultra.objects import Check, DatabaseObject, Function, Identity, Index, Trigger, View
 from pgultra.plan import function_name
@@ -57,7 +58,21 @@ def objects(table: sa.Table, shape: Shape) -> Iterator[DatabaseObject]:
 
     Yields:
         Shared functions first, then what belongs to this table alone.
+
+    Raises:
+        DeclarationError: A table in the cascade has no primary key.
     """
+    for edge in shape.parents:
+        for name, key in (
+            (edge.parent, edge.parent_primary_key),
+            (edge.child, edge.child_primary_key),
+        ):
+            if not key:
+                raise DeclarationError(
+                    f"table {shape.table}: option cascade: table {name} has no primary key, which "
+                    "tells its rows apart and gives the order of locks: declare one, or take the "
+                    f"cascade from {edge.parent} to {edge.child} away"
+                )
     triggers = tuple(_triggers(table, shape))
     for verb in dict.fromkeys(_VERBS[trigger] for trigger, _ in triggers):
         yield Function(
