@@ -2,7 +2,7 @@
 What CI runs, by name; ``nox -l`` lists all.
 
 The tests find a PostgreSQL themselves (tests/fixtures/discovery.py).
-Arguments after ``--`` go to pytest: ``nox -s "tests(newest)" -- -k trigger``.
+Arguments after ``--`` go to pytest: ``nox -s "tests(3.11)" -- -k trigger``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["tests(newest)", "lint", "types", "architecture", "docs"]
+nox.options.sessions = ["tests(3.11)", "lint", "types", "architecture", "docs"]
 nox.options.default_venv_backend = "venv"
 
-# Each version that is supported is in one cell at least; --force-python chooses another Python.
+NEWEST = (">=2.1", ">=1.20")
+# Each version that is supported is in one cell at least.
 CELLS = [
     # python, sqlalchemy, alembic
-    nox.param("3.11", ">=2.1", ">=1.20", id="newest"),
+    nox.param("3.11", *NEWEST, id="3.11"),
+    nox.param("3.12", *NEWEST, id="3.12"),
+    nox.param("3.13", *NEWEST, id="3.13"),
+    nox.param("3.14", *NEWEST, id="3.14"),
     nox.param("3.13", ">=2.0.40,<2.1", "==1.19.2", id="between"),
     nox.param("3.11", "==2.0.40", "==1.18.0", id="lowest"),
 ]
