@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 
 from pgultra import plan
 from pgultra.features import embeddings, search
 from pgultra.features.embeddings import Embedding
 from pgultra.features.search import SearchVector, TSVector
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 pytestmark = pytest.mark.needs("vector")
 
