@@ -22,7 +22,7 @@ from pgultra.errors import (
     UnsupportedServer,
 )
 from pgultra.objects import Check, Extension, Function, Index, Schema, Trigger, View
-from pgultra.plan import declare
+from pgultra.plan.declare import declare
 
 if TYPE_CHECKING:
     from pgultra.features import embeddings, encryption, search, soft_delete
