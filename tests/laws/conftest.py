@@ -4,6 +4,7 @@ What the laws share: a database in which strangers live, and dumps that can be c
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,13 @@ pgultra:another_application:declared';
 COMMENT ON FUNCTION theirs_function(int) IS 'mentions pgultra:default:declared, and is not ours';
 """
 
+EXTENSION = re.compile(
+    r"^--\n-- Name: (?:EXTENSION )?[^;]*; Type: (?:EXTENSION|COMMENT); .*\n--\n\n"
+    r"(?:CREATE|COMMENT ON) EXTENSION .*\n\n+",
+    re.MULTILINE,
+)
+"""An extension in a dump, with its comment."""
+
 
 @pytest.fixture
 def strangers(engine: sa.Engine) -> None:
@@ -44,10 +52,12 @@ def strangers(engine: sa.Engine) -> None:
 @pytest.fixture
 def dump(pg_dump: Callable[..., str]) -> Callable[[Database], str]:
     """
-    `dump(database)`: its structure, Alembic's own table left out.
+    `dump(database)`: its structure, without Alembic's own table.
+
+    Nor extensions, which are everybody's and never dropped.
     """
 
     def of(database: Database) -> str:
-        return pg_dump(database, "--exclude-table=alembic_version")
+        return EXTENSION.sub("", pg_dump(database, "--exclude-table=alembic_version"))
 
     return of

@@ -1,28 +1,76 @@
 """
-One model with embeddings, as a host would write it.
+The room's sample: articles with three embeddings, and the chunks of long ones.
+
+``models()`` gives the classes, ``build()`` their MetaData for the laws; ``Article`` and
+``Base`` are one copy for the tests of the room.
 """
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
 from pgvector import Vector  # noqa: TC002  # SQLAlchemy reads the annotations
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pgultra.features.embeddings import HNSW, Embedding
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-class Base(DeclarativeBase):
-    pass
+
+def build(schema: str | None = None, name: Callable[[str], str] = str) -> sa.MetaData:
+    """
+    The sample's tables in a MetaData of its own.
+    """
+    metadata: sa.MetaData = models(schema, name).Base.metadata
+    return metadata
 
 
-class Article(Base):
-    __tablename__ = "article"
+def models(schema: str | None = None, name: Callable[[str], str] = str) -> SimpleNamespace:
+    """
+    The sample's classes.
+    """
+    spelt, place = name, {"schema": schema}
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    title: Mapped[str]
-    language: Mapped[str] = mapped_column(default="en")
-    body: Mapped[str | None]
-    embedding: Mapped[Vector | None] = Embedding(
-        3, index=HNSW(metric="cosine"), source=("title", "body"), model="length"
-    )
-    in_half: Mapped[Vector | None] = Embedding(3, metric="l2", precision="half")
-    in_bits: Mapped[Vector | None] = Embedding(3, precision="bit")
+    class Base(DeclarativeBase):
+        pass
+
+    class Article(Base):
+        __tablename__ = spelt("article")
+        __table_args__ = place
+
+        id: Mapped[int] = mapped_column(spelt("id"), primary_key=True, autoincrement=name is str)
+        title: Mapped[str] = mapped_column(spelt("title"))
+        language: Mapped[str] = mapped_column(spelt("language"), default="en")
+        body: Mapped[str | None] = mapped_column(spelt("body"))
+        embedding: Mapped[Vector | None] = Embedding(
+            3,
+            index=HNSW(metric="cosine"),
+            source=("title", "body"),
+            model="length",
+            name=spelt("embedding"),
+        )
+        in_half: Mapped[Vector | None] = Embedding(
+            3, metric="l2", precision="half", name=spelt("in_half")
+        )
+        in_bits: Mapped[Vector | None] = Embedding(3, precision="bit", name=spelt("in_bits"))
+
+    class Chunk(Base):
+        __tablename__ = spelt("chunk")
+        __table_args__ = place
+
+        article_id: Mapped[int] = mapped_column(
+            spelt("article_id"), sa.ForeignKey(Article.id, ondelete="CASCADE"), primary_key=True
+        )
+        number: Mapped[int] = mapped_column(spelt("number"), primary_key=True)
+        text: Mapped[str] = mapped_column(spelt("text"))
+        embedding: Mapped[Vector | None] = Embedding(3, source="text", name=spelt("embedding"))
+
+    return SimpleNamespace(Base=Base, Article=Article, Chunk=Chunk)
+
+
+BLOG = models()
+Base: Any = BLOG.Base
+Article: Any = BLOG.Article

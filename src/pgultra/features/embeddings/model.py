@@ -71,7 +71,8 @@ def Embedding(  # noqa: N802  # a column factory reads like the type it makes
     type_ = VectorType(
         dimensions, metric=metric, index=index, precision=precision, source=source, model=model
     )
-    return mapped_column(type_, **column)
+    name = column.pop("name", None)
+    return mapped_column(type_, **column) if name is None else mapped_column(name, type_, **column)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Rules:
 
     Args:
         column: the key of a column whose type is ``VectorType``.
+        source: the keys of its source columns, where the type names them otherwise.
 
     Example:
         >>> from sqlalchemy import Column, Integer, MetaData, Table
@@ -93,6 +95,7 @@ class Rules:
     """
 
     column: str
+    source: tuple[str, ...] = ()
     room = "embeddings"
 
     def attached(self, table: Table) -> None:
@@ -139,4 +142,21 @@ def _declare(mapper: Mapper[Any], class_: type[Any]) -> None:
     if isinstance(table, Table):
         for column in table.columns:
             if isinstance(column.type, VectorType):
-                declare(table, Rules(column.key))
+                declare(table, Rules(column.key, _source(mapper, table, column.type)))
+
+
+def _source(mapper: Mapper[Any], table: Table, type_: VectorType) -> tuple[str, ...]:
+    """
+    The keys of the source columns; a name is a column key first, then an attribute.
+    """
+    keys = []
+    for name in type_.source:
+        by_key, by_attribute = table.c.get(name), mapper.columns.get(name)
+        if by_key is not None and by_attribute is not None and by_key is not by_attribute:
+            raise DeclarationError(
+                f"{mapper.class_.__name__}: the source {name!r} is the key of one column and the "
+                "attribute of another: name the column by a key that is no attribute"
+            )
+        found = by_key if by_key is not None else by_attribute
+        keys.append(name if found is None else found.key)
+    return tuple(keys) if tuple(keys) != type_.source else ()

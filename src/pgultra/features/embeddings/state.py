@@ -31,7 +31,7 @@ from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.objects import Function, Identity, Trigger
-from pgultra.plan import facts_of, function_name
+from pgultra.plan import declarations, facts_of, function_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,12 @@ def sources(column: Column[Any]) -> list[Column[Any]]:
     type_: Any = column.type
     found = []
     secret = facts_of(table).secret_columns
-    for name in type_.source:
+    spelt = [
+        getattr(each, "source", ())  # a mapped attribute may have another name than its column
+        for each in declarations(table)
+        if getattr(each, "room", "") == "embeddings" and getattr(each, "column", "") == column.key
+    ]
+    for name in next(filter(None, spelt), type_.source):
         each = table.c.get(name)
         if each is None:
             raise DeclarationError(

@@ -222,11 +222,22 @@ def use_plain_types(upgrade: UpgradeOps, context: AutogenContext) -> None:
             operation.columns = [_plain(column, context) for column in operation.columns]
         elif isinstance(operation, ops.AddColumnOp):
             operation.column = _plain(operation.column, context)
+        elif isinstance(operation, ops.DropTableOp | ops.DropColumnOp):
+            for type_ in _types_of_return(operation):  # the downgrade prints them
+                module = type(type_).__module__
+                if module.partition(".")[0] == "pgvector":  # reflected, so of no model of ours
+                    _import_when_rendered(module, context)
         elif isinstance(operation, ops.AlterColumnOp):
             for name in ("modify_type", "existing_type"):
                 found = getattr(operation, name)
                 if hasattr(found, "photograph"):
                     setattr(operation, name, _photograph(found, context))
+
+
+def _types_of_return(operation: Any) -> list[Any]:  # a drop, which may know what it drops
+    way_back: Any = operation._reverse
+    items = getattr(way_back, "columns", None) or [getattr(way_back, "column", None)]
+    return [item.type for item in items if isinstance(item, Column)]
 
 
 def _plain(item: Any, context: AutogenContext) -> Any:  # Column or constraint
