@@ -9,4 +9,5 @@ pytest_plugins = [
     "tests.fixtures.database",
     "tests.fixtures.programs",
     "tests.fixtures.alembic",
+    "tests.fixtures.strangers",
 ]

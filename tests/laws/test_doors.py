@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from pgultra import Function, plan
+from tests.fixtures.strangers import STRANGERS
 from tests.laws.samples import Place, cases, rooms, sample
 
 if TYPE_CHECKING:
@@ -105,8 +106,6 @@ def test_a_migration_there_and_back(
     made = dump(database)
     other = new_database()
     with other.engine().begin() as connection:
-        from tests.laws.conftest import STRANGERS
-
         connection.exec_driver_sql(STRANGERS)
     sample(which, place).create_all(other.engine())
     assert made == dump(other)

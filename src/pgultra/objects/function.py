@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Phase, Scope
+from pgultra.objects._callers import callers_of
 from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Function(DatabaseObject):
     parallel: str = "unsafe"
     settings: tuple[tuple[str, str], ...] = ()
     identity_arguments: str | None = dataclasses.field(default=None, compare=False, repr=False)
+    callers: tuple[Identity, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for option, value, allowed in (
@@ -214,6 +216,21 @@ class Function(DatabaseObject):
             if row.oid in busy:
                 continue  # a table of another MetaData still runs it
             yield cls(**_fields(row), schema=scope.spelt(row.nspname), comment=comment, mark=mark)
+
+    @staticmethod
+    def with_details(
+        connection: Connection, functions: Sequence[Function], scope: Scope
+    ) -> Sequence[Function]:
+        """
+        The same functions, with those who call them.
+        """
+        names = [(scope.real(f.schema), f.name, f.identity_arguments or "") for f in functions]
+        return [
+            dataclasses.replace(function, callers=callers)
+            for function, callers in zip(
+                functions, callers_of(connection, names, scope), strict=True
+            )
+        ]
 
     @property
     def printed(self) -> bool:

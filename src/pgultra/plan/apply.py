@@ -30,7 +30,8 @@ SELECT EXISTS (
         AND d.deptype IN ('n', 'a')) AS used
 FROM pg_catalog.pg_proc AS p
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
-WHERE n.nspname = coalesce(CAST(:schema AS text), pg_catalog.current_schema())
+WHERE (n.nspname = :schema
+        OR (CAST(:schema AS text) IS NULL AND pg_catalog.pg_function_is_visible(p.oid)))
     AND p.proname = :name
     AND pg_catalog.pg_get_function_identity_arguments(p.oid) = :arguments
 """

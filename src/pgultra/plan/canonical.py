@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
-from pgultra.objects import KINDS, DatabaseObject, Identity, Scope, View
+from pgultra.objects import KINDS, DatabaseObject, Function, Identity, Scope, View
 from pgultra.objects._catalog import rows
 from pgultra.plan.read import print_for, read, scratch
 from pgultra.plan.state import State
@@ -79,10 +79,12 @@ def comparable(
 
 def with_details(connection: Connection, sides: Comparable, scope: Scope) -> Comparable:
     """
-    Ask what views have and what stands on what, once one is about to change.
+    Ask what views have and what stands on what, once something is about to change.
     """
-    views = [each for each in sides.actual.values() if isinstance(each, View)]
-    known = {view.identity: view for view in View.with_details(connection, views, scope)}
+    known: dict[Identity, DatabaseObject] = {}
+    for kind in (View, Function):
+        found: list[Any] = [each for each in sides.actual.values() if type(each) is kind]
+        known |= {each.identity: each for each in kind.with_details(connection, found, scope)}
     actual = State(known.get(identity, each) for identity, each in sides.actual.items())
     return dataclasses.replace(sides, actual=actual)
 
@@ -104,6 +106,8 @@ def _printed(
         return {}, ()
     if not rows(connection, MAY_MAKE_TWINS)[0].may:
         return _trusted([each for _, each, _ in twins], actual)
+    # as the host sees names, and where that finds nothing, as we do
+    path = f"{path}, {sql.identifier(default_schema)}"
     rows(connection, "SELECT pg_catalog.set_config('search_path', :path, true)", path=path)
     result = _forms(connection, twins, default_schema, kinds)
     # What was dumped and restored, or made again by a downgrade, was made from printed text,

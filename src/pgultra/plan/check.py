@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import MetaData
 
 from pgultra.errors import DeclarationError
-from pgultra.objects import View
-from pgultra.objects._catalog import rows
+from pgultra.objects import Function, View
 from pgultra.plan.apply import sorted_plan
 from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import collect
 from pgultra.plan.compare import Plan, compare
 from pgultra.plan.declare import application_of
-from pgultra.plan.read import own_transaction, scope_of
+from pgultra.plan.read import home_of, own_transaction, scope_of
 from pgultra.plan.rebuild import with_rebuilds
 from pgultra.plan.state import State
 
@@ -27,10 +26,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from pgultra.objects import Identity
+    from pgultra.plan.compare import Step
 
 __all__ = ["check", "schemas_of"]
-
-DEFAULT = "SELECT coalesce(pg_catalog.current_schema(), 'public') AS name"
 
 
 def check(
@@ -80,12 +78,21 @@ def check(
         )
         sides = comparable(connection, desired, scope)
         plan = compare(sides.desired, sides.actual, sides.originals)
-        if altered or any(isinstance(step.before, View) for step in plan.steps):
+        if altered or any(_may_be_stood_on(step) for step in plan.steps):
             sides = with_details(connection, sides, scope)
             plan = compare(sides.desired, sides.actual, sides.originals)
     plan = with_rebuilds(plan, sides, altered)
     plan = sorted_plan(plan, scope.default_schema)
     return dataclasses.replace(plan, weaker=sides.weaker, sides=sides)
+
+
+def _may_be_stood_on(step: Step) -> bool:
+    """
+    Whether views or others may keep it from being done; functions may change their bodies.
+    """
+    if isinstance(step.before, Function):
+        return not step.in_place
+    return isinstance(step.before, View)
 
 
 def schemas_of(connection: Connection, metadata: MetaData | Sequence[MetaData]) -> frozenset[str]:
@@ -101,5 +108,5 @@ def schemas_of(connection: Connection, metadata: MetaData | Sequence[MetaData]) 
         for identity in collect(each):
             named.add(identity.name if identity.kind == "schema" else identity.schema)
     with own_transaction(connection):
-        default = rows(connection, DEFAULT)[0].name
+        default = home_of(connection, several)
     return frozenset(name for name in (default, *named) if name is not None)

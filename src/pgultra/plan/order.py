@@ -19,7 +19,7 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.sql import ClauseElement
 
 from pgultra import sql
-from pgultra.objects import KINDS, Function, Identity, Phase, Schema
+from pgultra.objects import KINDS, Function, Identity, Phase, Schema, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,6 +47,7 @@ class Act:
         frees: what may be unmade or altered after it, and not before.
         alters: tables that it changes in place.
         mentions: words in its text, for order only where nothing contradicts.
+        forgets: words that were in its text before it was changed in place.
     """
 
     item: Any
@@ -57,6 +58,7 @@ class Act:
     frees: frozenset[Identity] = frozenset()
     alters: frozenset[Identity] = frozenset()
     mentions: frozenset[str] = frozenset()
+    forgets: frozenset[str] = frozenset()
     after: list[Act] = field(default_factory=list)
 
 
@@ -72,10 +74,14 @@ def acts_of(step: Step, default_schema: str | None = None) -> list[Act]:
     early = subject.phase is Phase.BEFORE_TABLES
     if isinstance(subject, Function) and subject.language == "sql":
         early = False  # its body is checked against the tables when it is made
-    words = _words(subject)
+    words = words_in(subject)
     if step.after is None:
         return [Act(step, LAST if early else FIRST, unmakes=own, frees=needs, mentions=words)]
-    return [Act(step, BEFORE if early else AFTER, makes=own, needs=needs, mentions=words)]
+    act = Act(step, BEFORE if early else AFTER, makes=own, needs=needs, mentions=words)
+    if step.before is not None:
+        act.forgets = words_in(step.before) - words
+        act.frees = frozenset(_plain(n, default_schema) for n in _needs(step.before)) - needs
+    return [act]
 
 
 def _needs(subject: DatabaseObject) -> Iterable[Identity]:
@@ -84,13 +90,17 @@ def _needs(subject: DatabaseObject) -> Iterable[Identity]:
         yield Schema(name=subject.schema).identity
 
 
-def _words(subject: DatabaseObject) -> frozenset[str]:
+def words_in(subject: DatabaseObject) -> frozenset[str]:
+    """
+    The names that PostgreSQL looks for when it makes the object.
+    """
     if isinstance(subject, Function):
         return words_of_function(subject)
-    texts = (
+    texts = [
         getattr(subject, field, None) for field in ("query", "condition", "when", "definition")
-    )
-    return words_of(" ".join(filter(None, texts)))
+    ]
+    words = words_of(" ".join(filter(None, texts)))
+    return words | {subject.function} if isinstance(subject, Trigger) else words
 
 
 def words_of_function(function: Function) -> frozenset[str]:
@@ -188,6 +198,9 @@ def _add_hints(
 ) -> None:
     """
     What a text names is made before it and unmade after it, tables' own expressions first.
+
+    What takes a name that another one gives up waits for that: an old overload must not be
+    found by what is made for the new one.
     """
     made, unmade = _by_name(makers), _by_name(unmakers)
     for act in sorted(acts, key=lambda act: act.rank != TABLES):
@@ -195,10 +208,14 @@ def _add_hints(
             for maker in made[word]:
                 if maker is not act and not _reaches(maker, act, before):
                     before[act].add(maker)
-        for word in act.mentions & unmade.keys() if not act.makes else ():
+        for word in (act.forgets | (frozenset() if act.makes else act.mentions)) & unmade.keys():
             for unmaker in unmade[word]:
                 if unmaker is not act and not _reaches(act, unmaker, before):
                     before[unmaker].add(act)
+        for word in act.mentions & unmade.keys() if act.makes else ():
+            for unmaker in unmade[word]:
+                if unmaker is not act and not _reaches(unmaker, act, before):
+                    before[act].add(unmaker)
 
 
 def _by_name(acts: dict[Identity, list[Act]]) -> dict[str, list[Act]]:

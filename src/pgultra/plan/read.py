@@ -12,6 +12,7 @@ from pgultra import sql
 from pgultra.errors import UnsupportedServer
 from pgultra.objects import KINDS, Scope
 from pgultra.objects._catalog import marked_oids, rows
+from pgultra.plan.collect import collect
 from pgultra.plan.state import State
 
 if TYPE_CHECKING:
@@ -21,15 +22,64 @@ if TYPE_CHECKING:
 
     from pgultra.objects import DatabaseObject
 
-__all__ = ["read", "scope_of"]
+__all__ = ["home_of", "read", "scope_of"]
 
 OLDEST_SERVER = 150000
 
 SETTINGS = """
-SELECT coalesce(pg_catalog.current_schema(), 'public') AS default_schema,
-    pg_catalog.current_setting('server_version_num')::int AS version,
-    pg_catalog.current_setting('server_version') AS version_text
+SELECT pg_catalog.current_setting('server_version_num')::int AS version,
+    pg_catalog.current_setting('server_version') AS version_text,
+    coalesce(
+        (SELECT s.name
+            FROM pg_catalog.unnest(pg_catalog.current_schemas(false))
+                WITH ORDINALITY AS s (name, place)
+            JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.name
+            WHERE s.name <> 'pg_catalog' AND (
+                EXISTS (SELECT FROM pg_catalog.pg_class AS c
+                    WHERE c.relnamespace = n.oid AND c.relname = ANY (CAST(:relations AS name[])))
+                OR EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+                    WHERE p.pronamespace = n.oid AND p.proname = ANY (CAST(:functions AS name[]))))
+            ORDER BY s.place LIMIT 1),
+        nullif(pg_catalog.current_schema(), 'pg_catalog'), 'public') AS default_schema
 """
+
+
+def home_of(
+    connection: Connection, metadata: Iterable[MetaData], desired: State | None = None
+) -> str:
+    """
+    The schema that None stands for: where the ``search_path`` finds what is there already.
+
+    That is the first schema of the path that holds one of the tables without a schema, or,
+    where no table is without one, another such object; in an empty database the first
+    schema of the path. So a session with another path sees the same objects.
+
+    Args:
+        connection: whose path it is.
+        metadata: whose tables are looked for.
+        desired: what the models declare; collected if it is needed and not given.
+
+    Raises:
+        UnsupportedServer: the server is older than PostgreSQL 15.
+    """
+    several = list(metadata)
+    relations = [
+        table.name for each in several for table in each.tables.values() if table.schema is None
+    ]
+    functions: list[str] = []
+    if not relations:
+        if desired is None:
+            desired = State(each for one in several for each in collect(one).values())
+        bare = [each for each in desired if each.schema is None]
+        relations = [each.name for each in bare if each.kind in ("view", "index")]
+        functions = [name for each in bare if each.kind == "function" for name in each.bare_names()]
+    settings = rows(connection, SETTINGS, relations=relations, functions=functions)[0]
+    if settings.version < OLDEST_SERVER:
+        raise UnsupportedServer(
+            f"pgultra needs PostgreSQL 15 or newer; this server is {settings.version_text}. "
+            "Upgrade the server, or stay with plain SQLAlchemy for this database"
+        )
+    return str(settings.default_schema)
 
 
 def scope_of(
@@ -55,13 +105,8 @@ def scope_of(
     Raises:
         UnsupportedServer: the server is older than PostgreSQL 15.
     """
-    settings = rows(connection, SETTINGS)[0]
-    if settings.version < OLDEST_SERVER:
-        raise UnsupportedServer(
-            f"pgultra needs PostgreSQL 15 or newer; this server is {settings.version_text}. "
-            "Upgrade the server, or stay with plain SQLAlchemy for this database"
-        )
-    default = settings.default_schema
+    metadata = list(metadata)
+    default = home_of(connection, metadata, desired)
     own = [(table.schema, table.name) for each in metadata for table in each.tables.values()]
     return Scope(
         application=application,

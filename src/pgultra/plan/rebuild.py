@@ -7,8 +7,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pgultra.objects import Identity, Trigger, View
+from pgultra.objects import Function, Identity, Trigger, View
 from pgultra.plan.compare import Conflict, Plan, Step
+from pgultra.plan.order import words_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ __all__ = ["GROWN", "with_rebuilds"]
 
 GROWN = "*"
 """Stands for columns that a table gets."""
+STRANGERS = ("view", "materialized view")
+"""Callers of a function that stop the plan; columns and tables may go in the same migration."""
 
 
 def with_rebuilds(
@@ -45,7 +48,7 @@ def with_rebuilds(
     moving = [
         step.identity
         for step in plan.steps
-        if step.identity.kind == "view" and step.before is not None and not step.in_place
+        if isinstance(step.before, View | Function) and not step.in_place
     ]
     for identity, each in sides.actual.items():
         if not altered or identity not in sides.desired:
@@ -57,21 +60,16 @@ def with_rebuilds(
     seen: set[Identity] = set()
     while moving:
         identity = moving.pop()
-        view = sides.actual.get(identity)
-        if identity in seen or not isinstance(view, View):
+        base = sides.actual.get(identity)
+        if identity in seen or not isinstance(base, View | Function):
             continue
         seen.add(identity)
-        stays = identity in sides.desired
-        for dependent in _on(view):
+        for dependent in _on(base):
             standing = sides.actual.get(dependent)
             if standing is None or standing.mark is None:
-                what = "whose columns change" if stays else "which is no longer declared"
-                reason = (
-                    f"it stands on {identity}, {what}, and pgultra did not make it; drop it "
-                    "before the migration and make it again afterwards, or declare it too"
-                )
-                conflicts.append(Conflict.of(dependent, view, reason))
-            elif dependent in sides.desired:
+                if isinstance(base, View) or dependent.kind in STRANGERS:
+                    conflicts.append(_in_the_way(dependent, base, sides))
+            elif dependent in sides.desired and not _lets_go(steps.get(dependent), base):
                 steps[dependent] = _apart(steps.get(dependent), standing, sides)
                 moving.append(dependent)
     return dataclasses.replace(
@@ -91,13 +89,36 @@ def _apart(step: Step | None, standing: DatabaseObject, sides: Comparable) -> St
     return dataclasses.replace(step, apart=True)
 
 
-def _on(view: View) -> Iterator[Identity]:
+def _in_the_way(dependent: Identity, base: View | Function, sides: Comparable) -> Conflict:
+    what = "whose columns change" if isinstance(base, View) else "whose result changes"
+    if base.identity not in sides.desired:
+        what = "which is no longer declared"
+    reason = (
+        f"it stands on {base.identity}, {what}, and pgultra did not make it; drop it before the "
+        "migration and make it again afterwards, or declare it too"
+    )
+    return Conflict.of(dependent, base, reason)
+
+
+def _on(base: View | Function) -> Iterator[Identity]:
     """
-    What would go with the view, or keep it from going: views, triggers, rules.
+    What would go with it, or keep it from going: views, triggers, rules, who calls it.
     """
-    yield from view.belongings.dependents
-    for kind, name in view.belongings.riders:
-        yield Identity(kind, view.schema, name, view.name)
+    if isinstance(base, Function):
+        yield from base.callers
+        return
+    yield from base.belongings.dependents
+    for kind, name in base.belongings.riders:
+        yield Identity(kind, base.schema, name, base.name)
+
+
+def _lets_go(step: Step | None, base: View | Function) -> bool:
+    """
+    Whether a step changes it in place so that it does not call the function any more.
+    """
+    if step is None or not step.in_place or not isinstance(base, Function):
+        return False
+    return base.name not in words_in(step.subject)
 
 
 def _stands_on(each: DatabaseObject, altered: Mapping[Identity, frozenset[str]]) -> bool:

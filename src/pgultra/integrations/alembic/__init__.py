@@ -22,6 +22,7 @@ from pgultra.plan import check
 from pgultra.plan.compare import Step
 from pgultra.plan.declare import application_of
 from pgultra.plan.order import acts_of, ordered
+from pgultra.plan.read import home_of
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
@@ -99,7 +100,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
     several = [given] if isinstance(given, MetaData) else list(given or ())
     if not several or getattr(context.dialect, "name", None) != "postgresql":
         return PriorityDispatchResult.CONTINUE
-    default = operations.connection_of(context).dialect.default_schema_name
+    default = home_of(operations.connection_of(context), several)
     steps: list[Step] = []
     ours: set[Identity] = set()
     for application in dict.fromkeys(map(application_of, several)):
@@ -111,9 +112,9 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
                 (o.schema, o.table_name) for o in upgrade.ops if isinstance(o, ops.DropTableOp)
             ],
             altered=operations.altered(upgrade, default),
-            schemas=None if context.opts.get("include_schemas") else frozenset({default or ""}),
+            schemas=None if context.opts.get("include_schemas") else frozenset({default}),
         )
-        plan = filters.within(plan, context, several)
+        plan = filters.within(plan, context, several, default)
         steps += plan.insist().steps
         ours |= {
             each.in_schema(operations.spelt(each.schema, default))

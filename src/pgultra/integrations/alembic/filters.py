@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Index as SchemaIndex
 from sqlalchemy import MetaData, Table
 
-from pgultra.integrations.alembic.operations import connection_of, spelt
+from pgultra.integrations.alembic.operations import spelt
 from pgultra.plan.compare import Step
 
 if TYPE_CHECKING:
@@ -24,26 +24,28 @@ if TYPE_CHECKING:
 __all__ = ["within"]
 
 
-def within(plan: Plan, context: AutogenContext, several: Sequence[MetaData]) -> Plan:
+def within(plan: Plan, context: AutogenContext, several: Sequence[MetaData], default: str) -> Plan:
     """
     Honour ``include_name`` and ``include_object`` for tables and for our own kinds.
     """
     return dataclasses.replace(
         plan,
-        steps=tuple(step for step in plan.steps if _included(step, context, several)),
+        steps=tuple(step for step in plan.steps if _included(step, context, several, default)),
         conflicts=tuple(
             conflict
             for conflict in plan.conflicts
-            if _included(Step(None, conflict.subject), context, several)
+            if _included(Step(None, conflict.subject), context, several, default)
         ),
     )
 
 
-def _included(step: Step, context: AutogenContext, several: Sequence[MetaData]) -> bool:
+def _included(
+    step: Step, context: AutogenContext, several: Sequence[MetaData], default: str
+) -> bool:
     identity, reflected = step.identity, step.after is None
     if reflected and not _named(identity, context):
         return False
-    table = _table_of(identity, context, several)
+    table = _table_of(identity, several, default)
     if table is not None and not context.run_object_filters(
         table, table.name, "table", False, None
     ):
@@ -71,13 +73,10 @@ def _named(identity: Identity, context: AutogenContext) -> bool:
     return context.run_name_filters(identity.name, kind, parents)
 
 
-def _table_of(
-    identity: Identity, context: AutogenContext, several: Sequence[MetaData]
-) -> Table | None:
+def _table_of(identity: Identity, several: Sequence[MetaData], default: str) -> Table | None:
     """
     The table that an object sits on, if it is one of the models'.
     """
-    default = connection_of(context).dialect.default_schema_name
     schema = spelt(identity.schema, default)
     for metadata in several if identity.table is not None else ():
         for table in metadata.tables.values():
