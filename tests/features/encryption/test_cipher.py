@@ -3,7 +3,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pgultra.errors import DecryptionError, EncryptionError
@@ -64,8 +64,10 @@ def test_values_cannot_be_spliced(box: Box, one: bytes, two: bytes, data: st.Dat
     """
     first, second = box.seal(one, tags=TAGS), box.seal(two, tags=TAGS)
     cut = data.draw(st.integers(28, min(len(first), len(second)) - 1))
+    spliced = first[:cut] + second[cut:]
+    assume(spliced not in (first, second))  # a last byte is the same once in 256 times
     with pytest.raises(DecryptionError):
-        box.open(first[:cut] + second[cut:])
+        box.open(spliced)
 
 
 @given(st.binary(max_size=40), contexts, contexts)
