@@ -85,6 +85,8 @@ def declare(target: Any, *declared: Declaration | DatabaseObject) -> None:
         if declaration not in entries:
             entries.append(declaration)
             table = metadata.tables.get(key) if key else None
+            for column in list(table.columns)[:1] if table is not None else ():
+                column.info[KEY] = "declared"  # goes along with a copy, which the ledger does not
             attached = getattr(declaration, "attached", None)
             if attached is not None and table is not None:
                 attached(table)
@@ -126,6 +128,14 @@ def entries(
             yield table, declaration
     for declaration in ledger.get(None, ()):
         yield metadata, declaration
+
+
+def has_lost_declarations(table: Table) -> bool:
+    """
+    Whether the table is a copy of one with declarations, which stayed with the original.
+    """
+    copied = any(KEY in column.info for column in table.columns)
+    return copied and not declarations(table)
 
 
 def declarations(table: Table) -> tuple[Declaration | DatabaseObject, ...]:

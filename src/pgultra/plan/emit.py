@@ -11,18 +11,27 @@ On the engine of ``create_mock_engine`` there is no database to ask: everything 
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, Table, event
 from sqlalchemy.engine.mock import MockConnection
 
 from pgultra import sql
+from pgultra.errors import PgultraWarning
 from pgultra.objects import DatabaseObject, Function, Index, Phase
 from pgultra.plan.apply import apply, sorted_plan
 from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import marked, translated
 from pgultra.plan.compare import Plan, Step, compare
-from pgultra.plan.declare import BY_HAND, application_of, entries, is_declared
+from pgultra.plan.declare import (
+    BY_HAND,
+    application_of,
+    declarations,
+    entries,
+    has_lost_declarations,
+    is_declared,
+)
 from pgultra.plan.order import words_of_function, words_of_schema_items
 from pgultra.plan.read import scope_of
 from pgultra.plan.state import State
@@ -47,6 +56,31 @@ def listen() -> None:
     ):
         if not event.contains(MetaData, name, function):
             event.listen(MetaData, name, function)
+    if not event.contains(Table, "after_create", _after_table):
+        event.listen(Table, "after_create", _after_table)
+
+
+def _after_table(target: Table, connection: Connection | MockConnection, **options: Any) -> None:
+    """
+    Warn of what ``Table.create()`` and copies leave out: SQLAlchemy does not tell the MetaData.
+    """
+    if has_lost_declarations(target):
+        warnings.warn(
+            f"table {target.fullname} is a copy (to_metadata) of one with pgultra declarations, "
+            "which stayed with the original: the copy has no triggers, functions or other objects "
+            "of them; hand them on with pgultra.declare(copy, *plan.declarations(original))",
+            PgultraWarning,
+            stacklevel=2,
+        )
+    elif not options.get("_is_metadata_operation") and declarations(target):
+        warnings.warn(
+            f"Table.create() made table {target.fullname} without the objects that are declared on "
+            "it (triggers, functions and so on); use "
+            "metadata.create_all(connection, tables=[table]), or make them now with "
+            "plan.apply(plan.check(connection, metadata), connection)",
+            PgultraWarning,
+            stacklevel=2,
+        )
 
 
 def _before_create(

@@ -68,6 +68,12 @@ def _run(alembic: Operations, operation: StepOp) -> None:
         alembic.execute(sql.statement(text))
 
 
+RESUMING = (
+    "# Outside the transaction: what stands above is committed first. If the build breaks off,",
+    "# run `alembic stamp` with this revision and autogenerate again: that finishes the rest.",
+)
+
+
 @renderers.dispatch_for(StepOp)
 def _render(context: AutogenContext, operation: StepOp) -> list[str]:
     """
@@ -78,6 +84,7 @@ def _render(context: AutogenContext, operation: StepOp) -> list[str]:
     step = operation.step
     lines = [f"# {step.verb} {step.identity}".replace("\n", " ").replace("\r", " ")]
     if operation.concurrently:
+        lines += RESUMING
         lines.append(f"with {alembic}get_context().autocommit_block():")
     for text in step.statements():
         pieces = text.replace("%", "%%").splitlines(keepends=True)
