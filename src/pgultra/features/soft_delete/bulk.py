@@ -10,9 +10,9 @@ from uuid import uuid4
 from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.sql.dml import Delete, Insert
 
-from pgultra.features.soft_delete import surface
+from pgultra.features.soft_delete import mapped, surface, turns
 from pgultra.features.soft_delete.departure import depart
-from pgultra.features.soft_delete.edges import root_of
+from pgultra.features.soft_delete.edges import mappers_below, root_of
 from pgultra.features.soft_delete.model import SoftDelete, deleted_column
 
 if TYPE_CHECKING:
@@ -67,15 +67,14 @@ def _mark(state: ORMExecuteState, mapper: Mapper[Any], criterion: Any) -> Result
     chosen = [
         getattr(mapper.class_, root.get_property_by_column(key).key) for key in root.primary_key
     ]
-    doomed = (
+    doomed = surface.completed(
         select(*chosen)
         .where(*statement._where_criteria)
         .where(live)
         .order_by(*chosen)
-        .with_for_update(of=root.local_table)
-        .correlate(None)
+        .with_for_update(of=mapped.table_of(root))
+        .correlate(None)  # not to the UPDATE around it
     )
-    doomed = surface.completed(doomed)
     deletion = uuid4()
     marking: Any = (
         update(root.class_)
@@ -96,6 +95,8 @@ def _mark(state: ORMExecuteState, mapper: Mapper[Any], criterion: Any) -> Result
     options["synchronize_session"] = False
     if statement._returning:
         marking = marking.returning(*statement._returning)
+    connection = state.session.connection(bind_arguments={"mapper": root})
+    turns.alone(connection, mappers_below(root))
     result: Any = state.session.execute(marking, state.parameters, execution_options=options)
     if statement._returning:
         result = result.freeze()()  # rows of entities are made before these leave the session

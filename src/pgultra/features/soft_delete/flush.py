@@ -17,7 +17,7 @@ from sqlalchemy import column, event, func, update, values
 from sqlalchemy.orm import PassiveFlag, Session, attributes
 from sqlalchemy.util.langhelpers import safe_reraise
 
-from pgultra.features.soft_delete import mapped
+from pgultra.features.soft_delete import mapped, turns
 from pgultra.features.soft_delete.departure import (
     COLUMNS,
     depart,
@@ -26,7 +26,7 @@ from pgultra.features.soft_delete.departure import (
     stamp,
     witness,
 )
-from pgultra.features.soft_delete.edges import root_of
+from pgultra.features.soft_delete.edges import mappers_below, root_of
 from pgultra.features.soft_delete.model import SoftDelete, deleted_column
 from pgultra.features.soft_delete.tops import Doomed, stale, tops_of
 
@@ -168,6 +168,12 @@ def _mark(session: Session, doomed: Sequence[Doomed]) -> tuple[set[Mapper[Any]],
     """
     Write the marks; gives the mappers at the top of what was deleted, and the deletions.
     """
+    for root in dict.fromkeys(each.root for each in doomed):
+        connection = session.connection(bind_arguments={"mapper": root})
+        if len(doomed) == 1:
+            turns.shared(connection, root)
+        else:
+            turns.alone(connection, mappers_below(root))
     tops = list(doomed) if len(doomed) == 1 else tops_of(session, doomed)
     deletions: list[UUID] = []
     for (root, alike), group in itertools.groupby(tops, lambda each: (each.root, _alike(each))):

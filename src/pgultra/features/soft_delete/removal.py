@@ -14,10 +14,10 @@ from sqlalchemy.exc import IntegrityError
 
 from pgultra.bridge import on_connection, on_session
 from pgultra.errors import DeclarationError
-from pgultra.features.soft_delete import mapped
+from pgultra.features.soft_delete import mapped, turns
 from pgultra.features.soft_delete.chart import Chart, target_of
 from pgultra.features.soft_delete.departure import matching, remove
-from pgultra.features.soft_delete.edges import root_of
+from pgultra.features.soft_delete.edges import mappers_below, root_of
 from pgultra.features.soft_delete.model import SoftDelete
 from pgultra.features.soft_delete.options import columns_of
 from pgultra.features.soft_delete.runtime import identified
@@ -75,6 +75,7 @@ def hard_delete(session: Session, obj: SoftDelete) -> int:
     table, _ = target_of(root.class_)
     connection = session.connection(bind_arguments={"mapper": root})
     chart = Chart(table)
+    turns.alone(connection, mappers_below(root))
     own = matching(list(table.primary_key), [identity])
     keys = list(table.primary_key)
     there = connection.execute(select(*keys).where(own).with_for_update()).first()
@@ -135,7 +136,7 @@ def purge(
     if batch_size < 1:
         raise DeclarationError(f"purge of table {table.fullname}: batch_size={batch_size}")
     at = columns_of(table, rules)["deleted_at"]
-    chart = Chart(table)
+    chart, mapper = Chart(table), mapped.mapper_of(table)
     commits = not connection.in_transaction()
     begin: Callable[[], Any] = connection.begin if commits else nullcontext
     done = Purged()
@@ -145,6 +146,8 @@ def purge(
         with begin():
             if before is None:
                 before = connection.execute(select(func.now() - limit)).scalar_one()
+            if mapper is not None:
+                turns.alone(connection, mappers_below(mapper))
             batch = _batch(connection, table, at, before, last, batch_size)
             if not batch:
                 return done

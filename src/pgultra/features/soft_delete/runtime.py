@@ -14,7 +14,7 @@ from sqlalchemy.orm.attributes import instance_dict, set_attribute
 
 from pgultra.bridge import on_session
 from pgultra.errors import PgultraError, RestoreConflict
-from pgultra.features.soft_delete import conflicts, mapped
+from pgultra.features.soft_delete import conflicts, mapped, turns
 from pgultra.features.soft_delete.departure import CHUNK, departed, matching
 from pgultra.features.soft_delete.edges import edges_of, links, mappers_below, name_of, root_of
 from pgultra.features.soft_delete.locks import before_restore
@@ -176,6 +176,7 @@ def _revive(connection: Connection, root: Mapper[Any], deletion: UUID) -> Keys:
     Revive the rows at the top of a deletion; the database takes along what is below.
     """
     relatives = family(root)
+    turns.alone(connection, relatives)
     seen = _members(connection, relatives, deletion)
     if not seen:
         return {}
@@ -245,12 +246,9 @@ def _update(
     table: Any = mapper.local_table
     keys = list(mapper.primary_key)
     at, mine = deleted_column(mapper), deleted_column(mapper, "deletion_id")
-    chosen = (
-        select(*keys)
-        .where(mine == deletion, at.is_not(None))
-        .order_by(*keys)
-        .with_for_update(of=table)
-    )
+    # No FOR UPDATE here: the rows are locked, and a stronger lock would meet whoever restores
+    # a row below and holds FOR KEY SHARE on one of these.
+    chosen = select(*keys).where(mine == deletion, at.is_not(None))
     if only_tops:
         for parent_mapper in parents_of(mapper):
             for child, here, there in links(parent_mapper):

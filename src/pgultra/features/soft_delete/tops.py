@@ -142,9 +142,11 @@ def _locked(
     wanted = list(members)
     found: dict[tuple[Any, ...], Row[Any]] = {}
     for start in range(0, len(wanted), CHUNK):
+        some = wanted[start : start + CHUNK]
         statement = (
             select(*columns)
-            .where(matching(keys, wanted[start : start + CHUNK]), deleted_column(root).is_(None))
+            .select_from(mapped.table_of(root))
+            .where(matching(keys, some), deleted_column(root).is_(None))
             .order_by(*keys)
             .with_for_update()
         )

@@ -1,0 +1,53 @@
+"""
+Taking turns in tables that refer to themselves.
+
+A deletion goes down such a tree level by level; several at once begin at several levels,
+and a restore takes its rows by key and their parents besides: no order of row locks suits
+all of them. So whoever deletes one row shares a lock of the transaction, and whoever
+deletes several, restores or removes takes it alone. Tables that do not refer to
+themselves, directly or through others, need none of this.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Text, cast, func, literal, select
+
+from pgultra.features.soft_delete import mapped
+from pgultra.features.soft_delete.edges import links, mappers_below
+from pgultra.features.soft_delete.tops import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Mapper
+
+__all__ = ["alone", "shared"]
+
+
+def shared(connection: Connection, root: Mapper[Any]) -> None:
+    """
+    Before deleting one row, let nobody restore, or delete several, below it.
+    """
+    _take(connection, set(mappers_below(root)), "_shared")
+
+
+def alone(connection: Connection, mappers: Iterable[Mapper[Any]]) -> None:
+    """
+    Before all else, let nobody delete in some hierarchies.
+    """
+    _take(connection, set(mappers), "")
+
+
+def _take(connection: Connection, mappers: set[Mapper[Any]], how: str) -> None:
+    lock = getattr(func, f"pg_advisory_xact_lock{how}")
+    schemas = connection.get_execution_options().get("schema_translate_map") or {}
+    for mapper in in_order(mappers):
+        if any(mapper in mappers_below(child) for child, *_ in links(mapper)):
+            table = mapped.table_of(mapper)
+            schema = schemas.get(table.schema, table.schema)
+            where: Any = literal(schema, Text) if schema else cast(func.current_schema(), Text)
+            name = literal("pgultra.soft_delete:", Text) + where + literal(f".{table.name}", Text)
+            connection.execute(select(lock(func.hashtextextended(name, 0))))
