@@ -66,7 +66,7 @@ def test_triggers_follow_the_shape(schema: Schema) -> None:
         "enter", "stamp", "cascade", "restore", "guard", "truncate",
     ]  # fmt: skip
     assert verbs(of(schema, "comment", Trigger), f"comment{prefix}") == [
-        "enter", "stamp", "under", "cascade", "restore", "guard", "truncate",
+        "align", "enter", "stamp", "under", "cascade", "restore", "guard", "truncate",
     ]  # fmt: skip
     assert verbs(of(schema, "tag", Trigger), f"tag{prefix}") == ["enter", "stamp", "cascade"]
 
@@ -76,7 +76,7 @@ def test_functions_are_shared(schema: Schema) -> None:
     one, other = of(schema, "article", Function), of(schema, "comment", Function)
     assert one.items() <= other.items()
     assert verbs(other, "pgultra_soft_delete_") == [
-        "stamp", "under", "cascade", "restore", "guard", "truncate",
+        "align", "stamp", "under", "cascade", "restore", "guard", "truncate",
     ]  # fmt: skip
     elsewhere = Schema()
     elsewhere.table("article", schema="shop")
@@ -90,6 +90,25 @@ def test_functions_of_an_application() -> None:
     assert set(verbs(of(schema, "article", Function), "pgultra_shop_soft_delete_")) == {
         "stamp", "cascade", "guard", "truncate",
     }  # fmt: skip
+
+
+def test_functions_for_other_names() -> None:
+    """Other names of columns have functions of their own, shared by the tables that use them."""
+    schema = Schema()
+    names = Columns(deleted_at='since "when"', flag="gone")
+    for name in ("one", "two"):
+        schema.table(name, names=names)
+    schema.table("three", names=Columns(flag="gone"))
+    one, two, three = (of(schema, name, Function) for name in ("one", "two", "three"))
+    assert one == two
+    own = [name for name in one if name not in three]
+    assert [re.sub("_[0-9a-f]{8}$", "", name) for name in own] == [
+        "pgultra_soft_delete_align", "pgultra_soft_delete_stamp",
+    ]  # fmt: skip
+    for name in own:
+        assert 'NEW."since ""when""" ' in one[name].body
+        assert ".deleted_at" not in one[name].body
+    assert "pgultra_soft_delete_stamp" in three
 
 
 def test_triggers_name_their_functions(schema: Schema) -> None:
@@ -107,8 +126,10 @@ def test_arguments_are_readable(schema: Schema) -> None:
         "deleted_at": "deleted_at",
         "above": [{"name": "article", "deleted_at": "deleted_at", "on": [["id", "article_id"]]}],
     }
-    stamp = of(schema, "comment", Trigger)["comment_soft_delete_stamp"]
-    assert json.loads(stamp.arguments[0])["flag"] == "is_deleted"
+    stamp = of(schema, "article", Trigger)["article_soft_delete_stamp"]
+    assert json.loads(stamp.arguments[0]) == {
+        "table": "article", "key": ["id"], "cascade": True, "restore": True,
+    }  # fmt: skip
 
 
 def test_unrelated_updates_run_nothing(schema: Schema) -> None:
@@ -126,7 +147,7 @@ def test_order_of_triggers_survives_cut_names() -> None:
         "z" * 63, sa.Column("parent_id", sa.Integer), names=FLAG, refuse_orphans=True
     )
     schema.edge(parent, child, id="parent_id")
-    words = ["enter", "stamp", "under", "cascade", "restore"]
+    words = ["align", "enter", "stamp", "under", "cascade", "restore"]
     by_word = {
         word: name
         for name in of(schema, child.name, Trigger)
@@ -134,8 +155,8 @@ def test_order_of_triggers_survives_cut_names() -> None:
         if f"_{word}_" in name
     }
     assert all(len(name.encode()) <= 63 for name in by_word.values())
-    before = [by_word[word] for word in words[:3]]
-    after = [by_word[word] for word in words[3:]]
+    before = [by_word[word] for word in words[:4]]
+    after = [by_word[word] for word in words[4:]]
     assert (sorted(before), sorted(after)) == (before, after)
 
 
@@ -180,7 +201,7 @@ def test_before_update_triggers(schema: Schema) -> None:
     """Other rooms learn of the row triggers that run before an UPDATE."""
     table = schema.metadata.tables["comment"]
     assert before_update_triggers(table, schema.shape(table)) == (
-        "comment_soft_delete_stamp", "comment_soft_delete_under",
+        "comment_soft_delete_align", "comment_soft_delete_stamp", "comment_soft_delete_under",
     )  # fmt: skip
 
 

@@ -112,7 +112,7 @@ def test_live_rows_cost_no_call(tables: sa.Connection) -> None:
         .scalars()
         .all()
     )
-    assert len([line for line in plan if "Trigger" in line]) == 2
+    assert len([line for line in plan if "Trigger" in line]) == 3
 
 
 def test_unchanged_values_cost_no_call(tables: sa.Connection) -> None:

@@ -184,7 +184,7 @@ def test_plpgsql_check(database: Database) -> None:
             sa.text("SELECT count(DISTINCT tgfoid) FROM pg_trigger WHERE NOT tgisinternal")
         ).scalar_one()
     assert found == []
-    assert functions == 6
+    assert functions == 9
 
 
 def test_rows_from_before_there_were_deletions(blog: Blog) -> None:

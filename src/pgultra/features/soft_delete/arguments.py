@@ -19,13 +19,12 @@ __all__ = ["of_cascade", "of_restore", "of_stamp", "of_under"]
 
 def of_stamp(shape: Shape) -> str:
     """
-    Name the columns, and say what is to be locked and logged.
+    Name the key, and say what is to be locked and logged.
     """
     return _text(
         {
             "table": shape.table.name,
             "key": shape.primary_key,
-            **_named(shape.columns),
             "cascade": bool(shape.below),
             "restore": bool(shape.parents),
         }

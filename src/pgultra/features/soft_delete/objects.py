@@ -8,6 +8,7 @@ are the files in `sql/`.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,14 @@ import sqlalchemy as sa
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.features.soft_delete import arguments
+from pgultra.features.soft_delete.shape import Columns
 from pgultra.objects import Check, DatabaseObject, Function, Identity, Index, Trigger, View
 from pgultra.plan import function_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pgultra.features.soft_delete.shape import Columns, Shape
+    from pgultra.features.soft_delete.shape import Shape
 
 __all__ = ["before_update_triggers", "deletion_index", "objects"]
 
@@ -74,11 +76,11 @@ def objects(table: sa.Table, shape: Shape) -> Iterator[DatabaseObject]:
                     f"cascade from {edge.parent} to {edge.child} away"
                 )
     triggers = tuple(_triggers(table, shape))
-    for verb in dict.fromkeys(_VERBS[trigger] for trigger, _ in triggers):
+    for verb in dict.fromkeys(_VERBS[what] for what, _ in triggers):
         yield Function(
-            name=function_name(table.metadata, ROOM, verb),
+            name=function_name(table.metadata, ROOM, _named(verb, shape.columns)),
             schema=table.schema,
-            body=_body(verb),
+            body=_body(verb, shape.columns),
             settings=_SETTINGS.get(verb, ()),
         )
     if shape.columns.flag is not None:
@@ -97,7 +99,7 @@ def objects(table: sa.Table, shape: Shape) -> Iterator[DatabaseObject]:
             name=sql.short_name(table.name, ROOM, what),
             table=table.name,
             schema=table.schema,
-            function=function_name(table.metadata, ROOM, _VERBS[what]),
+            function=function_name(table.metadata, ROOM, _named(_VERBS[what], shape.columns)),
             **options,
         )
 
@@ -130,9 +132,10 @@ def before_update_triggers(table: sa.Table, shape: Shape) -> tuple[str, ...]:
 
 
 _VERBS: Mapping[str, str] = {
-    # PostgreSQL runs triggers by name: enter and stamp write the columns that under then looks at,
-    # and cascade kills before restore revives.  Words of equal length keep that order where
-    # `short_name` must cut.
+    # PostgreSQL runs triggers by name: align completes what enter and stamp look at, these write
+    # what under looks at, and cascade kills before restore revives.  Words of equal length keep
+    # that order where `short_name` must cut.
+    "align": "align",
     "enter": "stamp",
     "stamp": "stamp",
     "under": "under",
@@ -145,25 +148,31 @@ _VERBS: Mapping[str, str] = {
 
 def _triggers(table: sa.Table, shape: Shape) -> Iterator[tuple[str, dict[str, Any]]]:
     names = shape.columns
-    written = tuple(
-        filter(None, (names.deleted_at, names.deleted_by, names.deletion_id, names.flag))
-    )
-    given = [f"NEW.{sql.identifier(name)} IS NOT NULL" for name in written[:3]]
+    own = (names.deleted_at, names.deleted_by, names.deletion_id)
+    written = own if names.flag is None else (*own, names.flag)
+    since = f"NEW.{sql.identifier(names.deleted_at)}"
     if names.flag is not None:
-        given.append(f"NEW.{sql.identifier(names.flag)} IS DISTINCT FROM false")
-    changed = " OR ".join(
-        f"OLD.{sql.identifier(name)} IS DISTINCT FROM NEW.{sql.identifier(name)}"
-        for name in written
-    )
+        yield (
+            "align",
+            {
+                "timing": "BEFORE",
+                "events": ("INSERT", "UPDATE"),
+                "columns": (names.deleted_at, names.flag),
+                "when": f"NEW.{sql.identifier(names.flag)} IS DISTINCT FROM ({since} IS NOT NULL)",
+            },
+        )
     stamp = (arguments.of_stamp(shape),)
     yield (
         "enter",
         {
             "timing": "BEFORE",
             "events": ("INSERT",),
-            "when": " OR ".join(given),
+            "when": " OR ".join(f"NEW.{sql.identifier(name)} IS NOT NULL" for name in own),
             "arguments": stamp,
         },
+    )
+    changed = " OR ".join(
+        f"OLD.{sql.identifier(name)} IS DISTINCT FROM NEW.{sql.identifier(name)}" for name in own
     )
     yield (
         "stamp",
@@ -183,7 +192,7 @@ def _triggers(table: sa.Table, shape: Shape) -> Iterator[tuple[str, dict[str, An
                 "timing": "BEFORE",
                 "events": ("INSERT", "UPDATE"),
                 "columns": keys,
-                "when": f"NEW.{sql.identifier(names.deleted_at)} IS NULL",
+                "when": f"{since} IS NULL",
                 "arguments": (arguments.of_under(shape),),
             },
         )
@@ -251,6 +260,32 @@ def _column(table: sa.Table, name: str) -> sa.Column[Any]:
     return next(column for column in table.columns if column.name == name)
 
 
+_USUAL = Columns(flag="is_deleted")
+_READS: Mapping[str, tuple[str, ...]] = {
+    "align": ("deleted_at", "flag"),
+    "stamp": ("deleted_at", "deleted_by", "deletion_id"),
+}
+"""
+The functions that touch columns of the row by name.
+PL/pgSQL reads ``NEW.deleted_at`` four times faster than any way to a column whose name it is told.
+"""
+
+
+def _named(verb: str, columns: Columns) -> str:
+    """
+    Tell apart the functions that are made for other names than the usual ones.
+    """
+    own = [getattr(columns, name) for name in _READS.get(verb, ())]
+    usual = [getattr(_USUAL, name) for name in _READS.get(verb, ())]
+    return verb if own == usual else f"{verb}_{sql.fingerprint(repr(own))[:8]}"
+
+
 @cache
-def _body(verb: str) -> str:
-    return files(__package__).joinpath("sql", f"{verb}.sql").read_text(encoding="utf-8").strip()
+def _body(verb: str, columns: Columns) -> str:
+    text = files(__package__).joinpath("sql", f"{verb}.sql").read_text(encoding="utf-8").strip()
+    own = {getattr(_USUAL, name): getattr(columns, name) for name in _READS.get(verb, ())}
+
+    def renamed(found: re.Match[str]) -> str:
+        return f"{found[1]}.{sql.identifier(own[found[2]])}"
+
+    return re.sub(r"\b(NEW|OLD)\.(\w+)", renamed, text)
