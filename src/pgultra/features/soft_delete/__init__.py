@@ -1,8 +1,8 @@
 """
 Soft delete: rows are marked as deleted, together with what belongs to them, and come back together.
 
->>> from sqlalchemy import ForeignKey, String, select
->>> from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+>>> from sqlalchemy import ForeignKey, Integer, String, select
+>>> from sqlalchemy.orm import DeclarativeBase, mapped_column, relationship
 >>> from pgultra import soft_delete
 >>> from pgultra.features.soft_delete import SoftDelete, SoftDeleteOptions
 
@@ -14,22 +14,22 @@ Soft delete: rows are marked as deleted, together with what belongs to them, and
 ...     __soft_delete__ = SoftDeleteOptions(view=True)
 ...     __table_args__ = (soft_delete.unique_live("slug"),)
 ...
-...     id: Mapped[int] = mapped_column(primary_key=True)
-...     slug: Mapped[str] = mapped_column(String(80))
-...     comments: Mapped[list["Comment"]] = relationship(cascade="all, delete-orphan")
+...     id = mapped_column(Integer, primary_key=True)
+...     slug = mapped_column(String(80))
+...     comments = relationship("Comment", cascade="all, delete-orphan")
 
 >>> class Comment(SoftDelete, Base):
 ...     __tablename__ = "comment"
 ...
-...     id: Mapped[int] = mapped_column(primary_key=True)
-...     article_id: Mapped[int] = mapped_column(ForeignKey("article.id"))
+...     id = mapped_column(Integer, primary_key=True)
+...     article_id = mapped_column(ForeignKey("article.id"))
 
 ``session.delete(article)`` marks the article and its comments with one ``deletion_id``,
 ``restore(session, article)`` brings back exactly these, and ORM statements see live rows
 only, unless they say `with_deleted`:
 
 >>> statement = soft_delete.with_deleted(select(Article))
->>> print(select(Article.id).where(soft_delete.alive(Article)))
+>>> print(select(Article.id).where(soft_delete.alive(Article)))  # doctest: +NORMALIZE_WHITESPACE
 SELECT article.id
 FROM article
 WHERE article.deleted_at IS NULL

@@ -34,6 +34,9 @@ class Finding:
         table: its table, with the schema if it has one declared.
         key: its primary key.
         problem: what is wrong, in words.
+
+    >>> Finding("comment", (7,), "live below a deleted row of article").key
+    (7,)
     """
 
     table: str

@@ -168,13 +168,14 @@ class SoftDelete:
         deletion_id: shared by all rows that one deletion took.
         is_deleted: whether the row is deleted, in Python and in SQL.
 
-    >>> from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+    >>> from sqlalchemy import Integer
+    >>> from sqlalchemy.orm import DeclarativeBase, mapped_column
     >>> from pgultra import SoftDelete
     >>> class Base(DeclarativeBase):
     ...     pass
     >>> class Article(SoftDelete, Base):
     ...     __tablename__ = "article"
-    ...     id: Mapped[int] = mapped_column(primary_key=True)
+    ...     id = mapped_column(Integer, primary_key=True)
     >>> Article.__table__.c.keys()
     ['id', 'deleted_at', 'deleted_by', 'deletion_id']
     """

@@ -39,6 +39,9 @@ class Purged:
     Attributes:
         removed: rows that are gone, those below included.
         skipped: deletions that stay, because live rows or rows of other tables need them.
+
+    >>> Purged(removed=4) + Purged(removed=1, skipped=1)
+    Purged(removed=5, skipped=1)
     """
 
     removed: int = 0
