@@ -168,6 +168,24 @@ def test_a_changed_view_rebuilds_what_stands_on_it(
     assert sql("SELECT count(*) FROM pg_attrdef WHERE adrelid = 'two'::regclass") == 1
 
 
+def test_the_default_schema_may_be_spelt_out(steps: Steps) -> None:
+    """
+    Views declared in "public" and views declared in no schema are rebuilt together, once.
+    """
+
+    def declared(columns: str) -> list[Any]:
+        return [
+            View(name="one", schema="public", query=f"SELECT {columns} FROM item"),
+            View(name="two", query="SELECT id FROM one"),
+            View(name="three", schema="public", query="SELECT id FROM two"),
+        ]
+
+    steps.first(shop(declared=declared("id, name")))
+    revision = steps.then(shop(declared=declared("name, id")))
+    upgrade = revision.text.partition("def downgrade")[0]
+    assert upgrade.count("DROP VIEW") == upgrade.count("CREATE VIEW") == 3
+
+
 def test_an_appended_column_replaces_in_place(steps: Steps, sql: Callable[..., Any]) -> None:
     """
     CREATE OR REPLACE is enough: what stands on the view keeps standing.

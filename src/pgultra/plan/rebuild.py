@@ -46,7 +46,7 @@ def with_rebuilds(
     steps = {_key(step): step for step in plan.steps}
     conflicts = list(plan.conflicts)
     moving = [
-        step.identity
+        step.before.identity
         for step in plan.steps
         if isinstance(step.before, View | Function) and not step.in_place
     ]
@@ -78,7 +78,10 @@ def with_rebuilds(
 
 
 def _key(step: Step) -> Identity:
-    return step.identity
+    """
+    How ``read`` spells it: what is declared may name the default schema.
+    """
+    return (step.before or step.subject).identity
 
 
 def _apart(step: Step | None, standing: DatabaseObject, sides: Comparable) -> Step:

@@ -55,12 +55,13 @@ class State(Mapping[Identity, DatabaseObject]):
 
 
 def _clash(one: DatabaseObject, other: DatabaseObject) -> str:
-    for entry in dataclasses.fields(one):
-        mine: Any = getattr(one, entry.name)
-        theirs: Any = getattr(other, entry.name, None)
-        if entry.compare and mine != theirs:
+    names = one.differing(other) if type(one) is type(other) else []
+    for name in (*names, "mark"):  # its fingerprint tells no more than what it is taken of
+        mine: Any = getattr(one, name)
+        theirs: Any = getattr(other, name, None)
+        if mine != theirs:
             return (
-                f"two different declarations of {one.identity}: {entry.name} is {mine!r} in one "
-                f"and {theirs!r} in the other; rename one of them"
+                f"two different declarations of {one.identity}: {name} is {str(mine)!r} in one "
+                f"and {str(theirs)!r} in the other; rename one of them"
             )
     return f"{one.identity} is declared twice"

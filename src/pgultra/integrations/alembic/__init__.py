@@ -108,6 +108,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
     if not several or getattr(context.dialect, "name", None) != "postgresql":
         return PriorityDispatchResult.CONTINUE
     default = home_of(operations.connection_of(context), several)
+    operations.leave_host_views(upgrade, several, default)
     steps: list[Step] = []
     ours: set[Identity] = set()
     for application in dict.fromkeys(map(application_of, several)):

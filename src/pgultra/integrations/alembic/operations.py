@@ -5,12 +5,14 @@ What Alembic found: which of it is ours, what it makes, drops and needs.
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from alembic.operations import MigrateOperation, ops
 from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint
 from sqlalchemy.exc import InvalidRequestError
 
+from pgultra.errors import PgultraWarning
 from pgultra.objects import Identity
 from pgultra.plan.order import TABLES, Act, words_of, words_of_schema_items
 from pgultra.plan.rebuild import GROWN
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
 
     from alembic.autogenerate.api import AutogenContext
     from alembic.operations.ops import UpgradeOps
+    from sqlalchemy import MetaData
 
     from pgultra.plan.compare import Plan
 
 __all__ = [
     "altered",
     "connection_of",
+    "leave_host_views",
     "spelt",
     "table_acts",
     "take_over",
@@ -77,6 +81,36 @@ def spelt(schema: str | None, default: str | None) -> str | None:
     A schema as objects are identified: None for the default one.
     """
     return None if schema == default else schema
+
+
+def leave_host_views(upgrade: UpgradeOps, several: Sequence[MetaData], default: str) -> None:
+    """
+    Take away the tables that Alembic would make of SQLAlchemy 2.1's ``CreateView``.
+
+    Alembic does not know views, so it would try on every run, and make a table in place of
+    the view. The host makes them; who wants them migrated declares a ``View``.
+    """
+    views = {
+        (spelt(table.schema, default), table.name)
+        for metadata in several
+        for table in metadata.tables.values()
+        if getattr(table, "is_view", False)
+    }
+    if not views:
+        return
+    kept = []
+    for operation in upgrade.ops:
+        place = isinstance(operation, ops.CreateTableOp) and _table(operation, default)
+        if place and (place.schema, place.name) in views:
+            warnings.warn(
+                f"Alembic takes the view {place.name} of SQLAlchemy's CreateView for a table; it "
+                "is left out of the migration: make it yourself, or declare it as a pgultra View",
+                PgultraWarning,
+                stacklevel=2,
+            )
+        else:
+            kept.append(operation)
+    upgrade.ops[:] = kept
 
 
 def table_acts(upgrade: UpgradeOps, default: str | None) -> list[Act]:
