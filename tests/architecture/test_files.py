@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CEILING = 400
+CASES = 800  # a table of cases stays with its fixtures, which splitting would tear apart or copy
 
 
 def named(paths: Iterator[Path]) -> list[str]:
@@ -35,7 +36,7 @@ def test_a_file_can_be_read_in_one_go(name: str) -> None:
     A file has 400 lines at most; beyond that there is a second noun in it.
     """
     lines = len((ROOT / name).read_text().splitlines())
-    assert lines <= CEILING
+    assert lines <= (CASES if name.startswith("tests/") else CEILING)
 
 
 @pytest.mark.parametrize("name", named(TESTS.rglob("test_*.py")))
