@@ -580,6 +580,15 @@ def test_facts_for_other_rooms() -> None:
     assert facts.before_update_triggers
 
 
+def test_facts_while_classes_are_being_mapped() -> None:
+    """
+    Facts can be asked for before the classes that a relationship names exist.
+    """
+    cls = thing(others=relationship("NotYet", cascade="all"))
+    assert plan.facts_of(cls.__table__).before_update_triggers == ("thing_soft_delete_stamp",)
+    cls.registry.dispose()
+
+
 def test_metadata_can_be_pickled() -> None:
     """
     A MetaData with declarations can be pickled; as with ``info``, they stay behind.

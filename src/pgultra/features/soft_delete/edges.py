@@ -7,6 +7,7 @@ they are asked for.
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, ForeignKeyConstraint, Table
@@ -59,12 +60,49 @@ def edges_of(metadata: MetaData) -> tuple[Edge, ...]:
     while waiting:
         current = waiting.pop()
         seen.append(current)
-        for table, rules in _declared(current):
+        found, elsewhere = _edges_in(current)
+        edges.update(found)
+        waiting += [each for each in elsewhere if each not in seen and each not in waiting]
+    return tuple(edges)
+
+
+Known = tuple["tuple[Any, ...]", "dict[Edge, None]", "list[weakref.ref[MetaData]]"]
+_known: weakref.WeakKeyDictionary[MetaData, Known] = weakref.WeakKeyDictionary()
+
+
+def _edges_in(metadata: MetaData) -> tuple[dict[Edge, None], list[MetaData]]:
+    """
+    The cascades that begin in one MetaData, and the others that they lead to.
+
+    All tables ask for all cascades, so the answer is kept until a table, a class or a
+    relationship comes or goes.
+    """
+    tables = list(_declared(metadata))
+    mappers = [(table, rules, mapped.mapper_of(table)) for table, rules in tables]
+    for mapper in {mapper.registry: mapper for *_, mapper in mappers if mapper}.values():
+        mapper.registry.configure(cascade=True)
+    print_of = tuple(
+        (table.key, id(rules), id(mapper), _width(mapper)) for table, rules, mapper in mappers
+    )
+    known = _known.get(metadata)
+    if known is None or known[0] != print_of:
+        edges: dict[Edge, None] = {}
+        elsewhere: dict[MetaData, None] = {}
+        for table, rules in tables:
             for edge, child in _edges_below(table, rules):
                 edges[edge] = None
-                if child.metadata not in seen and child.metadata not in waiting:
-                    waiting.append(child.metadata)
-    return tuple(edges)
+                elsewhere[child.metadata] = None
+        known = _known[metadata] = (print_of, edges, [weakref.ref(each) for each in elsewhere])
+    return known[1], [each for each in (reference() for reference in known[2]) if each]
+
+
+def _width(mapper: Mapper[Any] | None) -> int:
+    """
+    How many attributes a hierarchy has: a relationship more is one more.
+    """
+    if mapper is None:
+        return 0
+    return sum(len(each.attrs) for each in mapper.self_and_descendants)
 
 
 def _declared(metadata: MetaData) -> Iterator[tuple[Table, SoftDeleteOptions]]:

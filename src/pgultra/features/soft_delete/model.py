@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column
     from sqlalchemy.orm import Mapped
 
+    from pgultra.features.soft_delete.shape import Edge
     from pgultra.objects import DatabaseObject
 
 __all__ = ["Rules", "SoftDelete", "SoftDeleteOptions"]
@@ -105,22 +106,28 @@ class Rules(SoftDeleteOptions):
 
     def facts(self, table: Table) -> Facts:
         """
-        What other rooms may know: which rows are live.
+        What other rooms may know: which rows are live, and that a trigger runs before updates.
+
+        They may ask while classes are still being mapped, so no cascade is looked at here.
         """
+        alone = self._shape(table, ())
         return Facts(
             live=Live(names_of(table, self).deleted_at),
-            before_update_triggers=before_update_triggers(table, self.shape(table)),
+            before_update_triggers=before_update_triggers(table, alone),
         )
 
     def shape(self, table: Table) -> Shape:
         """
         All that the database side must know about the table.
         """
+        return self._shape(table, edges_of(table.metadata))
+
+    def _shape(self, table: Table, edges: Iterable[Edge]) -> Shape:
         return Shape.of(
             name_of(table),
             names_of(table, self),
             tuple(column.name for column in table.primary_key),
-            edges_of(table.metadata),
+            edges,
             guard=self.guard,
             refuse_orphans=self.refuse_orphans,
             view=self.view_name(table),
