@@ -5,14 +5,15 @@ From MetaData to State: what the models declare.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, Table
+from sqlalchemy.schema import BLANK_SCHEMA
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects import DatabaseObject, Mark
-from pgultra.plan.declare import APPLICATION, BY_HAND, KEY, application_of, entries
+from pgultra.plan.declare import APPLICATION, BY_HAND, application_of, entries, page_of
 from pgultra.plan.state import State
 
 if TYPE_CHECKING:
@@ -50,6 +51,23 @@ def _objects(metadata: MetaData) -> Iterator[tuple[str, DatabaseObject]]:
                 yield declaration.room, each
 
 
+def is_translated(metadata: MetaData, schemas: Mapping[str | None, str | None]) -> bool:
+    """
+    Whether ``schema_translate_map`` says anything of these tables and objects.
+    """
+    named = {table.schema for table in metadata.tables.values()}
+    named |= {each.schema for _, each in entries(metadata) if isinstance(each, DatabaseObject)}
+    return any(schemas.get(schema, schema) != schema for schema in named)
+
+
+def _referred(schemas: Mapping[str | None, str | None], schema: str | None) -> Any:
+    """
+    As ``to_metadata`` wants it, to which None means "as it was".
+    """
+    found = schemas.get(schema, schema)
+    return BLANK_SCHEMA if found is None else found
+
+
 def translated(metadata: MetaData, schemas: Mapping[str | None, str | None]) -> MetaData:
     """
     A copy for ``schema_translate_map``: the same declarations on tables of other schemas.
@@ -58,15 +76,15 @@ def translated(metadata: MetaData, schemas: Mapping[str | None, str | None]) -> 
         DeclarationError: an object was declared by hand; its text cannot be translated.
     """
     copy = MetaData(info={APPLICATION: application_of(metadata)})
-    moved: dict[str | None, str | None] = {None: None}
+    moved: dict[str, Table] = {}
     for table in metadata.tables.values():
         schema = schemas.get(table.schema, table.schema)
         twin = table.to_metadata(
             copy,
             schema=schema,  # type: ignore[arg-type]  # None is a schema here: the default one
-            referred_schema_fn=lambda _t, _to, _k, referred: schemas.get(referred, referred),
+            referred_schema_fn=lambda _t, _to, _k, referred: _referred(schemas, referred),
         )
-        moved[table.key] = twin.key
+        moved[table.key] = twin
     for target, declaration in entries(metadata):
         if isinstance(declaration, DatabaseObject):
             if declaration.identity.kind in ("schema", "extension"):
@@ -77,6 +95,6 @@ def translated(metadata: MetaData, schemas: Mapping[str | None, str | None]) -> 
                 "Declare it on a MetaData of its own, or set the search_path instead of "
                 "schema_translate_map"
             )
-        key = target.key if isinstance(target, Table) else None
-        copy.info.setdefault(KEY, {}).setdefault(moved[key], []).append(declaration)
+        place = moved[target.key] if isinstance(target, Table) else None
+        page_of(copy, place, new=True).append(declaration)
     return copy

@@ -50,10 +50,31 @@ class Declaration(Protocol):
         """
 
 
-class _Ledger(dict[str | None, list[Declaration | DatabaseObject]]):
+class _Page(list["Declaration | DatabaseObject"]):
     """
-    Declarations by table key; None for those of the MetaData itself.
+    What is declared on one table, or on the MetaData itself.
     """
+
+    def __init__(self, table: Table | None) -> None:
+        super().__init__()
+        self.table = table
+
+
+def page_of(metadata: MetaData, table: Table | None, *, new: bool = False) -> _Page:
+    """
+    The page of a table, or of the MetaData; an empty one if nothing is declared.
+
+    A table that was removed from its MetaData takes its page along: another one of the same
+    name begins anew.
+    """
+    ledger: dict[str | None, _Page] = metadata.info.get(KEY, {})
+    key = None if table is None else table.key
+    page = ledger.get(key)
+    if page is None or page.table is not table:
+        page = _Page(table)
+        if new:
+            metadata.info.setdefault(KEY, ledger)[key] = page
+    return page
 
 
 def declare(target: Any, *declared: Declaration | DatabaseObject) -> None:
@@ -73,18 +94,17 @@ def declare(target: Any, *declared: Declaration | DatabaseObject) -> None:
     >>> metadata = MetaData()
     >>> declare(metadata, View(name="answer", query="SELECT 42 AS answer"))
     """
-    metadata, key = _place(target)
-    ledger = metadata.info.setdefault(KEY, _Ledger())
+    metadata, table = _place(target)
     for declaration in declared:
         if not isinstance(declaration, DatabaseObject | Declaration):
             raise DeclarationError(
-                f"{declaration!r} cannot be declared on {key or 'the MetaData'}: "
+                f"{declaration!r} cannot be declared on "
+                f"{table if table is not None else 'the MetaData'}: "
                 "give an object such as View(...) or a room's rules such as soft_delete.Rules()"
             )
-        entries = ledger.setdefault(key, [])
-        if declaration not in entries:
-            entries.append(declaration)
-            table = metadata.tables.get(key) if key else None
+        page = page_of(metadata, table, new=True)
+        if declaration not in page:
+            page.append(declaration)
             for column in list(table.columns)[:1] if table is not None else ():
                 column.info[KEY] = "declared"  # goes along with a copy, which the ledger does not
             attached = getattr(declaration, "attached", None)
@@ -92,11 +112,11 @@ def declare(target: Any, *declared: Declaration | DatabaseObject) -> None:
                 attached(table)
 
 
-def _place(target: Any) -> tuple[MetaData, str | None]:
+def _place(target: Any) -> tuple[MetaData, Table | None]:
     if isinstance(target, MetaData):
         return target, None
     if isinstance(target, Table):
-        return target.metadata, target.key
+        return target.metadata, target
     try:
         table = inspect(target).local_table
     except (NoInspectionAvailable, AttributeError):
@@ -106,7 +126,7 @@ def _place(target: Any) -> tuple[MetaData, str | None]:
         raise DeclarationError(
             f"{target!r} is not a Table, a mapped class, a declarative base or a MetaData"
         ) from None
-    return cast("Table", table).metadata, cast("Table", table).key
+    return cast("Table", table).metadata, cast("Table", table)
 
 
 def is_declared(metadata: MetaData) -> bool:
@@ -122,11 +142,10 @@ def entries(
     """
     All declarations with what they were declared on: tables in their order, then the rest.
     """
-    ledger: _Ledger = metadata.info.get(KEY, _Ledger())
-    for key, table in metadata.tables.items():
-        for declaration in ledger.get(key, ()):
+    for table in metadata.tables.values():
+        for declaration in page_of(metadata, table):
             yield table, declaration
-    for declaration in ledger.get(None, ()):
+    for declaration in page_of(metadata, None):
         yield metadata, declaration
 
 
@@ -142,8 +161,7 @@ def declarations(table: Table) -> tuple[Declaration | DatabaseObject, ...]:
     """
     What was declared on one table.
     """
-    ledger: _Ledger = table.metadata.info.get(KEY, _Ledger())
-    return tuple(ledger.get(table.key, ()))
+    return tuple(page_of(table.metadata, table))
 
 
 def facts_of(table: Table) -> Facts:

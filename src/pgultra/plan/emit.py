@@ -22,7 +22,7 @@ from pgultra.errors import PgultraWarning
 from pgultra.objects import DatabaseObject, Function, Index, Phase
 from pgultra.plan.apply import apply, sorted_plan
 from pgultra.plan.canonical import comparable, with_details
-from pgultra.plan.collect import marked, translated
+from pgultra.plan.collect import is_translated, marked, translated
 from pgultra.plan.compare import Plan, Step, compare
 from pgultra.plan.declare import (
     BY_HAND,
@@ -253,7 +253,7 @@ def _seen(
     schemas = None
     if not isinstance(connection, MockConnection):  # which forgets its execution options
         schemas = connection.get_execution_options().get("schema_translate_map")
-    if not schemas:
+    if not schemas or not is_translated(target, schemas):
         return target, {table.key for table in tables}
     copy = translated(target, schemas)
     names = {(schemas.get(table.schema, table.schema), table.name) for table in tables}
