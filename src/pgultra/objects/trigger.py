@@ -265,6 +265,12 @@ class Trigger(DatabaseObject):
                 mark=mark,
             )
 
+    def printed_as(self, form: Self) -> Self:
+        """
+        With WHEN as PostgreSQL prints it, so that a mere change of mode is seen as one.
+        """
+        return dataclasses.replace(self, when=form.when)
+
     def trusting(self, other: Self) -> Self:
         """
         With the other's printed text.
