@@ -106,7 +106,7 @@ def session(filled: Database) -> Iterator[Session]:
     """
     A session whose transaction is rolled back.
     """
-    with Session(filled.engine()) as session:
+    with Session(filled.engine(poolclass=sa.NullPool)) as session:
         yield session
 
 
