@@ -79,8 +79,9 @@ def test_without_the_wheel_the_message_says_what_to_install(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone has a home that others cannot read")
+@pytest.mark.parametrize("named", [False, True])
 def test_a_wheel_that_only_root_can_read_is_copied(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: bool
 ) -> None:
     """
     The account that runs the server needs no access to root's home.
@@ -93,9 +94,11 @@ def test_a_wheel_that_only_root_can_read_is_copied(
     for name in (embedded._WHEEL, f"{embedded._WHEEL}.libs"):
         subprocess.run(["cp", "-r", packages / name, hidden / name], check=True)
     monkeypatch.setattr(embedded, "wheel_binaries", lambda: hidden / real.relative_to(packages))
-    with PrivateServer() as server:
+    server = PrivateServer(embedded.wheel_binaries() if named else None)
+    with server:
         assert server.folder in server.binaries.parents
         assert server.url().query["host"] == str(server.folder)
+    assert server.binaries == embedded.wheel_binaries()  # it may be started again
 
 
 def _runs(number: int) -> bool:

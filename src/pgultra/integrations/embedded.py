@@ -89,8 +89,7 @@ class PrivateServer:
     def __init__(
         self, binaries: Path | None = None, *, settings: Mapping[str, str] | None = None
     ) -> None:
-        self._from_wheel = binaries is None
-        self.binaries = binaries or _installed_wheel()
+        self.binaries = self._installed = binaries or _installed_wheel()
         self.settings = {**_SETTINGS, **(settings or {})}
         self.folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
@@ -135,7 +134,7 @@ class PrivateServer:
             self._process = None
         if self.folder != Path():
             shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder = Path()
+            self.folder, self.binaries = Path(), self._installed
 
     def __enter__(self) -> Self:
         return self.start()
@@ -156,7 +155,7 @@ class PrivateServer:
         try:
             _run([self.binaries / "initdb", "--version"], account)
         except (OSError, PgultraError):
-            if not self._from_wheel:
+            if self.binaries != wheel_binaries():
                 raise
             # A wheel in root's home can be read by root alone: run a copy of it.
             # Its programs find their libraries and share folder by relative paths.
