@@ -7,9 +7,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+import pytest
 import sqlalchemy as sa
 
-from pgultra import Function, Trigger, View, declare
+from pgultra import Function, PgultraWarning, Trigger, View, declare
 from pgultra.plan import collect, sorted_plan
 from pgultra.plan.compare import Plan, Step
 
@@ -64,7 +65,8 @@ def make_by_hand(connection: Connection, metadata: MetaData) -> None:
     bare = sa.MetaData()
     for table in metadata.tables.values():
         table.to_metadata(bare)
-    bare.create_all(connection)
+    with pytest.warns(PgultraWarning, match="is a copy"):
+        bare.create_all(connection)
     unmarked = (dataclasses.replace(each, mark=None) for each in collect(metadata).values())
     for text in sorted_plan(Plan(tuple(Step(None, each) for each in unmarked))).statements():
         connection.exec_driver_sql(text.replace("%", "%%"))

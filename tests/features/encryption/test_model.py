@@ -126,7 +126,7 @@ def test_two_columns_with_one_statement_shape_keep_their_keys(connection: sa.Con
             Encrypted(sa.Integer, RING),
         )
     ]
-    tables[0].create(connection)
+    tables[0].metadata.create_all(connection, tables=[tables[0]])
     connection.execute(sa.insert(tables[0]).values(value="7"))
     assert connection.execute(sa.select(tables[0])).scalar_one() == "7"
     for table in tables[1:3]:
@@ -150,7 +150,7 @@ def test_a_statement_compiled_before_a_rotation_seals_with_the_new_key(
         "moving", sa.MetaData(), sa.Column("id", sa.Integer),
         sa.Column("value", Encrypted(sa.String, ring, search=Equality())),
     )  # fmt: skip
-    table.create(connection)
+    table.metadata.create_all(connection, tables=[table])
     statement = sa.insert(table)
     connection.execute(statement, {"id": 1, "value": "x"})
     keys[2] = bytes(range(40, 72))
