@@ -4,6 +4,7 @@ What all catalog reads share: parameters that every driver takes, and the mark's
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection, Row, TextClause
+
+QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
+"""A text or a quoted name, as PostgreSQL prints them."""
 
 
 def rows(connection: Connection, query: str, **parameters: Any) -> Sequence[Row[Any]]:

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["Function"]
 
 COLUMNS = """
-SELECT p.oid::text AS oid, n.nspname, p.proname, p.prosrc, l.lanname, p.proisstrict, p.proleakproof,
+SELECT p.oid::text AS oid, n.nspname, p.proname,
+    coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc) AS prosrc, l.lanname,
+    p.proisstrict, p.proleakproof,
     CASE WHEN p.proallargtypes IS NULL AND p.pronargs = 0 THEN ''
         ELSE pg_catalog.pg_get_function_identity_arguments(p.oid) END AS identity_arguments,
     CASE WHEN p.proallargtypes IS NULL AND p.pronargs = 0 THEN ''
         ELSE pg_catalog.pg_get_function_arguments(p.oid) END AS arguments,
     CASE p.prorettype WHEN 'pg_catalog.trigger'::regtype THEN 'trigger'
-        ELSE pg_catalog.pg_get_function_result(p.oid) END AS returns,
+        ELSE coalesce(pg_catalog.pg_get_function_result(p.oid), 'procedure') END AS returns,
     CASE p.provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END
         AS volatility,
     CASE p.proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END
@@ -43,10 +45,9 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
 LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0
-WHERE p.prokind = 'f' AND p.prosqlbody IS NULL AND (
-    p.oid = ANY (CAST(:marked AS oid[]))
+WHERE p.oid = ANY (CAST(:marked AS oid[]))
     OR (n.nspname, p.proname) IN (
-        SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))))
+        SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[])))
 ORDER BY n.nspname, p.proname, identity_arguments
 """  # noqa: S608  # constants of this file only
 USERS = """

@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateIndex
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
-from pgultra.objects._catalog import rows
+from pgultra.objects._catalog import QUOTED, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -210,7 +210,7 @@ class Index(DatabaseObject):
                 schema=scope.spelt(row.nspname),
                 unique=row.indisunique,
                 valid=row.valid,
-                definition=_tail(row.definition, row.tablename),
+                definition=_tail(row.definition),
                 comment=comment,
                 mark=mark,
             )
@@ -250,19 +250,14 @@ class Index(DatabaseObject):
         The definition as PostgreSQL prints it.
         """
         return {
-            row.relname: dataclasses.replace(
-                twins[row.relname], definition=_tail(row.definition, row.relname)
-            )
+            row.relname: dataclasses.replace(twins[row.relname], definition=_tail(row.definition))
             for row in rows(connection, TWINS, names=list(twins))
         }
 
 
-def _tail(definition: str, table: str) -> str:
+def _tail(definition: str) -> str:
     """
-    What stands after the table's name: ``USING btree (…) …``.
+    What stands after the table's name: ``USING btree (…) …``; quoted names are passed over.
     """
-    for name in (sql.identifier(table), '"' + table.replace('"', '""') + '"', table):
-        found = definition.find(f"{name} USING ")
-        if found >= 0:
-            return definition[found + len(name) + 1 :]
-    return definition[definition.index(" USING ") + 1 :]
+    masked = QUOTED.sub(lambda quoted: "." * len(quoted[0]), definition)
+    return definition[masked.index(" USING ") + 1 :]

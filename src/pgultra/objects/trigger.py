@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
-from pgultra.objects._catalog import rows
+from pgultra.objects._catalog import QUOTED, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -316,8 +316,13 @@ class Trigger(DatabaseObject):
 
 
 def _when(definition: str | None) -> str | None:
-    found = WHEN.search(definition or "")
-    return found[1] if found else None
+    """
+    The condition, from the definition; what stands in quotes is no syntax.
+    """
+    if definition is None:
+        return None
+    found = WHEN.search(QUOTED.sub(lambda quoted: "." * len(quoted[0]), definition))
+    return definition[found.start(1) : found.end(1)] if found else None
 
 
 def _fields(row: Row[Any]) -> dict[str, Any]:

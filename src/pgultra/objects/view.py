@@ -244,12 +244,14 @@ class View(DatabaseObject):
     def remark(self) -> tuple[str, ...]:
         """
         The mark of a view bears the fingerprint of its printed text, taken by the server.
+
+        A view that was read gets its mark back as it was: one that somebody changed must not
+        pass for untouched when a migration is taken back.
         """
-        if self.mark is None or self.mark.fingerprint is None:
+        if self.mark is None or self.mark.fingerprint is None or self.mark.printed is not None:
             return super().remark()
         name = sql.qualified(self.schema, self.name)
-        bare = dataclasses.replace(self.mark, printed=None)
-        text = f"{self.comment}\n{bare}" if self.comment else str(bare)
+        text = f"{self.comment}\n{self.mark}" if self.comment else str(self.mark)
         body = REMARK.format(view=sql.literal(name), text=sql.literal(text))
         return (f"DO {sql.dollar(body)}",)
 

@@ -31,6 +31,9 @@ SELECT NOT pg_catalog.pg_is_in_recovery()
     AND pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY') AS may
 """
 
+DENIED = "pgultra.denied"
+"""A setting, for as long as the twins live: names of those that may not be made."""
+
 
 @dataclass(frozen=True)
 class Comparable:
@@ -110,6 +113,7 @@ def _printed(
     path = f"{path}, {sql.identifier(default_schema)}"
     rows(connection, "SELECT pg_catalog.set_config('search_path', :path, true)", path=path)
     result = _forms(connection, twins, default_schema, kinds)
+    trusted, weaker = _trusted(_denied(connection, twins, result), actual)
     # What was dumped and restored, or made again by a downgrade, was made from printed text,
     # and that may print differently once more: (ARRAY['a'::varchar])::text[].
     doubtful = [
@@ -122,7 +126,7 @@ def _printed(
         reprinted = again.get(id(form))
         if reprinted is not None and reprinted.same_as(actual[form.identity]):
             result[key] = reprinted
-    return result, ()
+    return {**result, **trusted}, weaker
 
 
 _Twin = tuple[str, Any, tuple[str, ...]]
@@ -155,7 +159,7 @@ def _forms(
     """
     if not twins:
         return {}
-    connection.execute(sql.statement(_block([script for _, _, script in twins])))
+    connection.execute(sql.statement(_block(twins)))
     print_for(connection, default_schema)
     result: dict[int, DatabaseObject] = {}
     for kind in kinds:
@@ -166,16 +170,32 @@ def _forms(
     return result
 
 
-def _block(scripts: Sequence[tuple[str, ...]]) -> str:
+def _denied(
+    connection: Connection, twins: Sequence[_Twin], made: Mapping[int, DatabaseObject]
+) -> list[Any]:
+    """
+    The objects whose twins this role may not make: it cannot read a table, say.
+    """
+    if all(id(each) in made for _, each, _ in twins):
+        return []
+    setting = rows(connection, f"SELECT pg_catalog.current_setting('{DENIED}', true) AS names")
+    names = (setting[0].names or "").split()
+    return [each for name, each, _ in twins if name in names]
+
+
+def _block(twins: Sequence[_Twin]) -> str:
     """
     All twins in one round trip, each in a subtransaction of its own.
     """
     lines = ["BEGIN", "PERFORM pg_catalog.set_config('check_function_bodies', 'off', true);"]
     lines.append("PERFORM pg_catalog.set_config('client_min_messages', 'error', true);")
-    for statements in scripts:
+    for name, _, statements in twins:
         lines.append("BEGIN")
         lines += [f"EXECUTE {sql.literal(statement)};" for statement in statements]
-        lines.append("EXCEPTION WHEN OTHERS THEN NULL;")
+        lines.append("EXCEPTION WHEN insufficient_privilege THEN")
+        noted = f"concat_ws(' ', current_setting('{DENIED}', true), '{name}')"
+        lines.append(f"PERFORM pg_catalog.set_config('{DENIED}', {noted}, true);")
+        lines.append("WHEN OTHERS THEN NULL;")
         lines.append("END;")
     lines.append("END")
     return f"DO {sql.dollar(chr(10).join(lines))}"
