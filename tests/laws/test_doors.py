@@ -4,11 +4,13 @@ One declaration, four doors, one database: for all kinds at once and for every r
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from pgultra import Function, plan
 from tests.fixtures.strangers import STRANGERS
@@ -79,6 +81,14 @@ def test_create_all_and_drop_all(
     assert before == dump(database)
 
 
+def reflects_quotes() -> bool:
+    """
+    Whether SQLAlchemy's own pattern for foreign keys knows a doubled quote: not in 2.0.40.
+    """
+    key = 'FOREIGN KEY (a) REFERENCES "x ""y"(id)'
+    return bool(re.search(PGDialect()._fk_regex_pattern, key))
+
+
 @everywhere
 @pytest.mark.usefixtures("strangers")
 def test_a_migration_there_and_back(
@@ -93,6 +103,8 @@ def test_a_migration_there_and_back(
     """
     One autogenerate makes what create_all makes; then nothing is left; downgrade takes it back.
     """
+    if place.style == "weird" and not reflects_quotes():
+        pytest.skip("this SQLAlchemy cannot reflect a foreign key to a name with a quote in it")
     before = dump(database)
     metadata = sample(which, place)
     alembic_env.configure(include_schemas=True, include_name=not_theirs)
