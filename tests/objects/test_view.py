@@ -122,7 +122,7 @@ def test_fingerprints_answer_for_the_server() -> None:
     assert desired.same_as(live)
     assert not desired.same_as(dataclasses.replace(live, untouched=False))
     assert not desired.same_as(dataclasses.replace(live, security_invoker=True))
-    other = dataclasses.replace(desired, mark=Mark("default", "declared", "abd"))
+    other = dataclasses.replace(desired, mark=Mark("default", "declared", "fed"))
     assert not other.same_as(live)
     star = dataclasses.replace(desired, query="select *, count(*) from t")
     assert star.lists_all
