@@ -152,10 +152,10 @@ def test_related_rows(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         run = connection.exec_driver_sql
         run("INSERT INTO article (id, title, language) VALUES (1, 'eins', 'de'), (2, 'two', 'en')")
-        run("INSERT INTO label VALUES (1, 'red'), (2, 'gold')")
+        run("INSERT INTO label VALUES (1, 'red'), (2, 'bold')")
         run("INSERT INTO link VALUES (1, 1), (1, 2), (2, 2)")
         run("INSERT INTO remark VALUES (1, 1, 'remark'), (2, 2, 'remark')")
-        assert words() == "'gold' 'ein' 'red' 'remark'"
+        assert words() == "'bold' 'ein' 'red' 'remark'"
         run("UPDATE label SET name = 'green' WHERE id = 2")
         assert words() == "'ein' 'green' 'red' 'remark'"
         assert words(2) == "'green' 'remark' 'two'"
