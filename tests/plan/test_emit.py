@@ -441,3 +441,4 @@ def test_other_databases_are_left_alone() -> None:
     metadata.create_all(engine)
     assert sa.inspect(engine).get_table_names() == ["book", "reader"]
     metadata.drop_all(engine)
+    engine.dispose()
