@@ -27,9 +27,10 @@ from pgultra.objects import Check, Extension, Function, Index, Schema, Trigger, 
 from pgultra.plan.declare import declare
 
 if TYPE_CHECKING:
-    from pgultra.features import embeddings, encryption, search, soft_delete
+    from pgultra.features import embeddings, encryption, partitions, search, soft_delete
     from pgultra.features.embeddings import HNSW, Embedding, IVFFlat, Vector, VectorType
     from pgultra.features.encryption import Encrypted, EncryptedColumn, Equality, KeyRing, Prefix
+    from pgultra.features.partitions import ByHash, ByList, ByRange, PartitionedTable
     from pgultra.features.search import SearchVector, TSVector, TSVectorType
     from pgultra.features.soft_delete import SoftDelete, SoftDeleteOptions
 
@@ -37,6 +38,9 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "HNSW",
+    "ByHash",
+    "ByList",
+    "ByRange",
     "Check",
     "ConflictingObjects",
     "DeclarationError",
@@ -53,6 +57,7 @@ __all__ = [
     "Index",
     "KeyRing",
     "MissingExtension",
+    "PartitionedTable",
     "PgultraError",
     "PgultraWarning",
     "Prefix",
@@ -71,6 +76,7 @@ __all__ = [
     "declare",
     "embeddings",
     "encryption",
+    "partitions",
     "search",
     "soft_delete",
 ]
@@ -78,6 +84,7 @@ __all__ = [
 _ROOMS = {
     "embeddings": ("HNSW", "Embedding", "IVFFlat", "Vector", "VectorType"),
     "encryption": ("Encrypted", "EncryptedColumn", "Equality", "KeyRing", "Prefix"),
+    "partitions": ("ByHash", "ByList", "ByRange", "PartitionedTable"),
     "search": ("SearchVector", "TSVector", "TSVectorType"),
     "soft_delete": ("SoftDelete", "SoftDeleteOptions"),
 }

@@ -1,0 +1,78 @@
+"""
+What a user writes in a class: the mixin `PartitionedTable`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqlalchemy import Table, event
+
+from pgultra.errors import DeclarationError
+from pgultra.features.partitions.rules import ByHash, ByList, ByRange
+from pgultra.plan.declare import declare
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Mapper
+
+    from pgultra.features.partitions.rules import Rules
+
+__all__ = ["PartitionedTable"]
+
+
+class PartitionedTable:
+    """
+    Mixin of classes whose table is partitioned, as ``__partition_by__`` says.
+
+    >>> from sqlalchemy import BigInteger, DateTime
+    >>> from sqlalchemy.orm import DeclarativeBase, mapped_column
+    >>> class Base(DeclarativeBase):
+    ...     pass
+    >>> class Event(PartitionedTable, Base):
+    ...     __tablename__ = "event"
+    ...     __partition_by__ = ByRange("occurred_at", every="1 month")
+    ...     id = mapped_column(BigInteger, primary_key=True)
+    ...     occurred_at = mapped_column(DateTime(timezone=True), primary_key=True)
+    >>> Event.__table__.dialect_options["postgresql"]["partition_by"]
+    'RANGE (occurred_at)'
+    """
+
+    if TYPE_CHECKING:
+        __partition_by__: ClassVar[Rules]
+
+
+@event.listens_for(PartitionedTable, "after_mapper_constructed", propagate=True)
+def _constructed(mapper: Mapper[Any], class_: type[Any]) -> None:
+    """
+    Declare the class's rules on its table.
+    """
+    table, parent = mapper.local_table, mapper.inherits
+    own = class_.__dict__.get("__partition_by__")
+    rules = own if own is not None else getattr(class_, "__partition_by__", None)
+    place = f"class {class_.__name__} (table {getattr(table, 'name', table)})"
+    if parent is not None and not mapper.concrete and own is None:
+        return  # the rows of the hierarchy lie where its root says
+    if parent is not None and not mapper.concrete and parent.local_table is table:
+        raise DeclarationError(
+            f"{place}: it shares its table with {parent.class_.__name__}: __partition_by__ belongs "
+            "there"
+        )
+    if not isinstance(table, Table):
+        raise DeclarationError(
+            f"{place}: PartitionedTable needs a class that is mapped to one table, not to {table}"
+        )
+    if rules is None:
+        raise DeclarationError(
+            f"{place}: say how its table is partitioned, such as "
+            '__partition_by__ = ByRange("occurred_at", every="1 month")'
+        )
+    if not isinstance(rules, ByRange | ByList | ByHash):
+        raise DeclarationError(
+            f"{place}: __partition_by__ must be ByRange(...), ByList(...) or ByHash(...), "
+            f"not {rules!r}"
+        )
+    for attribute in mapper.column_attrs:
+        for column in attribute.columns:
+            if getattr(column, "table", None) is table and column.key != attribute.key:
+                column.info.setdefault("pgultra.attribute", attribute.key)
+    declare(table, rules)

@@ -1,0 +1,74 @@
+"""
+The database side of a partitioned table: the functions, and the table's registration.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from pgultra import sql
+from pgultra.features.partitions.registration import registered
+from pgultra.objects import Function
+from pgultra.plan.declare import application_of, function_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import sqlalchemy as sa
+    from sqlalchemy import MetaData
+
+    from pgultra.features.partitions.rules import Rules
+    from pgultra.objects import DatabaseObject
+
+__all__ = ["objects", "premake_function", "registration_name"]
+
+ROOM = "partitions"
+
+
+def objects(table: sa.Table, rules: Rules) -> Iterator[DatabaseObject]:
+    """
+    Derive what a partitioned table has in the database beside itself.
+    """
+    text = registered(table, rules, application_of(table.metadata))
+    yield premake_function(table.metadata, table.schema)
+    yield Function(
+        name=registration_name(table),
+        schema=table.schema,
+        returns="jsonb",
+        language="sql",
+        volatility="immutable",
+        parallel="safe",
+        body=f"SELECT $rules${text}$rules$::pg_catalog.jsonb",
+    )
+
+
+def premake_function(metadata: MetaData, schema: str | None) -> Function:
+    """
+    The function that makes missing partitions; one for all tables of a schema.
+    """
+    return Function(
+        name=function_name(metadata, ROOM, "premake"),
+        schema=schema,
+        arguments="parent regclass, rules jsonb, moment timestamptz DEFAULT now()",
+        returns="text[]",
+        body=_body(),
+        settings=(
+            ("search_path", "pg_catalog, pg_temp"),
+            ("TimeZone", "'UTC'"),
+            ("DateStyle", "'ISO'"),
+        ),
+    )
+
+
+def registration_name(table: sa.Table) -> str:
+    """
+    The name of the function that holds a table's rules.
+    """
+    return sql.short_name(table.name, ROOM)
+
+
+@cache
+def _body() -> str:
+    return (files(__package__) / "sql" / "premake.sql").read_text()

@@ -1,0 +1,88 @@
+"""
+What the database is told of a table's partitions: rules as JSON, read by the SQL functions.
+
+The text is the registration: when rules change, it changes, and every door sees that.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pgultra import sql
+from pgultra.features.partitions import keys
+from pgultra.features.partitions.bounds import instant
+from pgultra.features.partitions.names import label_of, pattern_of
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from pgultra.features.partitions.calendar import Grid
+    from pgultra.features.partitions.rules import Rules
+
+__all__ = ["described", "registered"]
+
+
+def registered(table: sa.Table, rules: Rules, application: str) -> str:
+    """
+    The rules of a table, all levels, as one line of JSON.
+    """
+    text = json.dumps(
+        {"app": application, **described(table, rules)}, ensure_ascii=False, sort_keys=True
+    )
+    return text.replace("$", "\\u0024").replace("\t", "\\t")  # safe between dollar signs
+
+
+def described(table: sa.Table, rules: Rules) -> dict[str, Any]:
+    """
+    One level of the rules, and what lies below it.
+    """
+    column = rules.key_column(table)
+    grid = rules.grid(table)
+    quoted = sql.identifier(column.name)
+    labels: dict[str, Any] = getattr(rules, "group_bounds", lambda _: {})(table)
+    names = [*labels, *([] if not getattr(rules, "default", False) else ["default"])]
+    bounds = rules.bounds_for(table, "")
+    parts = [
+        [
+            names[at] if labels else label_of(bound, rules, grid),
+            bound.render(),
+            bound.check(quoted),
+        ]
+        for at, bound in enumerate(bounds)
+    ]
+    found: dict[str, Any] = {
+        "by": rules.strategy,
+        "column": column.name,
+        "clause": keys.clause_of(rules.strategy, [column.name]),
+    }
+    if parts:
+        found["parts"] = parts
+    if grid is not None:
+        found["grid"] = _grid(grid, rules)
+    if rules.storage:
+        found["storage"] = ", ".join(
+            f"{sql.identifier(str(name))} = {sql.literal(str(value))}"
+            for name, value in sorted(rules.storage.items())
+        )
+    if rules.then is not None:
+        found["then"] = described(table, rules.then)
+    return found
+
+
+def _grid(grid: Grid, rules: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "kind": grid.kind,
+        "count": grid.count,
+        "unit": grid.unit,
+        "zone": grid.time_zone,
+        "premake": rules.premake,
+    }
+    pattern = pattern_of(grid)
+    if pattern is not None:
+        found["label"] = pattern
+    if rules.start is not None:
+        first = grid.cell(rules.start).lower
+        found["start"] = instant(first) if isinstance(first, datetime) else str(first)
+    return found
