@@ -85,9 +85,7 @@ def nearest_parents(
         plan, effort=effort, oversample=oversample, exact_below=exact_below, parents=True
     )
     return (
-        chosen.add_columns(found.distance)
-        .where(*(other == got for other, got in zip(theirs, found.keys, strict=True)))
-        .order_by(found.distance, *theirs)
+        chosen.add_columns(found.distance).where(found.same(theirs)).order_by(found.order(theirs))
     )
 
 

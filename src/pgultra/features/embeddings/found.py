@@ -3,6 +3,7 @@ The clause behind ``nearest``: index branch, exact branch, and the choice betwee
 
 It is one element of its own, compiled from text, and not some forty SQLAlchemy objects:
 ``nearest`` is called for every search, and building those takes longer than the search.
+What need not be known for the cache key is only looked at when the clause is compiled.
 
 ::
 
@@ -15,26 +16,64 @@ It is one element of its own, compiled from text, and not some forty SQLAlchemy 
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Float
+from sqlalchemy import Boolean, Float, Table
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.elements import ColumnClause
+from sqlalchemy.sql.elements import ColumnClause, ColumnElement
 from sqlalchemy.sql.selectable import FromClause
 from sqlalchemy.sql.visitors import InternalTraversal
 
 from pgultra import sql
+from pgultra.features.embeddings.index import HNSW, METRICS
+from pgultra.features.embeddings.objects import indexed, operator
+from pgultra.features.embeddings.vector import Once
+from pgultra.plan import facts_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Select
+    from collections.abc import Sequence
+
+    from sqlalchemy import Select
     from sqlalchemy.sql.compiler import SQLCompiler
+
+    from pgultra.features.embeddings.vector import VectorType
 
 __all__ = ["Found", "Way"]
 
-Way = tuple[tuple[str, Any], ...]
-"""How to search: hashable, for it is part of the statement's cache key."""
+FEW = 2500
+"""Below so many matching rows (k = 10, 384 dimensions) sorting them all beats the index."""
+
+EMPTY = 65536
+"""What the maps of a table's pages take, in bytes, before there is much in it."""
+
+OVERSAMPLE = {"single": 1, "half": 2, "bit": 20}
+MOST_EFFORT = 1000
+"""pgvector's limit of hnsw.ef_search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """
+    How to search: hashable, for it is part of the statement's cache key.
+
+    Attributes:
+        k: how many rows.
+        plan, effort, oversample, exact_below: as the host said.
+        parents: whether keys come many times, and each counts once.
+        deleted: whether deleted rows are wanted too.
+    """
+
+    k: int
+    plan: str
+    effort: int | None = None
+    oversample: int | None = None
+    exact_below: int | None = None
+    parents: bool = False
+    deleted: bool = False
 
 
 class Found(FromClause):
@@ -42,23 +81,41 @@ class Found(FromClause):
     At most k keys and distances; to be joined with what was asked for.
 
     Attributes:
-        inner: a select of the keys (``key_0`` …), the ``distance``, and the ``candidate``
-            order of the index where it is another one; with FROM and WHERE of the host.
+        statement: the host's select: its FROM and WHERE count.
+        column, vector: what is compared.
+        keys_of: the columns that name a row.
+        source: the table, or the alias of it, that the keys belong to.
         way: k, and how to search.
     """
 
     __visit_name__ = "pgultra_nearest"
     _traverse_internals = [  # noqa: RUF012  # SQLAlchemy's own form
-        ("inner", InternalTraversal.dp_clauseelement),
+        ("statement", InternalTraversal.dp_clauseelement),
+        ("column", InternalTraversal.dp_clauseelement),
+        ("vector", InternalTraversal.dp_clauseelement),
+        ("keys_of", InternalTraversal.dp_clauseelement_list),
+        ("source", InternalTraversal.dp_clauseelement),
         ("way", InternalTraversal.dp_plain_obj),
     ]
     inherit_cache = True
     named_with_column = True
     name = "pgultra_found"
 
-    def __init__(self, inner: Select[Any], keys: int, way: dict[str, Any]) -> None:
-        self.inner = inner
-        self.way: Way = (("keys", keys), *way.items())
+    def __init__(
+        self,
+        statement: Select[Any],
+        column: ColumnElement[Any],
+        vector: ColumnElement[Any],
+        keys: Sequence[Any],
+        source: FromClause,
+        way: Way,
+    ) -> None:
+        self.statement = statement
+        self.column = column
+        self.vector = vector
+        self.keys_of = list(keys)
+        self.source = source
+        self.way = way
 
     @property
     def distance(self) -> ColumnElement[float]:
@@ -72,11 +129,55 @@ class Found(FromClause):
         """
         The primary key of each row.
         """
-        types = [each.type for each in self.inner.selected_columns]
         return [
-            ColumnClause(f"key_{number}", types[number], _selectable=self)
-            for number in range(dict(self.way)["keys"])
+            ColumnClause(f"key_{number}", key.type, _selectable=self)
+            for number, key in enumerate(self.keys_of)
         ]
+
+    def same(self, columns: Sequence[Any]) -> ColumnElement[bool]:
+        """
+        That the columns are those of a row that was found.
+        """
+        return Joined(self, columns, "same")
+
+    def order(self, columns: Sequence[Any]) -> ColumnElement[Any]:
+        """
+        By distance, and by the columns among equals.
+        """
+        return Joined(self, columns, "order")
+
+
+class Joined(ColumnElement[Any]):
+    """
+    The host's keys beside those that were found: one element for a condition or an order.
+    """
+
+    _traverse_internals = [  # noqa: RUF012  # SQLAlchemy's own form
+        ("found", InternalTraversal.dp_clauseelement),
+        ("columns", InternalTraversal.dp_clauseelement_list),
+        ("form", InternalTraversal.dp_string),
+    ]
+    inherit_cache = True
+    type = Boolean()
+
+    def __init__(self, found: Found, columns: Sequence[Any], form: str) -> None:
+        self.found = found
+        self.columns = list(columns)
+        self.form = form
+
+    @property
+    def _from_objects(self) -> list[FromClause]:
+        return [self.found, *(each for column in self.columns for each in column._from_objects)]
+
+
+@compiles(Joined)
+def _compile_joined(element: Joined, compiler: SQLCompiler, **options: Any) -> str:
+    name = element.found.name
+    columns = [compiler.process(column, **options) for column in element.columns]
+    if element.form == "order":
+        return ", ".join([f"{name}.distance", *columns])
+    pairs = (f"{column} = {name}.key_{number}" for number, column in enumerate(columns))
+    return " AND ".join(pairs)
 
 
 @cache
@@ -90,41 +191,113 @@ def _text(name: str) -> str:
 
 @compiles(Found)
 def _compile_found(element: Found, compiler: SQLCompiler, **options: Any) -> str:
-    way = dict(element.way)
     for each in ("asfrom", "from_linter", "fromhints", "ashint", "iscrud", "enclosing_alias"):
         options.pop(each, None)
-    rows = compiler.process(element.inner, asfrom=True, **options)
-    return f"({_whole(rows, way)}) AS {element.name}"
+    return f"({Clause(element, compiler, options).text()}) AS {element.name}"
 
 
-def _whole(rows: str, way: dict[str, Any]) -> str:
+class Clause:
     """
-    The clause around the host's own rows.
+    The text of a Found; made once for each shape of statement, since SQLAlchemy caches it.
     """
-    keys = ", ".join(f"key_{number}" for number in range(way["keys"]))
-    parts = {"rows": rows, "keys": keys, "k": way["k"]}
-    of_chunks = "_parents" if way.get("parents") else ""
-    exact = _text(f"exact{of_chunks}")
-    if way["plan"] == "exact":
-        return exact.format(condition="", **parts)
-    calls = (f"set_config('{name}', '{value}', true)" for name, value in way["settings"])
-    return _text(f"nearest{of_chunks}").format(
-        few=_few(rows, way),
-        exact=exact.format(condition=_text("short").format(**parts), **parts),
-        settings=", ".join(calls),
-        order=way["order"],
-        candidates=way["candidates"],
-        **parts,
-    )
+
+    def __init__(self, found: Found, compiler: SQLCompiler, options: dict[str, Any]) -> None:
+        self.found = found
+        self.way = found.way
+        self.compiler = compiler
+        type_: Any = found.column.type
+        self.type_: VectorType = type_
+        self.plan = "exact" if type_.index is None else self.way.plan
+        self.rows = compiler.process(self._rows(), asfrom=True, **options)
+
+    def text(self) -> str:
+        """
+        The clause around the host's own rows.
+        """
+        keys = ", ".join(f"key_{number}" for number in range(len(self.found.keys_of)))
+        parts = {"rows": self.rows, "keys": keys, "k": self.way.k}
+        of_chunks = "_parents" if self.way.parents else ""
+        exact = _text(f"exact{of_chunks}")
+        if self.plan == "exact":
+            return exact.format(condition="", **parts)
+        calls = (f"set_config('{name}', '{value}', true)" for name, value in self._settings())
+        return _text(f"nearest{of_chunks}").format(
+            few=self._few(),
+            exact=exact.format(condition=_text("short").format(**parts), **parts),
+            settings=", ".join(calls),
+            order="distance" if self.type_.precision == "single" else "candidate",
+            candidates=self._candidates,
+            **parts,
+        )
+
+    def _rows(self) -> Select[Any]:
+        """
+        The keys and distances of the host's rows, as a select.
+
+        The keys are ``key_0`` …; beside the ``distance`` stands the ``candidate`` order of the
+        index, where that is another one.
+        """
+        found, type_ = self.found, self.type_
+        columns = [key.label(f"key_{number}") for number, key in enumerate(found.keys_of)]
+        away = found.column.op(METRICS[type_.metric].operator, return_type=Float())
+        columns.append(away(Once(found.vector)).label("distance"))
+        if type_.precision != "single" and self.plan != "exact":
+            operand = indexed(found.column, type_).op(operator(type_))
+            columns.append(operand(Once(indexed(found.vector, type_))).label("candidate"))
+        inner = found.statement.with_only_columns(*columns, maintain_column_froms=True)
+        if inner._with_options:
+            inner._with_options = tuple(
+                each for each in inner._with_options if getattr(each, "_is_criteria_option", False)
+            )
+        inner._for_update_arg = None
+        table = _table_of(found.source)
+        live = facts_of(table).live if table is not None and not self.way.deleted else None
+        return inner if live is None else inner.where(live.expression(found.source))
+
+    @property
+    def _candidates(self) -> int:
+        way = self.way
+        candidates = way.k * (way.oversample or 1)
+        if way.oversample is None or way.parents:
+            candidates *= OVERSAMPLE[self.type_.precision]
+        return candidates
+
+    def _settings(self) -> tuple[tuple[str, object], ...]:
+        effort = self.way.effort
+        if isinstance(self.type_.index, HNSW):
+            return (
+                ("hnsw.ef_search", min(MOST_EFFORT, max(self._candidates, effort or 40))),
+                ("hnsw.iterative_scan", "relaxed_order"),
+                ("hnsw.scan_mem_multiplier", 4),
+            )
+        return (
+            ("ivfflat.probes", effort or 10),
+            ("ivfflat.iterative_scan", "relaxed_order"),
+        )
+
+    def _few(self) -> str:
+        """
+        How to tell that few rows match, and that the exact way is the quicker one.
+
+        With filters they are counted, up to a limit. Without any, the size of the table on
+        disk tells enough, and asking for it costs nothing.
+        """
+        if self.plan == "index":
+            return "SELECT false AS few"
+        limit = self.way.exact_below
+        if limit is None:
+            limit = max(1000, round(FEW * math.sqrt(self.way.k / 10)))
+        table = _table_of(self.found.source)
+        statement = self.found.statement
+        if table is None or statement.whereclause is not None or statement._setup_joins:
+            return _text("few_by_count").format(rows=self.rows, limit=limit)
+        name = sql.literal(sql.qualified(table.schema, table.name))
+        if self.compiler.preparer._double_percents:
+            name = name.replace("%", "%%")
+        most = limit * (4 * self.type_.dimensions + 64) + EMPTY
+        return _text("few_by_size").format(table=name, most_bytes=most)
 
 
-def _few(rows: str, way: dict[str, Any]) -> str:
-    """
-    Whether the exact way is the quicker one: by counting, or by the size of the table.
-    """
-    if way["plan"] == "index":
-        return "SELECT false AS few"
-    if way["size_of"] is None:
-        return _text("few_by_count").format(rows=rows, limit=way["exact_below"])
-    table = sql.literal(way["size_of"]).replace("%", "%%")
-    return _text("few_by_size").format(table=table, most_bytes=way["most_bytes"])
+def _table_of(source: Any) -> Table | None:
+    found = getattr(source, "element", source)
+    return found if isinstance(found, Table) else None

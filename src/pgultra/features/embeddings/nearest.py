@@ -16,7 +16,6 @@ a session, a pool or an earlier SET; they hold until the transaction ends.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -24,13 +23,9 @@ from sqlalchemy import Select, Table, select
 from sqlalchemy import inspect as inspect_
 from sqlalchemy.orm import QueryableAttribute
 
-from pgultra import sql
 from pgultra.errors import DeclarationError
-from pgultra.features.embeddings.found import Found
-from pgultra.features.embeddings.index import HNSW
-from pgultra.features.embeddings.objects import indexed, operator
-from pgultra.features.embeddings.queries import distance, given, resolved
-from pgultra.plan import facts_of
+from pgultra.features.embeddings.found import Found, Way
+from pgultra.features.embeddings.queries import given, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,18 +39,8 @@ __all__ = ["nearest", "rerank"]
 T = TypeVar("T")
 Plan = Literal["auto", "index", "exact"]
 
-FEW = 2500
-"""Below so many matching rows (k = 10, 384 dimensions) sorting them all beats the index."""
-
 DELETED_OPTION = "pgultra.deleted"
 """The execution option of a statement that wants deleted rows too, by whatever room."""
-
-EMPTY = 65536
-"""What the maps of a table's pages take, in bytes, before there is much in it."""
-
-OVERSAMPLE = {"single": 1, "half": 2, "bit": 20}
-MOST_EFFORT = 1000
-"""pgvector's limit of hnsw.ef_search."""
 
 
 @overload
@@ -158,8 +143,8 @@ def nearest(
     found = search.found(plan, effort=effort, oversample=oversample, exact_below=exact_below)
     return (
         chosen.add_columns(found.distance)
-        .where(*(key == own for key, own in zip(search.keys, found.keys, strict=True)))
-        .order_by(found.distance, *search.keys)
+        .where(found.same(search.keys))
+        .order_by(found.order(search.keys))
     )
 
 
@@ -192,7 +177,7 @@ def rerank(
     return nearest(statement, column, vector, k, plan="exact")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Search:
     """
     What is looked for, and where.
@@ -242,81 +227,16 @@ class Search:
         """
         if plan not in ("auto", "index", "exact"):
             raise DeclarationError(f"plan={plan!r} is not auto, index or exact")
-        type_ = self.type_
-        columns = [key.label(f"key_{number}") for number, key in enumerate(self.keys)]
-        columns.append(distance(self.expression, self.vector).label("distance"))
-        way: dict[str, Any] = {"plan": plan, "k": self.k, "parents": parents}
-        if plan == "exact" or type_.index is None:
-            way["plan"] = "exact"
-        else:
-            candidates = self.k * (oversample or 1)
-            if oversample is None or parents:
-                candidates *= OVERSAMPLE[type_.precision]
-            way["order"] = "distance"
-            if type_.precision != "single":
-                way["order"] = "candidate"
-                operand = indexed(self.expression, type_).op(operator(type_))
-                columns.append(operand(indexed(self.vector, type_)).label("candidate"))
-            way["candidates"] = candidates
-            way["settings"] = self._settings(candidates, effort)
-            if plan == "auto":
-                way |= self._threshold(exact_below)
-        return Found(self._select(*columns), len(self.keys), way)
-
-    def _select(self, *columns: Any) -> Select[Any]:
-        """
-        The host's FROM and WHERE with other columns.
-        """
-        inner = self.statement.with_only_columns(*columns, maintain_column_froms=True)
-        if inner._with_options:
-            inner._with_options = tuple(
-                each for each in inner._with_options if getattr(each, "_is_criteria_option", False)
-            )
-        inner._for_update_arg = None
-        live = self._live()
-        return inner if live is None else inner.where(live)
-
-    def _live(self) -> ColumnElement[bool] | None:
-        if self.statement.get_execution_options().get(DELETED_OPTION):
-            return None
-        table = _table_of(self.source)
-        live = facts_of(table).live if table is not None else None
-        return live.expression(self.source) if live is not None else None
-
-    def _settings(self, candidates: int, effort: int | None) -> tuple[tuple[str, object], ...]:
-        if isinstance(self.type_.index, HNSW):
-            return (
-                ("hnsw.ef_search", min(MOST_EFFORT, max(candidates, effort or 40))),
-                ("hnsw.iterative_scan", "relaxed_order"),
-                ("hnsw.scan_mem_multiplier", 4),
-            )
-        return (
-            ("ivfflat.probes", effort or 10),
-            ("ivfflat.iterative_scan", "relaxed_order"),
+        way = Way(
+            k=self.k,
+            plan=plan,
+            effort=effort,
+            oversample=oversample,
+            exact_below=exact_below,
+            parents=parents,
+            deleted=bool(self.statement.get_execution_options().get(DELETED_OPTION)),
         )
-
-    def _threshold(self, exact_below: int | None) -> dict[str, Any]:
-        """
-        How to tell that few rows match.
-
-        With filters they are counted, up to a limit. Without any, the size of the table on
-        disk tells enough, and asking for it costs nothing.
-        """
-        limit = exact_below
-        if limit is None:
-            limit = max(1000, round(FEW * math.sqrt(self.k / 10)))
-        table = _table_of(self.source)
-        if table is None or _filters(self.statement):
-            return {"exact_below": limit, "size_of": None}
-        return {
-            "exact_below": limit,
-            "size_of": sql.qualified(table.schema, table.name),
-            "most_bytes": limit * (4 * self.type_.dimensions + 64) + EMPTY,
-        }
-
-
-def _filters(statement: Select[Any]) -> bool:
-    return statement.whereclause is not None or bool(statement._setup_joins)
+        return Found(self.statement, self.expression, self.vector, self.keys, self.source, way)
 
 
 def _insist_on_plain(statement: Select[Any]) -> None:
@@ -335,11 +255,6 @@ def _insist_on_plain(statement: Select[Any]) -> None:
             )
 
 
-def _table_of(source: Any) -> Table | None:
-    found = getattr(source, "element", source)
-    return found if isinstance(found, Table) else None
-
-
 def _keys(column: Any, source: Any) -> Sequence[Any]:
     """
     The primary key, as attributes of the entity where there is one.
@@ -349,7 +264,8 @@ def _keys(column: Any, source: Any) -> Sequence[Any]:
         mapper: Any = parent.mapper
         entity: Any = parent.entity
         return [
-            getattr(entity, mapper.get_property_by_column(key).key) for key in mapper.primary_key
+            getattr(entity, mapper.get_property_by_column(key).key).__clause_element__()
+            for key in mapper.primary_key
         ]
     keys = list(source.primary_key)
     if not keys:

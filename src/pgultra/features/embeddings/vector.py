@@ -211,3 +211,27 @@ def _compile_sent(element: Sent, compiler: SQLCompiler, **options: Any) -> str:
     if wire.driver_of(compiler.dialect) == "asyncpg" and not options.get("literal_binds"):
         return f"{inner}::REAL[]::{element.spec}"
     return f"{inner}::{element.spec}"
+
+
+class Once(ColumnElement[Any]):
+    """
+    A value as a subquery of its own, which PostgreSQL computes once and not for each row.
+
+    A cast that checks dimensions is a function call; for every row of a scan, it makes a
+    prepared plan look dearer than one that is planned anew each time.
+    """
+
+    inherit_cache = True
+    _traverse_internals = [  # noqa: RUF012  # SQLAlchemy's own form
+        ("value", InternalTraversal.dp_clauseelement),
+        ("type", InternalTraversal.dp_type),
+    ]
+
+    def __init__(self, value: ColumnElement[Any]) -> None:
+        self.value = value
+        self.type = value.type
+
+
+@compiles(Once)
+def _compile_once(element: Once, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(SELECT {compiler.process(element.value, **options)})"
