@@ -144,3 +144,44 @@ def test_a_partial_index_of_live_rows(session: Session) -> None:
     assert "Bitmap Index Scan on small_search_gin" in "\n".join(lines)
     definition = sa.text("SELECT indexdef FROM pg_indexes WHERE indexname = 'small_search_gin'")
     assert str(connection.scalar(definition)).endswith("WHERE (deleted_at IS NULL)")
+
+
+def test_the_newest_are_ranked_if_asked_for(session: Session) -> None:
+    """
+    With newest=True the candidates are the rows with the last keys.
+    """
+    rows = session.execute(
+        search.top(sa.select(Article.id), Article.search, "fox", 99, candidates=5, newest=True)
+    ).all()
+    assert {row.id for row in rows} == {16, 17, 18, 19, 20}
+
+
+def test_a_large_table_gives_the_same_candidates_each_time(connection: sa.Connection) -> None:
+    """
+    PostgreSQL begins a scan of a large table where the last one ended; top does not.
+    """
+    buffers = connection.scalar(
+        sa.text("SELECT setting::int FROM pg_settings WHERE name = 'shared_buffers'")
+    )
+    assert buffers is not None
+    metadata = sa.MetaData()
+    wide = sa.Table(
+        "wide",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("title", sa.Text),
+        sa.Column("filling", sa.Text),
+        sa.Column("search", search.TSVectorType({"title": "A"}, index=False)),
+    )
+    metadata.create_all(connection)
+    connection.exec_driver_sql("ALTER TABLE wide ALTER filling SET STORAGE PLAIN")
+    connection.exec_driver_sql(
+        "INSERT INTO wide (id, title, filling) SELECT n, 'fox', repeat('x', 7000) "
+        f"FROM generate_series(1, {buffers // 4 + 500}) AS n"
+    )
+    first = sa.select(wide.c.id).where(wide.c.title == "fox").limit(300)
+    seen = [set(connection.scalars(first)) for _ in range(2)]
+    assert seen[0] != seen[1]  # this is what PostgreSQL does by itself
+    statement = search.top(sa.select(wide.c.id), wide.c.search, "fox", 300, candidates=300)
+    for _ in range(2):
+        assert set(connection.scalars(statement)) == set(range(1, 301))

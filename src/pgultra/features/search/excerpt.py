@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Text, cast, func, literal_column
-from sqlalchemy.dialects.postgresql.ext import ts_headline
+from sqlalchemy import ColumnElement, Text, bindparam
 
+from pgultra import sql
 from pgultra.errors import DeclarationError
-from pgultra.features.search.template import document_of
+from pgultra.features.search.template import HOLE, document_of, template_of
 from pgultra.features.search.words import (
-    constant,
     plain,
     read,
     regconfig,
@@ -70,36 +69,40 @@ def headline(
     if not 0 < min_words < max_words:
         raise ValueError(f"min_words={min_words} must be less than max_words={max_words}")
     tsquery = read(column, query, config, language)
-    text: Any = func.translate(_text_of(column, of, length), _MARKS, literal_column("''"))
+    text, *texts = _text_of(column, of, length)
+    text = f"translate({text}, {_MARKS}, '')"
     if escape:
         for raw, safe in (("&", "amp"), ("<", "lt"), (">", "gt"), ('"', "quot"), ("'", "#39")):
-            text = func.replace(text, constant(raw), constant(f"&{safe};"))
-    options = (
+            text = f"replace({text}, {sql.literal(raw)}, '&{safe};')"
+    options = sql.literal(
         f"MaxWords={int(max_words)}, MinWords={int(min_words)}, MaxFragments={int(fragments)}, "
         "StartSel=\x01, StopSel=\x02, FragmentDelimiter=\x03"
     )
-    marked: Any = ts_headline(  # type: ignore[no-untyped-call]
-        regconfig(column, config, language), text, tsquery, constant(options)
-    )
-    for number, given in enumerate((start, stop, delimiter), start=1):
-        marked = func.replace(marked, func.chr(literal_column(str(number))), given)
-    found: ColumnElement[str] = cast(marked, Text)
-    return found
+    words = regconfig(column, config, language)
+    marked = f"ts_headline({words}, {text}, {HOLE}, {options})"
+    for number in (1, 2, 3):
+        marked = f"replace({marked}, chr({number}), {HOLE})"
+    signs = (bindparam(None, given, Text) for given in (start, stop, delimiter))
+    source = None if rules_behind(column) is None else source_behind(column)
+    return template_of(marked, source, *texts, tsquery, *signs)
 
 
-_MARKS = constant("\x01\x02\x03")
+_MARKS = "'\x01\x02\x03'"
 
 
-def _text_of(column: Searched, of: str | None, length: int) -> ColumnElement[str]:
+def _text_of(column: Searched, of: str | None, length: int) -> tuple[Any, ...]:
+    """
+    The text as SQL, and what fills its holes.
+    """
     element = plain(column)
     rules = rules_behind(column)
     if rules is None:
-        return func.left(func.coalesce(element, constant("")), literal_column(str(int(length))))
-    source = source_behind(column)
+        return f"\"left\"(COALESCE({HOLE}, ''), {int(length)})", element
     parts = [part for part in rules.vector(table_behind(column)).parts if not part.related]
     if of is not None:
         key = rules.attributes.get(of, of)
-        name = source.c[key].name if key in source.c else key
+        columns = table_behind(column).c
+        name = columns[key].name if key in columns else key
         parts = [part for part in parts if part.columns == (name,)]
     if not parts:
         raise DeclarationError(
@@ -107,8 +110,4 @@ def _text_of(column: Searched, of: str | None, length: int) -> ColumnElement[str
             f"text of its own row{'' if of is None else f' in a part {of!r}'}; give a text column "
             "and config="
         )
-    first, *others = (document_of(part, source, int(length)) for part in parts)
-    text: Any = first
-    for other in others:
-        text = text.concat(constant("\n")).concat(other)
-    return func.concat(text)
+    return (" || chr(10) || ".join(document_of(part, int(length)) for part in parts),)

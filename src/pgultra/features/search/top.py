@@ -6,10 +6,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import FromClause, Select, Table, select
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    FromClause,
+    Label,
+    Select,
+    Table,
+    literal_column,
+    select,
+)
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.queries import ranked_by
+from pgultra.features.search.template import HOLE, Parsed
 from pgultra.features.search.words import (
     number,
     plain,
@@ -23,12 +33,19 @@ from pgultra.plan import facts_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import ColumnElement, Subquery
+    from sqlalchemy import Subquery
 
     from pgultra.features.search.words import Searched, Words
 
 __all__ = ["live_rows", "ranked", "statement_of", "top"]
 
+FIRST: ColumnElement[bool] = literal_column(
+    "(SELECT set_config('synchronize_seqscans', 'off', true)) IS NOT NULL", Boolean()
+)
+"""
+The first rows are those that are stored first; otherwise PostgreSQL begins a large table
+where the last scan of it ended, and each call gives others. Evaluated before the scan begins.
+"""
 WITH_DELETED = "pgultra.deleted"
 """The execution option by which a statement asks for deleted rows too."""
 
@@ -40,6 +57,7 @@ def top(
     limit: int = 10,
     *,
     candidates: int | None = 1000,
+    newest: bool = False,
     offset: int = 0,
     cover: bool = False,
     weights: Mapping[str, float] | None = None,
@@ -51,9 +69,10 @@ def top(
     The best rows of a statement for a query, best first, with their rank.
 
     Ranking reads each row's vector, so that a word which half of the table has takes as
-    long as half of the table. Here the first ``candidates`` matches that PostgreSQL comes
-    across are ranked, in the order in which they are stored: an approximation for words
-    with more matches than that, exact for all others.
+    long as half of the table. Here ``candidates`` matches are ranked, those that are stored
+    first: an approximation for words with more matches than that, exact for all others.
+    The same table gives the same answer, page after page: for the rest of the transaction
+    ``synchronize_seqscans`` is off, with which PostgreSQL would begin anywhere.
 
     Args:
         statement: a select that gives each row once, with any filters; or a mapped class.
@@ -62,6 +81,8 @@ def top(
         limit: how many rows.
         offset: how many of the best to leave out.
         candidates: how many matches are ranked; None ranks all.
+        newest: rank those with the last keys instead, so that new rows are found first. It
+            takes longer for words that a small part of the rows have.
         cover: rank by closeness too (``ts_rank_cd``).
         weights: as for ``rank``.
         normalization: as for ``rank``.
@@ -82,6 +103,7 @@ def top(
         query,
         limit,
         candidates=candidates,
+        newest=newest,
         offset=offset,
         cover=cover,
         weights=weights,
@@ -135,34 +157,29 @@ def ranked(
     """
     source = source_behind(column)
     key = _key(source)
+    names = [f"k{place}" for place in range(len(key))]
     tsquery = query if parsed else read(column, query, config, language)
     element = plain(column)
-    found = (
-        statement.with_only_columns(
-            *(each.label(f"k{place}") for place, each in enumerate(key)),
-            element.label("vector"),
-            maintain_column_froms=True,
-        )
-        .where(element.bool_op("@@")(tsquery), *live_rows(column, statement))
-        .order_by(None)
-        .limit(number(candidates))
-        .offset(None)
+    conditions = [element.bool_op("@@")(tsquery), *live_rows(column, statement)]
+    if candidates is not None and not newest:
+        conditions.append(FIRST)
+    found = statement.with_only_columns(
+        *map(Label, names, key), element.label("vector"), maintain_column_froms=True
     )
-    if newest and candidates is not None:
+    found = found.where(*conditions).order_by(None).limit(number(candidates)).offset(None)
+    if candidates is not None and newest:
         found = found.order_by(*(each.desc() for each in key))
     found._with_options = ()  # loader options are for the rows that are returned
     rows: Subquery = found.subquery("found")
-    once = query if parsed else select(tsquery).scalar_subquery()
+    once = query if parsed else Parsed(f"(SELECT {HOLE})", (tsquery,))
     rank = ranked_by(
         "ts_rank_cd" if cover else "ts_rank", rows.c.vector, once, weights, normalization
     )
-    keys = [rows.c[f"k{place}"] for place in range(len(key))]
-    return (
-        select(*keys, rank.label("rank"))
-        .order_by(rank.desc(), *keys)
-        .limit(number(limit))
-        .offset(number(offset or None))
-    )
+    best = select(*(rows.c[name] for name in names), rank.label("rank"))
+    best = best.order_by(literal_column("rank DESC"), *map(literal_column, names))
+    if limit is not None:
+        best = best.limit(number(limit))
+    return best.offset(number(offset)) if offset else best
 
 
 def live_rows(column: Any, statement: Select[Any] | None = None) -> list[ColumnElement[bool]]:

@@ -14,22 +14,15 @@ from sqlalchemy import (
     SQLColumnExpression,
     Text,
     bindparam,
-    cast,
     func,
     literal_column,
-)
-from sqlalchemy.dialects.postgresql import TSQUERY
-from sqlalchemy.dialects.postgresql.ext import (
-    phraseto_tsquery,
-    plainto_tsquery,
-    websearch_to_tsquery,
 )
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.features.search.configuration import Configuration
 from pgultra.features.search.parts import ROW
-from pgultra.features.search.template import template_of
+from pgultra.features.search.template import HOLE, Parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,17 +124,16 @@ def configuration_of(column: Any, config: str | None) -> Configuration:
     )
 
 
-def regconfig(column: Any, config: str | None, language: str | None) -> ColumnElement[Any]:
+def regconfig(column: Any, config: str | None, language: str | None) -> str:
     """
     The configuration of the row that the column is of, or the one that was asked for.
     """
     configuration = configuration_of(column, config)
     rules = rules_behind(column)
     if rules is not None and configuration.languages and config is None and language is None:
-        text = rules.vector(table_behind(column)).regconfig(ROW)
-        return template_of(text, source_behind(column))
+        return rules.vector(table_behind(column)).regconfig(ROW)
     name = dict(configuration.languages).get(language or "", configuration.default)
-    return literal_column(configuration.literal(name))
+    return configuration.literal(name)
 
 
 def _names(configuration: Configuration, language: str | None) -> tuple[str, ...]:
@@ -165,12 +157,12 @@ def read(
     """
     configuration = configuration_of(column, config)
     given = _GIVEN[kind](query)
-    found: Any = None
-    for name in _names(configuration, language):
-        one = _READERS[kind](literal_column(configuration.literal(name)), *given)
-        found = one if found is None else found.op("||", return_type=TSQUERY())(one)
-    result: ColumnElement[Any] = found.self_group() if hasattr(found, "self_group") else found
-    return result
+    found = [
+        READERS[kind].format(hole=HOLE, regconfig=configuration.literal(name))
+        for name in _names(configuration, language)
+    ]
+    text = found[0] if len(found) == 1 else f"({' || '.join(found)})"
+    return Parsed(text, given * len(found))
 
 
 def checked(query: str) -> str:
@@ -243,46 +235,17 @@ def _calm(query: Any) -> tuple[Any, ...]:
 
 def _ends(query: Any) -> tuple[Any, ...]:
     """
-    All words but the last, and the last.
+    All words but the last, and the last twice: to be stemmed, and as typed.
     """
     if isinstance(query, str):
         text = checked(query).rstrip()
         start = len(text) - len(LAST.search(text)[0])  # type: ignore[index]  # always matches
-        return _bound(text[:start]), _bound(text[start:])
-    whole = cut(query)
-    return (
-        func.regexp_replace(whole, constant("\\S*\\s*$"), constant("")),
-        func.coalesce(func.substring(whole, constant("(\\S+)\\s*$")), constant("")),
-    )
-
-
-def _websearch(regconfig: Any, text: Any) -> Any:
-    return websearch_to_tsquery(regconfig, text)  # type: ignore[no-untyped-call]
-
-
-def _phrase(regconfig: Any, text: Any) -> Any:
-    return phraseto_tsquery(regconfig, text)  # type: ignore[no-untyped-call]
-
-
-def _prefix(regconfig: Any, before: Any, last: Any) -> Any:
-    """
-    The last word as a beginning, both stemmed and as typed.
-    """
-    words: Any = plainto_tsquery(regconfig, before)  # type: ignore[no-untyped-call]
-    simple: Any = literal_column("'simple'::regconfig")
-    beginnings = _beginning(regconfig, last).op("||", return_type=TSQUERY())(
-        _beginning(simple, last)
-    )
-    return words.op("&&", return_type=TSQUERY())(beginnings.self_group())
-
-
-def _beginning(regconfig: Any, word: Any) -> Any:
-    """
-    A word as ``word:*``; nothing of it stays nothing.
-    """
-    read: Any = plainto_tsquery(regconfig, word)  # type: ignore[no-untyped-call]
-    text = func.nullif(cast(read, Text), constant(""))
-    return cast(func.coalesce(text.concat(constant(":*")), constant("")), TSQUERY)
+        before, last = _bound(text[:start]), _bound(text[start:])
+    else:
+        whole = cut(query)
+        before = func.regexp_replace(whole, constant("\\S*\\s*$"), constant(""))
+        last = func.coalesce(func.substring(whole, constant("(\\S+)\\s*$")), constant(""))
+    return before, last, last
 
 
 _GIVEN: dict[Kind, Any] = {
@@ -290,4 +253,14 @@ _GIVEN: dict[Kind, Any] = {
     "phrase": lambda query: (cut(query),),
     "prefix": _ends,
 }
-_READERS: dict[Kind, Any] = {"websearch": _websearch, "phrase": _phrase, "prefix": _prefix}
+BEGINNING = "CAST(COALESCE(nullif(plainto_tsquery({}, {{hole}})::text, '') || ':*', '') AS tsquery)"
+"""A word as ``word:*``; nothing of it stays nothing."""
+READERS: dict[Kind, str] = {
+    "websearch": "websearch_to_tsquery({regconfig}, {hole})",
+    "phrase": "phraseto_tsquery({regconfig}, {hole})",
+    "prefix": "(plainto_tsquery({regconfig}, {hole}) && ("
+    + BEGINNING.format("{regconfig}")
+    + " || "
+    + BEGINNING.format("'simple'::regconfig")
+    + "))",
+}
