@@ -1,0 +1,381 @@
+"""
+Rows out of the default partition into one of their own, while all of them stay visible.
+
+Rows that were moved into a table which is not attached yet would be invisible; a partition
+is not attached while the default one holds any of its rows. So the rows are copied, batch by
+batch, while a trigger repeats every change of theirs on the copy; then one short transaction
+compares both, deletes them from the default partition and attaches the copy.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pgultra import sql
+from pgultra.errors import PgultraError
+from pgultra.objects._catalog import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from pgultra.features.partitions.attempts import Attempts
+
+__all__ = ["Drain", "Drained"]
+
+COLUMNS = """
+SELECT a.attname AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
+    a.attgenerated <> '' AS generated
+FROM pg_catalog.pg_attribute AS a
+WHERE a.attrelid = CAST(:table AS pg_catalog.oid) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+IDENTITY = """
+SELECT ARRAY(
+    SELECT a.attname::text FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k (number, place)
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
+    WHERE k.place <= i.indnkeyatts ORDER BY k.place) AS columns
+FROM pg_catalog.pg_index AS i
+WHERE i.indrelid = CAST(:table AS pg_catalog.oid) AND i.indisunique AND i.indisvalid
+    AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+    AND NOT EXISTS (
+        SELECT FROM pg_catalog.unnest(i.indkey) AS k (number)
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
+        WHERE NOT a.attnotnull)
+ORDER BY i.indisprimary DESC, i.indexrelid
+LIMIT 1
+"""
+REFERRING = """
+SELECT n.nspname || '.' || c.relname AS name
+FROM pg_catalog.pg_constraint AS f
+JOIN pg_catalog.pg_class AS c ON c.oid = f.conrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE f.contype = 'f' AND f.confrelid = CAST(:table AS pg_catalog.oid)
+ORDER BY 1
+"""
+FOREIGN_KEYS = """
+SELECT f.conname AS name, pg_catalog.pg_get_constraintdef(f.oid) AS definition
+FROM pg_catalog.pg_constraint AS f
+WHERE f.contype = 'f' AND f.conrelid = CAST(:parent AS pg_catalog.oid) AND f.convalidated
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS own
+        WHERE own.conrelid = CAST(:staged AS pg_catalog.oid) AND own.conname = f.conname)
+ORDER BY f.conname
+"""
+TRIGGERS = """
+SELECT t.tgname AS name, t.tgenabled::text AS mode
+FROM pg_catalog.pg_trigger AS t
+WHERE t.tgrelid = CAST(:table AS pg_catalog.oid) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+ORDER BY t.tgname
+"""
+OID = "SELECT pg_catalog.to_regclass(:name)::pg_catalog.oid::text AS oid"
+MODES = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
+MAY_SILENCE = "SELECT pg_catalog.has_parameter_privilege('session_replication_role', 'SET') AS may"
+MIRROR = """
+BEGIN
+    IF TG_OP <> 'INSERT' AND ({old_inside}) THEN
+        IF current_setting('transaction_isolation') <> 'read committed' THEN
+            -- an old snapshot may not see the copy of the row: this makes it say so
+            INSERT INTO {staged} ({columns}) VALUES ({old_values})
+            ON CONFLICT ({key}) DO UPDATE SET {touch};
+        END IF;
+        DELETE FROM {staged} AS s WHERE {same_as_old};
+    END IF;
+    IF TG_OP <> 'DELETE' AND ({new_inside}) THEN
+        INSERT INTO {staged} ({columns}) VALUES ({new_values});
+    END IF;
+    RETURN NULL;
+END
+"""
+
+
+@dataclass(frozen=True)
+class Drained:
+    """
+    What was moved out of a default partition.
+
+    Attributes:
+        table: the partitioned table.
+        child: the partition that the rows are in now.
+        bound: its bound.
+        rows: how many.
+        held: seconds for which readers and writers of the default partition had to wait.
+
+    >>> Drained("event", "event_2026_01", "from … to …", rows=3, held=0.01).rows
+    3
+    """
+
+    table: str
+    child: str
+    bound: str
+    rows: int
+    held: float
+
+
+class Drain:
+    """
+    One range on its way out of a default partition.
+
+    Args:
+        attempts: on what connection, and how patient.
+        parent: oid, schema and name of the partitioned table.
+        default: oid, schema and name of its default partition.
+        child: schema and name of the partition to be.
+        inside: the range as a condition, given how a column's name is written.
+        bound: its bound, as ``ATTACH PARTITION`` takes it.
+        stage: statements that make the table with a CHECK of the range, not attached.
+        attach: statements that attach it.
+    """
+
+    def __init__(
+        self,
+        attempts: Attempts,
+        *,
+        parent: tuple[int, str, str],
+        default: tuple[int, str, str],
+        child: tuple[str, str],
+        inside: Callable[[str], str],
+        bound: str,
+        stage: Sequence[str],
+        attach: Sequence[str],
+    ) -> None:
+        self.attempts = attempts
+        self.parent, self.default = parent, default
+        self.table = sql.qualified(*parent[1:])
+        self.source = sql.qualified(*default[1:])
+        self.staged = sql.qualified(*child)
+        self.inside, self.bound = inside, bound
+        self.stage, self.attach = tuple(stage), tuple(attach)
+        self.trigger = sql.short_name(child[1], "pgultra_drain")
+        self.function = sql.qualified(child[0], self.trigger)
+        with attempts.transaction(patient=True) as connection:
+            self._look(connection)
+
+    def _look(self, connection: Connection) -> None:
+        found = rows(connection, COLUMNS, table=str(self.default[0]))
+        self.types = {row.name: row.type for row in found}
+        self.columns = [row.name for row in found if not row.generated]
+        identity = rows(connection, IDENTITY, table=str(self.default[0]))
+        if not identity:
+            raise PgultraError(
+                f"{self.source} has no primary key, and no unique index of columns that are never "
+                "NULL: its rows cannot be told apart while they are moved; give it one"
+            )
+        self.key: list[str] = list(identity[0].columns)
+        referring = [row.name for row in rows(connection, REFERRING, table=str(self.parent[0]))]
+        self.silence = bool(rows(connection, MAY_SILENCE)[0].may)
+        if referring and not self.silence:
+            raise PgultraError(
+                f"foreign keys of {', '.join(dict.fromkeys(referring))} refer to {self.table}, and "
+                "rows that move would look deleted to them: run this as a role that may set "
+                "session_replication_role (GRANT SET ON PARAMETER session_replication_role TO …)"
+            )
+
+    def run(self, batch: int, progress: Callable[[int], object] | None) -> Drained:
+        """
+        From wherever an earlier run stopped to the end.
+        """
+        self._prepare()
+        copied = 0
+        last: Sequence[str] | None = None
+        while True:
+            more, last = self.attempts.until_it_works(partial(self._copy, last, batch))
+            copied += more
+            if last is None:
+                break
+            if progress is not None:
+                progress(copied)
+        number, held = self.attempts.until_it_works(self._finish)
+        return Drained(self.table, self.staged, self.bound, number, held)
+
+    # -- the copy and its trigger -------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """
+        The empty table and the trigger, in one transaction: both are there, or none is.
+        """
+
+        def once() -> None:
+            with self.attempts.transaction() as connection:
+                if rows(connection, OID, name=self.staged)[0].oid is not None:
+                    self._insist(connection)
+                    return
+                for each in (*self.stage, self._function(), *self._triggers()):
+                    connection.execute(sql.statement(each))
+                staged = rows(connection, OID, name=self.staged)[0].oid
+                keys = rows(
+                    connection, FOREIGN_KEYS, parent=str(self.parent[0]), staged=str(staged)
+                )
+                for key in keys:  # so that ATTACH finds them checked already
+                    name = sql.identifier(key.name)
+                    add = f"ALTER TABLE {self.staged} ADD CONSTRAINT {name} {key.definition}"
+                    connection.execute(sql.statement(add))
+
+        self.attempts.until_it_works(once)
+
+    def _insist(self, connection: Connection) -> None:
+        found = rows(connection, TRIGGERS, table=str(self.default[0]))
+        if self.trigger not in [row.name for row in found]:
+            raise PgultraError(
+                f"{self.staged} exists and is not a copy that is being made: rename it; a "
+                f"partition of {self.table} shall have this name"
+            )
+
+    def _function(self) -> str:
+        listed = self._listed
+        same = self._same("s.", "OLD.")
+        first = sql.identifier(self.key[0])
+        body = MIRROR.format(
+            staged=self.staged,
+            columns=listed(""),
+            key=", ".join(map(sql.identifier, self.key)),
+            old_inside=self.inside("OLD."),
+            new_inside=self.inside("NEW."),
+            old_values=listed("OLD."),
+            new_values=listed("NEW."),
+            touch=f"{first} = EXCLUDED.{first}",
+            same_as_old=same,
+        )
+        # SECURITY DEFINER: who writes the table need not be allowed to write the copy, too
+        return (
+            f"CREATE OR REPLACE FUNCTION {self.function}() RETURNS trigger LANGUAGE plpgsql "
+            f"SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {sql.dollar(body)}"
+        )
+
+    def _triggers(self) -> tuple[str, ...]:
+        name = sql.identifier(self.trigger)
+        create = (
+            f"CREATE TRIGGER {name} AFTER INSERT OR UPDATE OR DELETE ON {self.source} "
+            f"FOR EACH ROW EXECUTE FUNCTION {self.function}()"
+        )
+        return (
+            f"REVOKE ALL ON FUNCTION {self.function}() FROM PUBLIC",
+            create,
+            # also for what a replica, or a session without triggers, writes
+            f"ALTER TABLE {self.source} ENABLE ALWAYS TRIGGER {name}",
+        )
+
+    def _listed(self, prefix: str) -> str:
+        return ", ".join(prefix + sql.identifier(each) for each in self.columns)
+
+    def _same(self, one: str, other: str) -> str:
+        names = map(sql.identifier, self.key)
+        return " AND ".join(f"{one}{name} = {other}{name}" for name in names)
+
+    def _keys(self, prefix: str) -> str:
+        return ", ".join(prefix + sql.identifier(each) for each in self.key)
+
+    def _copy(self, last: Sequence[str] | None, batch: int) -> tuple[int, Sequence[str] | None]:
+        """
+        The next rows in the order of the key. Rows being written are left to the trigger.
+        """
+        after = ""
+        if last is not None:
+            values = ", ".join(
+                f"CAST({sql.literal(text)} AS {self.types[name]})"
+                for name, text in zip(self.key, last, strict=True)
+            )
+            after = f"AND ROW({self._keys('d.')}) > ROW({values})"
+        texts = ", ".join(f"b.{sql.identifier(each)}::text" for each in self.key)
+        same = self._same("d.", "b.")
+        query = (
+            f"WITH b AS MATERIALIZED (SELECT {self._keys('d.')} FROM {self.source} AS d "  # noqa: S608
+            f"WHERE ({self.inside('d.')}) {after} ORDER BY {self._keys('d.')} LIMIT {int(batch)}), "
+            f"held AS MATERIALIZED (SELECT {self._listed('d.')} FROM {self.source} AS d JOIN b "
+            f"ON {same} WHERE ({self.inside('d.')}) FOR SHARE OF d SKIP LOCKED), "
+            f"put AS (INSERT INTO {self.staged} ({self._listed('')}) "
+            f"SELECT {self._listed('h.')} FROM held AS h "
+            f"ON CONFLICT ({self._keys('')}) DO NOTHING RETURNING 1) "
+            f"SELECT (SELECT pg_catalog.count(*) FROM put), ARRAY[{texts}] FROM b "
+            f"ORDER BY {self._descending('b.')} LIMIT 1"
+        )
+        with self.attempts.transaction() as connection:
+            found = connection.execute(sql.statement(query)).first()
+        return (0, None) if found is None else (int(found[0]), list(found[1]))
+
+    def _descending(self, prefix: str) -> str:
+        return ", ".join(f"{prefix}{sql.identifier(each)} DESC" for each in self.key)
+
+    # -- the short transaction ----------------------------------------------------------------
+
+    def _finish(self) -> tuple[int, float]:
+        with self.attempts.transaction() as connection:
+
+            def say(text: str) -> Any:
+                return connection.execute(sql.statement(text))
+
+            say(f"LOCK TABLE ONLY {self.table} IN SHARE UPDATE EXCLUSIVE MODE")
+            # at once the lock that ATTACH takes: to ask for more later invites a deadlock
+            say(f"LOCK TABLE {self.source} IN ACCESS EXCLUSIVE MODE")
+            begun = time.perf_counter()
+            say(f"DROP TRIGGER {sql.identifier(self.trigger)} ON {self.source}")
+            modes = rows(connection, TRIGGERS, table=str(self.default[0]))
+            self._hush(say, modes)
+            say(self._missing())
+            say(self._surplus())
+            gone = say(self._delete()).one()
+            here = say(self._count(self.staged)).one()
+            if tuple(gone) != tuple(here):
+                raise PgultraError(
+                    f"{self.staged} is not what {self.source} holds in its range ({here[0]} rows "
+                    f"for {gone[0]}, or other values); nothing was changed. Drop {self.staged} and "
+                    f"the trigger {self.trigger}, and begin anew"
+                )
+            self._speak(say, modes)
+            for each in self.attach:
+                say(each)
+            say(f"DROP FUNCTION {self.function}()")
+        return int(gone[0]), time.perf_counter() - begun
+
+    def _hush(self, say: Callable[[str], Any], modes: Sequence[Any]) -> None:
+        """
+        The rows are not deleted but moved: no trigger shall be told otherwise.
+        """
+        for row in modes:
+            say(f"ALTER TABLE {self.source} DISABLE TRIGGER {sql.identifier(row.name)}")
+        if self.silence:
+            say("SET LOCAL session_replication_role = 'replica'")
+
+    def _speak(self, say: Callable[[str], Any], modes: Sequence[Any]) -> None:
+        if self.silence:
+            say("SET LOCAL session_replication_role = 'origin'")
+        for row in modes:
+            name = sql.identifier(row.name)
+            say(f"ALTER TABLE {self.source} {MODES[row.mode]} TRIGGER {name}")
+
+    def _missing(self) -> str:
+        """
+        What was being written while it was to be copied, and was then rolled back.
+        """
+        same = self._same("s.", "d.")
+        return (
+            f"INSERT INTO {self.staged} ({self._listed('')}) "  # noqa: S608  # quoted
+            f"SELECT {self._listed('d.')} FROM {self.source} AS d WHERE ({self.inside('d.')}) "
+            f"AND NOT EXISTS (SELECT FROM {self.staged} AS s WHERE {same})"
+        )
+
+    def _surplus(self) -> str:
+        """
+        What TRUNCATE took from the default partition, which no row trigger is told of.
+        """
+        same = self._same("s.", "d.")
+        return (
+            f"DELETE FROM {self.staged} AS s "  # noqa: S608  # quoted
+            f"WHERE NOT EXISTS (SELECT FROM {self.source} AS d WHERE {same})"
+        )
+
+    def _delete(self) -> str:
+        return (
+            f"WITH gone AS (DELETE FROM {self.source} AS d WHERE ({self.inside('d.')}) "  # noqa: S608
+            f"RETURNING pg_catalog.hashtextextended(ROW({self._listed('d.')})::text, 0) AS h) "
+            "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(h::numeric), 0) FROM gone"
+        )
+
+    def _count(self, table: str) -> str:
+        return (
+            "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(pg_catalog.hashtextextended("  # noqa: S608
+            f"ROW({self._listed('d.')})::text, 0)::numeric), 0) FROM {table} AS d"
+        )

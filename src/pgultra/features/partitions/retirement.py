@@ -1,0 +1,268 @@
+"""
+Taking a partition away: detached, then kept, dropped or archived; each step can be finished.
+
+What shall become of a partition is written into its comment, above our mark, before it is
+detached. So a run that was killed between two steps is finished by the next one, and no
+table is ever touched because of its name.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pgultra import sql
+from pgultra.errors import PgultraError
+from pgultra.features.partitions.archive import write_archive
+from pgultra.objects import Mark
+from pgultra.objects._catalog import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from pgultra.features.partitions.archive import Archived
+    from pgultra.features.partitions.attempts import Attempts
+
+__all__ = ["DONE", "Retired", "detach", "dispose", "note", "retired_tables"]
+
+WORD = "retired "
+DONE = ("detach", "archived")
+"""What is written into the comment of a table that nothing more shall happen to."""
+
+TREE = """
+WITH RECURSIVE tree AS (
+    SELECT CAST(:table AS pg_catalog.oid) AS oid
+    UNION ALL
+    SELECT h.inhrelid FROM tree AS t JOIN pg_catalog.pg_inherits AS h ON h.inhparent = t.oid
+)
+SELECT c.oid::text AS oid, n.nspname AS schema, c.relname AS name,
+    pg_catalog.obj_description(c.oid, 'pg_class') AS comment
+FROM tree AS t
+JOIN pg_catalog.pg_class AS c ON c.oid = t.oid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+"""
+PLACE = """
+SELECT h.inhparent::text AS parent, h.inhdetachpending AS detaching
+FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = CAST(:table AS pg_catalog.oid)
+"""
+COMMENTED = """
+SELECT c.oid::text AS oid, n.nspname AS schema, c.relname AS name, d.description AS comment,
+    c.relispartition AS detaching
+FROM pg_catalog.pg_description AS d
+JOIN pg_catalog.pg_class AS c ON c.oid = d.objoid AND c.relkind IN ('r', 'p')
+    AND (NOT c.relispartition OR EXISTS (SELECT FROM pg_catalog.pg_inherits AS h
+        WHERE h.inhrelid = c.oid AND h.inhdetachpending))
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objsubid = 0
+    AND d.description LIKE :pattern
+ORDER BY n.nspname, c.relname
+"""
+
+
+@dataclass(frozen=True)
+class Retired:
+    """
+    A table that was a partition of ours, as its comment tells.
+
+    Attributes:
+        oid, schema, name: the table.
+        parent: schema and name of the table that it was a partition of.
+        bound: its bound then.
+        how: ``detach``, ``drop`` or ``archive``: what was asked; ``archived`` when that is done.
+        detaching: whether detaching it was begun and broke off.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    parent: tuple[str, str]
+    bound: str
+    how: str
+    detaching: bool = False
+
+    @property
+    def table(self) -> str:
+        """
+        The name as SQL says it.
+        """
+        return sql.qualified(self.schema, self.name)
+
+    @property
+    def line(self) -> str:
+        """
+        What stands in the comment.
+        """
+        told = {"from": list(self.parent), "bound": self.bound, "then": self.how}
+        return WORD + json.dumps(told, ensure_ascii=False)
+
+
+def retired_tables(connection: Connection, application: str) -> tuple[Retired, ...]:
+    """
+    Every table that says that it was retired, and bears our mark; attached ones are none.
+    """
+    found = rows(connection, COMMENTED, pattern=f"%{WORD}{{%pgultra:%")
+    several = (_read(row) for row in found if _is_ours(row.comment, application))
+    return tuple(each for each in several if each is not None)
+
+
+def _read(row: Any) -> Retired | None:
+    text, _ = Mark.parse(row.comment)
+    for line in (text or "").split("\n"):
+        if line.startswith(WORD):
+            try:
+                told = json.loads(line.removeprefix(WORD))
+                schema, name = told["from"]
+                return Retired(
+                    int(row.oid),
+                    row.schema,
+                    row.name,
+                    (schema, name),
+                    told["bound"],
+                    told["then"],
+                    bool(getattr(row, "detaching", False)),
+                )
+            except (ValueError, KeyError, TypeError):
+                return None
+    return None
+
+
+def _is_ours(comment: str | None, application: str) -> bool:
+    _, mark = Mark.parse(comment)
+    return mark is not None and (mark.application, mark.room) == (application, "partitions")
+
+
+def note(connection: Connection, retired: Retired, application: str) -> None:
+    """
+    Write into the comment of a table what shall become of it.
+
+    Raises:
+        PgultraError: it, or a partition of its own, does not bear our mark.
+    """
+    found = rows(connection, TREE, table=str(retired.oid))
+    strange = [row for row in found if not _is_ours(row.comment, application)]
+    if strange or not found:
+        names = ", ".join(sql.qualified(row.schema, row.name) for row in strange)
+        raise PgultraError(
+            f"{retired.table} stays: {names or 'it'} bears no mark of pgultra, and only marked "
+            "partitions are removed; partitions.adopt() marks those that shall be"
+        )
+    (own,) = (row for row in found if int(row.oid) == retired.oid)
+    text, mark = Mark.parse(own.comment)
+    kept = [line for line in (text or "").split("\n") if line and not line.startswith(WORD)]
+    comment = "\n".join([*kept, retired.line, str(mark)])
+    connection.execute(sql.statement(f"COMMENT ON TABLE {retired.table} IS {sql.literal(comment)}"))
+
+
+def detach(attempts: Attempts, parent: tuple[str, str], retired: Retired, *, plainly: bool) -> None:
+    """
+    Detach, CONCURRENTLY; what broke off in the middle, here or earlier, is finished.
+
+    Args:
+        attempts: on what connection, and how patient.
+        parent: schema and name of its parent.
+        retired: the partition.
+        plainly: not CONCURRENTLY, which a default partition forbids.
+    """
+    above, table = sql.qualified(*parent), retired.table
+
+    def once() -> None:
+        with attempts.transaction(patient=True) as connection:
+            place = rows(connection, PLACE, table=str(retired.oid))
+        if not place:
+            return
+        if place[0].detaching:
+            attempts.outside(f"ALTER TABLE {above} DETACH PARTITION {table} FINALIZE")
+        elif plainly:
+            attempts.outside(f"ALTER TABLE {above} DETACH PARTITION {table}")
+        else:
+            attempts.outside(f"ALTER TABLE {above} DETACH PARTITION {table} CONCURRENTLY")
+
+    attempts.until_it_works(once)
+
+
+def dispose(
+    attempts: Attempts, retired: Retired, application: str, archive_to: str | Path | None
+) -> Archived | None:
+    """
+    Do to a detached table what its comment says, in one transaction.
+
+    Args:
+        attempts: on what connection, and how patient.
+        retired: the table.
+        application: whose mark it must bear.
+        archive_to: a schema, or a folder.
+
+    Raises:
+        PgultraError: it changed meanwhile, or there is nowhere to archive it to.
+    """
+    if retired.how in DONE:
+        return None
+    if retired.how == "archive" and archive_to is None:
+        raise PgultraError(
+            f"{retired.table} is to be archived, and nothing says where to: give "
+            "maintain(..., archive_to='a_schema') or a Path"
+        )
+
+    def once() -> Archived | None:
+        with attempts.transaction() as connection:
+            _lock(connection, retired, application)
+            if retired.how == "drop":
+                connection.execute(sql.statement(f"DROP TABLE {retired.table}"))
+                return None
+            if isinstance(archive_to, str):
+                _move(connection, retired, application, archive_to)
+                return None
+            assert archive_to is not None  # asked above
+            archived = write_archive(
+                connection,
+                retired.oid,
+                retired.table,
+                archive_to,
+                parent=sql.qualified(*retired.parent),
+                bound=retired.bound,
+            )
+            connection.execute(sql.statement(f"DROP TABLE {retired.table}"))
+            return archived
+
+    return attempts.until_it_works(once)
+
+
+def _lock(connection: Connection, retired: Retired, application: str) -> None:
+    """
+    Lock the table and look again whether it is the one, detached, and ours with all below.
+    """
+    connection.execute(sql.statement(f"LOCK TABLE {retired.table} IN ACCESS EXCLUSIVE MODE"))
+    found = rows(connection, TREE, table=str(retired.oid))
+    attached = rows(connection, PLACE, table=str(retired.oid))
+    own = [row for row in found if int(row.oid) == retired.oid]
+    same = own and (own[0].schema, own[0].name) == (retired.schema, retired.name)
+    if not same or attached or not all(_is_ours(row.comment, application) for row in found):
+        raise PgultraError(f"{retired.table} stays: it changed since it was looked at")
+    if (read := _read(own[0])) is None or read.how != retired.how:
+        raise PgultraError(f"{retired.table} stays: its comment does not say {retired.how!r}")
+
+
+def _move(connection: Connection, retired: Retired, application: str, schema: str) -> None:
+    """
+    Into another schema, with all below it; the comment says that it is done.
+    """
+    tree = rows(connection, TREE, table=str(retired.oid))
+    there = rows(
+        connection, "SELECT FROM pg_catalog.pg_namespace WHERE nspname = :schema", schema=schema
+    )
+    if not there:
+        connection.execute(sql.statement(f"CREATE SCHEMA {sql.identifier(schema)}"))
+    moved: Sequence[Any] = [row for row in tree if row.schema != schema]
+    for row in moved:
+        connection.execute(
+            sql.statement(
+                f"ALTER TABLE {sql.qualified(row.schema, row.name)} "
+                f"SET SCHEMA {sql.identifier(schema)}"
+            )
+        )
+    done = Retired(retired.oid, schema, retired.name, retired.parent, retired.bound, "archived")
+    note(connection, done, application)
