@@ -268,6 +268,25 @@ def test_printed_statements_hold_ciphertexts() -> None:
         assert "'\\x" in text
 
 
+def test_what_cannot_be_printed_is_not_told(connection: sa.Connection) -> None:
+    """
+    SQLAlchemy would put the value into its error; the text fails instead when it is run.
+    """
+    empty = KeyRing.from_env("test_model_unset", variable="PGULTRA_TEST_UNSET_KEYS")
+    of = Encrypted(sa.String, empty, search=Equality(), id="any.value")
+    table = sa.Table("unprinted", sa.MetaData(), sa.Column("value", of))
+    for statement in (
+        sa.insert(table).values(value="plainly"),
+        sa.select(table.c.value).where(table.c.value == "plainly"),
+        sa.select(table.c.value).where(table.c.value.in_(["plainly"])),
+        sa.insert(Person).values(note=["plainly"]),
+    ):
+        text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
+        assert "plainly" not in text
+        assert "pgultra_cannot_print('" in text
+        assert "PGULTRA_TEST_UNSET_KEYS is not set" in text or "does not fit" in text
+
+
 async def test_asyncpg(async_engine: AsyncEngine) -> None:
     """
     The same values, searches and contexts through asyncpg.
@@ -280,6 +299,8 @@ async def test_asyncpg(async_engine: AsyncEngine) -> None:
             sa.select(Person.email).where(Person.email.in_(["ann@x", "c"]))
         )
         assert found.scalars().all() == ["Ann@x"]
+        others = sa.select(Person.email).where(Person.email.not_in([]), Person.email != "ann@x")
+        assert (await connection.execute(others)).scalars().all() == ["Bob@x"]
         joined = sa.select(Person.id).join(Invitation, Person.email == Invitation.email)
         assert (await connection.execute(joined)).all() == []
         person = aliased(Person)

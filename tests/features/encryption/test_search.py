@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
 from pgultra import plan
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
-def explained(session: Session, statement: sa.Select[Any]) -> str:
+def explained(session: Session | sa.Connection, statement: sa.Select[Any]) -> str:
     """
     Give the plan of a statement.
     """
-    printed = statement.compile(session.connection(), compile_kwargs={"literal_binds": True})
+    printed = statement.compile(
+        dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}
+    )
     text = sa.text(f"EXPLAIN {printed}".replace(":", "\\:"))
     return "\n".join(session.execute(text).scalars())
 
@@ -52,6 +55,14 @@ def test_equality_finds_what_is_equal_in_its_normal_form(session: Session) -> No
     assert found(Person.email.in_(["ann@x.org", "c"])) == ["Ann@x.org"]
     assert found(Person.email.not_in(["ann@x.org"])) == ["bob@x.org"]
     assert found(Person.email.in_([])) == []
+    assert found(Person.email.not_in(set())) == ["Ann@x.org", "bob@x.org"]
+    assert found(~Person.email.in_(["ann@x.org", "c"])) == ["bob@x.org"]
+    assert found(~Person.email.not_in(each for each in ["ann@x.org"])) == ["Ann@x.org"]
+    assert found(~(Person.email == "ann@x.org")) == ["bob@x.org"]
+    assert found(~(Person.email != "ann@x.org")) == ["Ann@x.org"]
+    assert found(Person.email.in_([sa.bindparam(None, "ann@x.org"), "bob@x.org"])) == [
+        "Ann@x.org", "bob@x.org",
+    ]  # fmt: skip
     assert found(Person.note.is_(None)) == ["bob@x.org"]
     assert found(Person.note.is_not(None)) == ["Ann@x.org"]
     assert found(Person.note == None) == ["bob@x.org"]  # noqa: E711  what hosts write
@@ -59,6 +70,73 @@ def test_equality_finds_what_is_equal_in_its_normal_form(session: Session) -> No
     assert found("ann@x.org" == Person.email) == ["Ann@x.org"]  # noqa: SIM300
     named = sa.select(Person.email).where(Person.email == sa.bindparam("who"))
     assert session.scalars(named, {"who": "BOB@x.org"}).all() == ["bob@x.org"]
+    several = sa.select(Person.email).where(Person.email.in_(sa.bindparam("who", expanding=True)))
+    assert session.scalars(several, {"who": ["BOB@x.org", "c"]}).all() == ["bob@x.org"]
+
+
+def test_a_list_is_one_parameter(session: Session) -> None:
+    """
+    A long list is no new statement, is not bound by the limit of 65,535 parameters, and takes the index.
+    """
+    session.add(Person(email="7@x"))
+    session.flush()
+    many = Person.email.in_([f"{n}@X" for n in range(70_000)])
+    assert session.scalars(sa.select(Person.email).where(many)).all() == ["7@x"]
+    texts = {str(sa.select(Person.id).where(Person.email.in_(each))) for each in (["a"], ["ab"])}
+    assert len(texts) == 1
+    session.execute(sa.text("SET LOCAL enable_seqscan = off"))
+    assert "person_email_eq_1" in explained(session, sa.select(Person.id).where(many))
+    for wrong in ("ann@x.org", 7):
+        with pytest.raises(EncryptionError, match="list of values"):
+            Person.email.in_(wrong)  # type: ignore[arg-type]
+    printed = sa.select(Person.id).where(Person.email.in_(["7@x", None]))
+    literal = printed.compile(session.get_bind(), compile_kwargs={"literal_binds": True})
+    assert len(session.execute(sa.text(str(literal))).all()) == 1
+
+
+def test_named_parameters_while_the_index_is_rekeyed(connection: sa.Connection) -> None:
+    """
+    One parameter of the host's is looked for under both keys, alone and in lists.
+    """
+
+    def seen(*keys: int) -> sa.Table:
+        return sa.Table(
+            "turning",
+            sa.MetaData(),
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("value", Encrypted(sa.String, RING, search=Equality(keys=keys))),
+        )
+
+    both, who = seen(1, 2), sa.bindparam("who")
+    both.metadata.create_all(connection)
+    for row, keys in enumerate(((1,), (1, 2), (2,))):
+        connection.execute(sa.insert(seen(*keys)).values(id=row, value=f"v{row}"))
+    for wanted in range(3):
+        for criterion, value in (
+            (both.c.value == who, f"v{wanted}"),
+            (both.c.value.in_(sa.bindparam("who", expanding=True)), [f"v{wanted}", "x"]),
+            (both.c.value.in_([who, "x"]), f"v{wanted}"),
+        ):
+            for asked, expected in (
+                (criterion, [wanted]),
+                (~criterion, sorted({0, 1, 2} - {wanted})),
+            ):
+                found = sa.select(both.c.id).where(asked).order_by(both.c.id)
+                assert connection.scalars(found, {"who": value}).all() == expected
+        assert connection.scalars(
+            sa.select(both.c.id).where(both.c.value.not_in(["v0", "v2"]))
+        ).all() == [1]
+        assert connection.scalars(
+            sa.select(both.c.id).where(both.c.value != "v1").order_by(both.c.id)
+        ).all() == [0, 2]
+    ids = sa.select(both.c.id).order_by(both.c.id)
+    neither = ids.where(~sa.or_(both.c.value == "v0", both.c.value == "v1"))
+    assert connection.scalars(neither).all() == [2]
+    connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+    for asked in (both.c.value == "v1", both.c.value.in_(["v1", "v2"])):
+        plan = explained(connection, sa.select(both.c.id).where(asked))
+        assert "turning_value_eq_1" in plan
+        assert "turning_value_eq_2" in plan
 
 
 def test_a_lookup_uses_the_index(session: Session) -> None:

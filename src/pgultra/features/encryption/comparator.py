@@ -4,12 +4,17 @@ What an encrypted column can be asked, and why it cannot be asked the rest.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    Boolean,
     ColumnClause,
     ColumnElement,
     LargeBinary,
+    all_,
+    and_,
+    any_,
     false,
     func,
     not_,
@@ -25,14 +30,12 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 from pgultra.errors import EncryptionError
 from pgultra.features.encryption.format import tag_expression
+from pgultra.features.encryption.parameters import TagsOf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pgultra.features.encryption.model import Encrypted
     from pgultra.features.encryption.search import Search
 
-__all__ = ["Comparator", "TagOf", "blind_index"]
+__all__ = ["Comparator", "blind_index"]
 
 _NULLS = (operators.is_, operators.is_not)
 _PLAIN = {
@@ -40,6 +43,14 @@ _PLAIN = {
     operators.ne: operators.ne,
     operators.is_distinct_from: operators.is_distinct_from,
     operators.is_not_distinct_from: operators.is_not_distinct_from,
+}
+_NEGATED = {operators.eq: operators.ne, operators.ne: operators.eq}
+_TRUTH = Boolean()
+_SAME = {
+    operators.eq: operators.eq,
+    operators.ne: operators.eq,
+    operators.in_op: operators.in_op,
+    operators.not_in_op: operators.in_op,
 }
 _LISTS = (operators.in_op, operators.not_in_op)
 _REASONS: dict[Any, str] = {
@@ -55,60 +66,6 @@ _REASONS: dict[Any, str] = {
     operators.startswith_op: "a ciphertext has no prefix; declare search=Prefix(n) and use find()",
     operators.distinct_op: "equal values have different ciphertexts",
 }
-
-
-def printer(process: Callable[[Any], bytes | None]) -> Callable[[Any], str]:
-    """
-    A literal processor that prints what a bind processor gives.
-    """
-
-    def literal(value: Any) -> str:
-        given = process(value)
-        return "NULL" if given is None else f"'\\x{given.hex()}'::bytea"
-
-    return literal
-
-
-class TagOf(UserDefinedType[Any]):
-    """
-    The type of what a tag is compared with: takes the value, gives the tag.
-
-    Args:
-        of: the encrypted column's type.
-        key: number of the index key.
-    """
-
-    cache_ok = True
-
-    def __init__(self, of: Encrypted, key: int) -> None:
-        self.of = of
-        self.key = key
-
-    def get_col_spec(self, **_options: Any) -> str:
-        """
-        ``BYTEA``.
-        """
-        return "BYTEA"
-
-    def bind_processor(self, dialect: object) -> Callable[[Any], bytes | None]:
-        """
-        The tag is made when the statement runs.
-        """
-        of, key = self.of, self.key
-
-        def process(value: Any) -> bytes | None:
-            return None if value is None else of.guarded(lambda v: of.tagger.tag(v, key), value)
-
-        return process
-
-    def literal_processor(self, dialect: object) -> Callable[[Any], str]:
-        """
-        Printed statements hold the tag, not the value.
-        """
-        return printer(self.bind_processor(dialect))
-
-    def __repr__(self) -> str:
-        return f"TagOf({self.of!r}, {self.key})"
 
 
 class Comparator(UserDefinedType.Comparator[Any]):
@@ -172,7 +129,8 @@ def candidates(column: Any, value: Any, key: int | None = None) -> ColumnElement
         raise _unable(of, None, "it has no index; declare search=Equality() or Prefix(n)")
     return or_(
         *(
-            tag_expression(element, each, search.size) == _bound(value, of, each)
+            tag_expression(element, each, search.size)
+            == BindParameter(None, value, type_=of.tag_type((each,)), unique=True)
             for each in search.keys
         )
     )
@@ -217,18 +175,72 @@ def _compared(of: Any, search: Search, left: Any, op: Any, other: Any) -> Column
             f"{of.described} cannot be compared with a query; "
             "use blind_index(column).in_(select(blind_index(other_column)))"
         )
-    sides = [(tag_expression(left, key), _right(of, op, other, key)) for key in search.keys]
-    if len(sides) == 1:
-        tag, right = sides[0]
-        compared: ColumnElement[Any] = op(tag, right)
+    positive = op in (operators.eq, operators.in_op)
+    if op in _LISTS and not isinstance(other, BindParameter):
+        other = _listed(of, other)
+        if any(map(_is_sql, other)):
+            one, both = (operators.eq, or_) if positive else (operators.ne, and_)
+            return both(*(_compared(of, search, left, one, each) for each in other))
+    parameter = _parameter(of, search.keys, op, other)
+
+    def by_key(op: Any, key: int) -> ColumnElement[Any]:
+        tag = tag_expression(left, key)
+        if parameter is not None:
+            return _matched(tag, op, parameter)
+        compared: ColumnElement[Any] = op(tag, _right(of, other, key))
         return compared
-    # While the index is re-keyed, a row has the old tag, or the new one, or both.
-    if op in (operators.eq, operators.in_op):
-        return or_(*(op(tag, right) for tag, right in sides))
-    if op in (operators.ne, operators.not_in_op):
-        same = operators.eq if op is operators.ne else operators.in_op
-        return not_(func.coalesce(*(same(tag, right) for tag, right in sides)))
-    raise _unable(of, op, "not while its index is re-keyed")
+
+    if len(search.keys) == 1:
+        return by_key(op, search.keys[0])
+    if op not in _SAME:
+        raise _unable(of, op, "not while its index is re-keyed")
+    found = [by_key(_SAME[op], key) for key in search.keys]
+    # A row has the old tag, or the new one, or both; a tag that it has not is NULL. The OR is
+    # what indexes serve, and the first tag that is there says false where OR would say NULL.
+    first = func.coalesce(*found)
+    return and_(or_(*found), first) if positive else not_(first)
+
+
+def _is_sql(other: Any) -> bool:
+    return isinstance(other, ClauseElement) or hasattr(other, "__clause_element__")
+
+
+def _listed(of: Any, values: Any) -> list[Any]:
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise EncryptionError(
+            f"{of.described}: in_ takes a list of values, not {type(values).__name__}"
+        )
+    return list(values)
+
+
+def _parameter(of: Any, keys: tuple[int, ...], op: Any, other: Any) -> BindParameter[Any] | None:
+    """
+    The parameter that holds what is asked for, as tags; None where other SQL is asked for.
+    """
+    type_ = of.tag_type(keys, op in _LISTS)
+    if isinstance(other, BindParameter):
+        twin: BindParameter[Any] = other._clone(maintain_key=True)
+        twin.type, twin.expanding = type_, False
+        return twin
+    if _is_sql(other):
+        return None
+    return BindParameter(None, other, type_=type_, unique=True)
+
+
+def _matched(tag: Any, op: Any, parameter: BindParameter[Any]) -> ColumnElement[Any]:
+    """
+    ``tag = parameter`` or ``tag = ANY(parameter)``.
+
+    Made by hand: this is most lookups, and SQLAlchemy's way is as long again as the rest.
+    """
+    if isinstance(parameter.type, TagsOf):
+        if op in (operators.eq, operators.in_op):
+            return BinaryExpression(tag, any_(parameter), operators.eq, _TRUTH)
+        return BinaryExpression(tag, all_(parameter), operators.ne, _TRUTH)
+    if op in _NEGATED:
+        return BinaryExpression(tag, parameter, op, _TRUTH, negate=_NEGATED[op])
+    compared: ColumnElement[Any] = op(tag, parameter)
+    return compared
 
 
 class Refused(ColumnElement[bool]):
@@ -278,18 +290,10 @@ def _of_columns(of: Any, left: Any, op: Any, other: Any) -> ColumnElement[Any]:
     return expression
 
 
-def _right(of: Any, op: Any, other: Any, key: int) -> Any:
-    if op in _LISTS:
-        if isinstance(other, BindParameter):
-            return _typed(other, of, key)
-        return [_bound(each, of, key) for each in other]
+def _right(of: Any, other: Any, key: int) -> Any:
     if hasattr(other, "__clause_element__"):
         other = other.__clause_element__()
-    if isinstance(other, BindParameter):
-        return _typed(other, of, key)
-    if isinstance(other, ClauseElement):
-        return tag_expression(other, key) if _joinable(of, other) else other
-    return _bound(other, of, key)
+    return tag_expression(other, key) if _joinable(of, other) else other
 
 
 def _joinable(of: Any, other: Any) -> bool:
@@ -308,13 +312,3 @@ def _joinable(of: Any, other: Any) -> bool:
             "search=Equality(domain=..., normalize=..., keys=...)"
         )
     return True
-
-
-def _bound(value: Any, of: Any, key: int) -> Any:
-    if isinstance(value, BindParameter):
-        return _typed(value, of, key)
-    return BindParameter(None, value, type_=of.tag_type(key), unique=True)
-
-
-def _typed(parameter: BindParameter[Any], of: Any, key: int) -> Any:
-    return type_coerce(parameter, of.tag_type(key))

@@ -19,6 +19,7 @@ from pgultra.features.encryption.codec import codec_of
 from pgultra.features.encryption.context import names_of
 from pgultra.features.encryption.judging import judge
 from pgultra.features.encryption.objects import SecretColumn
+from pgultra.features.encryption.parameters import TagOf, TagsOf, printer
 from pgultra.features.encryption.quarantine import Quarantined
 from pgultra.features.encryption.search import Search, Tagger, with_unique
 
@@ -148,9 +149,8 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
 
     @property
     def _static_cache_key(self) -> Any:  # what SQLAlchemy puts into the keys of its cache
-        known = self.__dict__.get("_made_cache_key")
-        if known is not None:
-            return known
+        if "_made_cache_key" in self.__dict__:
+            return self.__dict__["_made_cache_key"]
         key = self.__dict__["_made_cache_key"] = (
             type(self),
             self.inner._static_cache_key,
@@ -225,14 +225,15 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
             self.__dict__["_made_tagger"] = tagger
         return tagger
 
-    def tag_type(self, key: int) -> comparator.TagOf:
+    def tag_type(self, keys: tuple[int, ...], several: bool = False) -> TagOf | TagsOf:
         """
-        The type of what is compared with the tags of an index key.
+        The type of what is compared with the tags of these index keys.
         """
-        types: dict[int, comparator.TagOf] = self.__dict__.setdefault("_made_tag_types", {})
-        if key not in types:
-            types[key] = comparator.TagOf(self, key)
-        return types[key]
+        types: dict[Any, TagOf | TagsOf] = self.__dict__.setdefault("_made_tag_types", {})
+        if (keys, several) not in types:
+            single = len(keys) == 1 and not several
+            types[keys, several] = TagOf(self, *keys) if single else TagsOf(self, keys, several)
+        return types[keys, several]
 
     # -- values ----------------------------------------------------------------------------
 
@@ -345,7 +346,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         """
         Printed statements hold the sealed value.
         """
-        return comparator.printer(self.bind_processor(dialect))
+        return printer(self.bind_processor(dialect))
 
     @property
     def _has_column_expression(self) -> bool:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import types
 
 from pgultra.errors import DeclarationError, EncryptionError
-from pgultra.features.encryption.cipher import index_key, tag_of
+from pgultra.features.encryption.cipher import hasher, index_key, tag_of
 from pgultra.features.encryption.format import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from hmac import HMAC
 
     from pgultra.features.encryption.cipher import Box
     from pgultra.features.encryption.codec import Codec
@@ -239,7 +240,7 @@ class Tagger:
         self.domain = domain
         self._box = box
         self._encode = codec.index or codec.encode
-        self._keys: dict[int, bytes] = {}
+        self._hashers: dict[int, HMAC] = {}
         self._known: object = None
 
     def tags(self, value: Any) -> tuple[tuple[int, bytes], ...]:
@@ -266,12 +267,12 @@ class Tagger:
 
     def _cut(self, key: int, raw: bytes) -> bytes:
         if self._known is not self._box.snapshot:
-            self._keys, self._known = {}, self._box.snapshot
-        material = self._keys.get(key)
-        if material is None:
-            material = index_key(self._box.root(key), self.domain, self.search.form)
-            self._keys[key] = material
-        tag = tag_of(material, raw, self.search.size)
+            self._hashers, self._known = {}, self._box.snapshot
+        keyed = self._hashers.get(key)
+        if keyed is None:
+            keyed = hasher(index_key(self._box.root(key), self.domain, self.search.form))
+            self._hashers[key] = keyed
+        tag = tag_of(keyed, raw, self.search.size)
         bits = getattr(self.search, "bits", None)
         if bits is not None and bits % 8:
             tag = tag[:-1] + bytes([tag[-1] & (0xFF << (8 - bits % 8)) & 0xFF])
