@@ -66,6 +66,12 @@ class ConflictingObjects(PgultraError):
     def __init__(self, conflicts: Sequence[str]) -> None:
         self.conflicts = tuple(conflicts)
         lines = "\n".join(f"  - {conflict}" for conflict in self.conflicts)
+        if self.conflicts and all(getattr(each, "refused", False) for each in self.conflicts):
+            super().__init__(
+                f"what the models declare cannot be made of what the database holds:\n{lines}\n"
+                "Nothing was changed."
+            )
+            return
         super().__init__(
             "the database holds objects that pgultra did not make and that differ "
             f"from what the models declare:\n{lines}\n"

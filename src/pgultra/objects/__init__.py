@@ -17,6 +17,7 @@ from pgultra.objects.extension import Extension
 from pgultra.objects.function import Function
 from pgultra.objects.generation import Generation
 from pgultra.objects.index import Index
+from pgultra.objects.partitioning import Partitioning
 from pgultra.objects.schema import Schema
 from pgultra.objects.trigger import Trigger
 from pgultra.objects.view import View
@@ -34,6 +35,7 @@ __all__ = [
     "Identity",
     "Index",
     "Mark",
+    "Partitioning",
     "Phase",
     "Schema",
     "Scope",
@@ -50,4 +52,5 @@ KINDS: Sequence[type[DatabaseObject]] = (
     Check,
     View,
     Trigger,
+    Partitioning,
 )

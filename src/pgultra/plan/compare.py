@@ -27,20 +27,24 @@ class Conflict(str):
     Attributes:
         subject: the object of ours that cannot be made, changed or dropped because of it.
         identity: what stands in the way.
+        refused: whether it is ours, and cannot be changed into what is declared.
     """
 
-    __slots__ = ("identity", "subject")
+    __slots__ = ("identity", "refused", "subject")
 
     identity: Identity
     subject: DatabaseObject
+    refused: bool
 
     @classmethod
-    def of(cls, identity: Identity, subject: DatabaseObject, reason: str) -> Self:
+    def of(
+        cls, identity: Identity, subject: DatabaseObject, reason: str, *, refused: bool = False
+    ) -> Self:
         """
         Compose the sentence.
         """
         conflict = cls(f"{identity}: {reason}")
-        conflict.identity, conflict.subject = identity, subject
+        conflict.identity, conflict.subject, conflict.refused = identity, subject, refused
         return conflict
 
 
@@ -230,7 +234,8 @@ def compare(
         made = originals.get(identity, new)
         existing = actual.get(identity)
         if existing is None:
-            steps.append(Step(None, made))
+            if not new.later:
+                steps.append(Step(None, made))
             continue
         same = new.same_as(existing)
         if existing.mark is None:
@@ -246,5 +251,10 @@ def compare(
             reason = f"it belongs to the application {one!r}, not to {other!r}"
             conflicts.append(Conflict.of(identity, made, reason))
         elif not same or (new.mark is not None and existing.mark.room != new.mark.room):
-            steps.append(Step(existing, made))
+            refusal = getattr(new, "refusal", None)
+            why_not = refusal(existing) if refusal is not None else None
+            if why_not is not None:
+                conflicts.append(Conflict.of(identity, made, why_not, refused=True))
+            else:
+                steps.append(Step(existing, made))
     return Plan(tuple(steps), tuple(conflicts))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pgultra import sql
 from pgultra.features.partitions.registration import registered
-from pgultra.objects import Function
+from pgultra.objects import Function, Partitioning
 from pgultra.plan.declare import application_of, function_name
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def objects(table: sa.Table, rules: Rules) -> Iterator[DatabaseObject]:
     Derive what a partitioned table has in the database beside itself.
     """
     text = registered(table, rules, application_of(table.metadata))
-    yield premake_function(table.metadata, table.schema)
-    yield Function(
+    premake = premake_function(table.metadata, table.schema)
+    registration = Function(
         name=registration_name(table),
         schema=table.schema,
         returns="jsonb",
@@ -41,6 +41,18 @@ def objects(table: sa.Table, rules: Rules) -> Iterator[DatabaseObject]:
         volatility="immutable",
         parallel="safe",
         body=f"SELECT $rules${text}$rules$::pg_catalog.jsonb",
+    )
+    yield premake
+    yield registration
+    yield Partitioning(
+        name=registration.name,
+        table=table.name,
+        schema=table.schema,
+        strategy=rules.strategy,
+        key=(rules.key_column(table).name,),
+        rules=text,
+        premake=premake.name,
+        requires=(premake.identity, registration.identity),
     )
 
 

@@ -272,6 +272,12 @@ BEGIN
                 END LOOP;
             END IF;
         END IF;
+        IF pg_catalog.jsonb_array_length(wanted) > 500 THEN
+            RAISE EXCEPTION 'table % lacks % partitions, more than one transaction should make',
+                top.spelt, pg_catalog.jsonb_array_length(wanted)
+                USING ERRCODE = 'program_limit_exceeded',
+                HINT = 'Choose a longer every=, a later start= or a smaller premake=.';
+        END IF;
         FOR part IN SELECT p.item FROM pg_catalog.jsonb_array_elements(wanted) AS p (item) LOOP
             label := part ->> 0;
             attempt := 1;

@@ -1,0 +1,351 @@
+"""
+The noun Partitioning: how a table is divided, and the premake that follows a change of it.
+
+A table that is partitioned stays so by the same key: PostgreSQL cannot change that in place.
+What can change are the rules, a line of JSON that a function of the table's schema returns;
+this noun turns a change of them into statements, or tells why that cannot be done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pgultra import sql
+from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
+from pgultra.objects._catalog import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+__all__ = ["Partitioning"]
+
+READ = """
+SELECT n.nspname, c.relname, c.relkind::text AS relkind, p.partstrat::text AS partstrat, w.function,
+    (SELECT pg_catalog.jsonb_agg(a.attname ORDER BY k.at)
+        FROM pg_catalog.unnest(p.partattrs::int2[]) WITH ORDINALITY AS k (number, at)
+        LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.number
+    )::text AS key,
+    f.prosrc, pg_catalog.current_setting('TimeZone') AS zone,
+    EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid) AS is_divided,
+    CASE WHEN f.prosrc LIKE '%"parts"%' THEN (
+        SELECT pg_catalog.jsonb_agg(pg_catalog.pg_get_expr(l.relpartbound, l.oid))
+        FROM pg_catalog.pg_inherits AS i
+        JOIN pg_catalog.pg_class AS l ON l.oid = i.inhrelid
+        WHERE i.inhparent = c.oid AND EXISTS (
+            SELECT FROM pg_catalog.pg_partition_tree(l.oid) AS t
+            WHERE t.isleaf AND pg_catalog.pg_relation_size(t.relid) > 0))::text END AS filled
+FROM unnest(CAST(:schemas AS name[]), CAST(:tables AS name[]), CAST(:functions AS name[]))
+    AS w (nspname, relname, function)
+JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.nspname
+JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = w.relname
+LEFT JOIN pg_catalog.pg_partitioned_table AS p ON p.partrelid = c.oid
+LEFT JOIN pg_catalog.pg_proc AS f
+    ON f.pronamespace = n.oid AND f.proname = w.function AND f.pronargs = 0
+WHERE c.relkind IN ('r', 'p', 'f')
+"""
+SET_ZONE = "SELECT pg_catalog.set_config('TimeZone', :zone, false)"
+STRATEGIES = {"r": "range", "l": "list", "h": "hash"}
+OF_THE_TABLE = Mark("table", "partitions")
+"""How a table is divided is the table's: the functions beside it bear the marks."""
+
+FIND = """
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i
+    JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
+    WHERE i.inhparent = {parent}
+        AND pg_catalog.replace(pg_catalog.pg_get_expr(c.relpartbound, c.oid), '''', '')
+            = pg_catalog.replace({bound}, '''', '')"""
+UTC = """zone CONSTANT text := pg_catalog.current_setting('TimeZone');
+BEGIN
+    PERFORM pg_catalog.set_config('TimeZone', 'UTC', true); -- as the bounds are spelt"""
+REMOVE = """DECLARE
+    child regclass;
+    is_filled boolean;
+    {utc}
+    child := ({find});
+    PERFORM pg_catalog.set_config('TimeZone', zone, true);
+    IF child IS NOT NULL THEN
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', child);
+        EXECUTE pg_catalog.format('SELECT EXISTS (SELECT FROM %s)', child) INTO is_filled;
+        IF is_filled THEN
+            RAISE EXCEPTION 'partition % holds rows, and is not declared any more', child
+                USING HINT = 'Move them first, or detach it by hand.';
+        END IF;
+        EXECUTE pg_catalog.format('DROP TABLE %s', child);
+    END IF;
+END"""
+MOVE = """DECLARE
+    old_bounds CONSTANT text[] := ARRAY[{old}];
+    new_bounds CONSTANT text[] := ARRAY[{new}];
+    children regclass[];
+    {utc}
+    FOR at IN 1 .. pg_catalog.cardinality(old_bounds) LOOP
+        children[at] := ({find});
+    END LOOP;
+    PERFORM pg_catalog.set_config('TimeZone', zone, true);
+    FOR at IN 1 .. pg_catalog.cardinality(old_bounds) LOOP
+        IF children[at] IS NOT NULL THEN
+            EXECUTE pg_catalog.format(
+                'ALTER TABLE %s DETACH PARTITION %s', {parent}, children[at]);
+        END IF;
+    END LOOP;
+    FOR at IN 1 .. pg_catalog.cardinality(old_bounds) LOOP
+        IF children[at] IS NOT NULL THEN
+            EXECUTE pg_catalog.format(
+                'ALTER TABLE %s ATTACH PARTITION %s %s', {parent}, children[at], new_bounds[at]);
+        END IF;
+    END LOOP;
+END"""
+ANEW = """DECLARE
+    child regclass;
+    is_filled boolean;
+BEGIN
+    EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', {parent});
+    EXECUTE pg_catalog.format('SELECT EXISTS (SELECT FROM %s)', {parent}) INTO is_filled;
+    IF is_filled THEN
+        RAISE EXCEPTION 'table % holds rows, which another modulus would divide anew', {parent}
+            USING HINT = 'Turn it over while in use with: pgultra partitions convert';
+    END IF;
+    FOR child IN SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = {parent}
+    LOOP
+        EXECUTE pg_catalog.format('DROP TABLE %s', child);
+    END LOOP;
+END"""
+CONVERT = "turn it over, while it is in use, with `pgultra partitions convert`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partitioning(DatabaseObject):
+    """
+    How a table is divided into partitions.
+
+    The partitions themselves are no objects: they are made by the premake function, which every
+    door calls, and by maintenance.
+
+    Args:
+        name: the function that returns the rules.
+        table: the partitioned table.
+        strategy: ``range``, ``list`` or ``hash``; None for a table that is not partitioned.
+        key: the columns that it is partitioned by.
+        rules: JSON for the premake function; None where no function tells them.
+        premake: the function that makes what is missing.
+        filled: the bounds of declared partitions that hold rows; not compared.
+    """
+
+    kind: ClassVar[str] = "partitioning"
+    dropped: ClassVar[bool] = False
+
+    name: str
+    table: str
+    strategy: str | None
+    key: tuple[str, ...]
+    rules: str | None = None
+    premake: str = field(default="", compare=False)
+    filled: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        table = Identity("table", self.schema, self.table)
+        object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, table))))
+        object.__setattr__(self, "mark", OF_THE_TABLE)
+
+    @property
+    def identity(self) -> Identity:
+        """
+        Schema, table, and the function that tells its rules.
+        """
+        return Identity("partitioning", self.schema, self.name, self.table)
+
+    @property
+    def _table(self) -> str:
+        return sql.literal(sql.qualified(self.schema, self.table)) + "::pg_catalog.regclass"
+
+    def target(self) -> str:
+        """
+        ``TABLE name``.
+        """
+        return f"TABLE {sql.qualified(self.schema, self.table)}"
+
+    def remark(self) -> tuple[str, ...]:
+        """
+        Nothing: it bears no mark.
+        """
+        return ()
+
+    def create(self) -> tuple[str, ...]:
+        """
+        The partitions that the rules want now.
+        """
+        if self.rules is None or not self.premake:
+            return ()
+        function = sql.qualified(self.schema, self.premake)
+        rules = sql.literal(self.rules)
+        body = f"BEGIN\n    PERFORM {function}({self._table}, {rules}::pg_catalog.jsonb);\nEND"
+        return (f"DO {sql.dollar(body)}",)
+
+    def drop(self) -> tuple[str, ...]:
+        """
+        Nothing: partitions go with their table.
+        """
+        return ()
+
+    def in_place(self, old: Self) -> bool:
+        """
+        Always: nothing is made anew that could keep its place.
+        """
+        return True
+
+    def replace(self, old: Self) -> tuple[str, ...]:
+        """
+        Partitions that changed or are not wanted any more, then those that are missing.
+        """
+        maker = self if self.premake else dataclasses.replace(self, premake=old.premake)
+        if self.rules is None or old.rules is None:
+            return maker.create()
+        mine, theirs = json.loads(self.rules), json.loads(old.rules)
+        if mine["by"] == "hash" and len(mine["parts"]) != len(theirs.get("parts", ())):
+            return (self._block(ANEW), *maker.create())
+        before, after = _parts(theirs), _parts(mine)
+        gone = [bound for label, bound in before.items() if label not in after]
+        moved = [
+            (bound, after[label])
+            for label, bound in before.items()
+            if label in after and after[label] != bound
+        ]
+        olds, news = zip(*moved, strict=True) if moved else ((), ())
+        return (
+            *(self._block(REMOVE, bound=sql.literal(bound)) for bound in gone),
+            *([self._block(MOVE, bound="old_bounds[at]", old=olds, new=news)] if moved else []),
+            *maker.create(),
+        )
+
+    def _block(
+        self, body: str, bound: str = "", old: Sequence[str] = (), new: Sequence[str] = ()
+    ) -> str:
+        places = {
+            "{find}": FIND,
+            "{utc}": UTC,
+            "{parent}": self._table,
+            "{bound}": bound,
+            "{old}": ", ".join(map(sql.literal, old)),
+            "{new}": ", ".join(map(sql.literal, new)),
+        }
+        for place, text in places.items():
+            body = body.replace(place, text)
+        return f"DO {sql.dollar(body)}"
+
+    def refusal(self, old: DatabaseObject) -> str | None:
+        """
+        Why the existing table cannot be divided as declared, and what to do instead.
+        """
+        if not isinstance(old, Partitioning):
+            return None
+        declared = f"{self.strategy} ({', '.join(self.key)})"
+        if old.strategy is None:
+            return f"it is not partitioned, and is declared as {declared}; {CONVERT}"
+        if (old.strategy, old.key) != (self.strategy, self.key):
+            return (
+                f"it is partitioned by {old.strategy} ({', '.join(old.key)}), which cannot change "
+                f"in place, and is declared as {declared}; {CONVERT}"
+            )
+        if self.rules is None or old.rules is None:
+            return None
+        mine, theirs = json.loads(self.rules), json.loads(old.rules)
+        filled = {bound.replace("'", "") for bound in old.filled}
+        parts = len(mine.get("parts", ())), len(theirs.get("parts", ()))
+        if mine["by"] == "hash" and parts[0] != parts[1]:
+            if not filled:
+                return None
+            return (
+                f"its modulus is {parts[1]} and is declared as {parts[0]}, by which all of its "
+                f"rows would be divided anew; {CONVERT}, or leave the modulus as it was"
+            )
+        return next(_refused(theirs, mine, filled), None)
+
+    @classmethod
+    def read(cls, connection: Connection, scope: Scope) -> Iterable[Self]:
+        """
+        The wanted tables; one without a single partition counts as not divided yet.
+        """
+        wanted = scope.of_kind("partitioning")
+        if not wanted:
+            return
+        places = {
+            "schemas": [scope.real(each.schema) for each in wanted],
+            "tables": [each.table or "" for each in wanted],
+            "functions": [each.name for each in wanted],
+        }
+        found = rows(connection, READ, **places)
+        if any(row.filled for row in found) and found[0].zone != "UTC":  # as bounds are spelt
+            rows(connection, SET_ZONE, zone="UTC")
+            zone, found = found[0].zone, rows(connection, READ, **places)
+            rows(connection, SET_ZONE, zone=zone)
+        for row in found:
+            each = cls(
+                name=row.function,
+                table=row.relname,
+                schema=scope.spelt(row.nspname),
+                strategy=STRATEGIES.get(row.partstrat) if row.partstrat else None,
+                key=tuple(str(name) for name in json.loads(row.key or "[]")),
+                rules=_rules_in(row.prosrc),
+                filled=tuple(json.loads(row.filled or "[]")),
+            )
+            if row.is_divided or not each._as_registered:
+                yield each
+
+    @property
+    def _as_registered(self) -> bool:
+        """
+        Whether the table has the key that its rules tell.
+        """
+        rules = json.loads(self.rules) if self.rules is not None else {}
+        return (self.strategy, self.key) == (rules.get("by"), (rules.get("column"),))
+
+
+def _rules_in(body: str | None) -> str | None:
+    """
+    The rules in the function's body, as they stand between its dollar signs.
+    """
+    pieces = (body or "").split("$rules$")
+    if len(pieces) != 3:
+        return None
+    try:
+        found = json.loads(pieces[1])
+    except ValueError:
+        return None
+    return pieces[1] if isinstance(found, dict) and "by" in found else None
+
+
+def _parts(rules: dict[str, Any]) -> dict[str, str]:
+    """
+    The fixed partitions of one level: bounds by label.
+    """
+    return {label: bound for label, bound, _ in rules.get("parts", ())}
+
+
+def _refused(old: dict[str, Any], new: dict[str, Any], filled: set[str]) -> Iterator[str]:
+    """
+    What may not happen to partitions that hold rows, at the first level and below.
+    """
+    before, after = _parts(old), _parts(new)
+    for label, bound in before.items():
+        if label not in after and bound.replace("'", "") in filled:
+            yield (
+                f"its partition {label!r} is not declared any more and holds rows; declare it "
+                "again, or move its rows, or detach it by hand first"
+            )
+    below = old.get("then"), new.get("then")
+    if below[0] and below[1] and below[0]["clause"] == below[1]["clause"]:
+        if below[1]["by"] == "hash":
+            return  # new partitions are divided anew, those that exist stay as they are
+        before, after = _parts(below[0]), _parts(below[1])
+        for label, bound in before.items():
+            if label in after and after[label] != bound:
+                yield (
+                    f"its partitions are divided in turn, and {label!r} changes from {bound} to "
+                    f"{after[label]} there; leave it as it was, and declare new values in a group "
+                    "of their own"
+                )
