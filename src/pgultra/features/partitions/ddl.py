@@ -64,7 +64,7 @@ def make_child(
     child = sql.qualified(schema or parent.schema, name)
     column = rules.key_column(parent.table).name
     check = bound.check(sql.identifier(column))
-    like = f"LIKE {parent.spelt} INCLUDING ALL EXCLUDING IDENTITY"
+    like = f"LIKE {above} INCLUDING ALL EXCLUDING IDENTITY"
     held = f", CONSTRAINT {BOUND} CHECK ({check})" if check else ""
     below = rules.then
     tail = ""
