@@ -202,6 +202,13 @@ class DatabaseObject:
         return False
 
     @property
+    def later(self) -> bool:
+        """
+        Whether it is made by an explicit call, so that it may be missing.
+        """
+        return False
+
+    @property
     def info(self) -> dict[str, object]:
         """
         Empty: an ``include_object`` hook of Alembic may ask any item for its ``info``.

@@ -5,6 +5,7 @@ The noun Index: wraps a SQLAlchemy index that stays in its table.
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -53,6 +54,8 @@ END
 $pgultra$"""
 """Drops what a broken CONCURRENTLY build left behind."""
 
+PARAMETERS = re.compile(r" WITH \([^()]*\)")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Index(DatabaseObject):
@@ -67,6 +70,9 @@ class Index(DatabaseObject):
         unique: whether it is.
         definition: what stands after the table's name in ``CREATE INDEX``.
         concurrently: build and drop it without blocking writes, outside a transaction.
+        later: it is built by an explicit call, once there are rows. A missing one is no
+            drift, and whoever builds it chooses its storage parameters; one that would serve
+            another query is dropped, and waits for the next call.
 
     >>> from sqlalchemy import Column, Index as PlainIndex, Integer, MetaData, Table
     >>> table = Table("visit", MetaData(), Column("day", Integer))
@@ -82,6 +88,7 @@ class Index(DatabaseObject):
     unique: bool = False
     valid: bool = True
     concurrently: bool = field(default=False, compare=False)
+    later: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         table = Identity("table", self.schema, self.table)
@@ -186,7 +193,15 @@ class Index(DatabaseObject):
             mine = self.mark.fingerprint
             if mine is not None and mine == other.mark.fingerprint:
                 return (self.identity, self.unique) == (other.identity, other.unique)
+        if isinstance(other, Index) and self.later:
+            return super(Index, self._plain()).same_as(other._plain())
         return super().same_as(other)
+
+    def _plain(self) -> Index:
+        """
+        Without storage parameters.
+        """
+        return dataclasses.replace(self, definition=PARAMETERS.sub("", self.definition))
 
     @classmethod
     def read(cls, connection: Connection, scope: Scope) -> Iterable[Index]:

@@ -150,7 +150,7 @@ def _creating(
     metadata, tables = _seen(target, connection, options)
     desired = State(_of(metadata, tables, whole=options["_ddl_runner"].tables is None))
     if isinstance(connection, MockConnection):
-        return Plan(tuple(_made(each) for each in desired.values()))
+        return Plan(tuple(_made(each) for each in desired.values() if not each.later))
     plan = _plan(metadata, desired, connection).insist()
     return Plan(
         tuple(

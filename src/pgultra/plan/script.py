@@ -35,7 +35,7 @@ def script(metadata: MetaData, *, tables: bool = True) -> tuple[str, ...]:
     'CREATE VIEW answer AS\nSELECT 42 AS answer'
     """
     if not tables:
-        steps = tuple(Step(None, each) for each in collect(metadata).values())
+        steps = tuple(Step(None, each) for each in collect(metadata).values() if not each.later)
         return sorted_plan(Plan(steps)).statements()
     found: list[str] = []
 

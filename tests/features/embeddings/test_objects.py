@@ -57,11 +57,13 @@ def test_each_precision_has_its_index(options: dict[str, Any], wanted: str) -> N
 
 def test_no_index_and_ivfflat_make_none() -> None:
     """
-    IVFFlat waits for rows; None is exact search.
+    None is exact search; IVFFlat waits for rows, and no table knows its index.
     """
-    for index in (None, IVFFlat()):
+    for index, kinds in ((None, []), (IVFFlat(), ["index"])):
         table = table_with(VectorType(3, index=index))
-        assert [each.kind for each in collect(table.metadata).values()] == ["extension"]
+        found = list(collect(table.metadata).values())
+        assert [each.kind for each in found] == ["extension", *kinds]
+        assert [each.later for each in found[1:]] == [True for _ in kinds]
         assert not table.indexes
 
 

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 import pgultra
-from pgultra import DeclarationError, PgultraWarning
+from pgultra import DeclarationError, PgultraWarning, plan
 from pgultra.features.embeddings import (
     HNSW,
     IVFFlat,
@@ -19,8 +19,10 @@ from pgultra.features.embeddings import (
     recall,
 )
 from pgultra.features.embeddings.recall import SOUND_HNSW
+from pgultra.plan.script import script
 
 if TYPE_CHECKING:
+    from tests.fixtures.alembic import MigrationEnvironment
     from tests.fixtures.database import Database
 
 pytestmark = [
@@ -94,7 +96,54 @@ def test_ivfflat_is_built_after_the_load(engine: sa.Engine) -> None:
         statement = nearest(table, table.c.embedding, [0.1] * 16, 50, plan="index")
         assert len(connection.execute(statement).all()) == 50
         assert recall(connection, table.c.embedding, 10) > 0.9
+        assert plan.check(connection, table.metadata).steps == ()
     assert not table.indexes
+
+
+def test_an_ivfflat_index_built_later_is_no_drift(alembic_env: MigrationEnvironment) -> None:
+    """
+    A missing one is not created, a built one is left as it is, one of no use is dropped.
+    """
+    one, other, gone = (
+        table_with(IVFFlat(metric="l2")),
+        table_with(IVFFlat(metric="cosine", lists=7)),
+        table_with(None),
+    )
+    first = alembic_env.autogenerate(metadata=one.metadata)
+    assert "ivfflat" not in first.text
+    alembic_env.upgrade()
+    assert alembic_env.autogenerate(metadata=one.metadata).empty
+    alembic_env.upgrade()
+    with alembic_env.engine.begin() as connection:
+        fill(connection, one, 500)
+        build_index(connection, one.c.embedding)
+    assert alembic_env.check(metadata=one.metadata) == []
+    assert alembic_env.autogenerate(metadata=one.metadata).empty
+    alembic_env.upgrade()
+    second = alembic_env.autogenerate(metadata=other.metadata)
+    up, down = second.text.split("def downgrade")
+    assert "DROP INDEX note_embedding_ivfflat" in up
+    assert "CREATE INDEX" not in up
+    assert "CREATE INDEX note_embedding_ivfflat" in down
+    alembic_env.upgrade()
+    with alembic_env.engine.begin() as connection:
+        build_index(connection, other.c.embedding)
+        definition = sa.text("SELECT pg_get_indexdef('note_embedding_ivfflat'::regclass)")
+        assert "lists='7'" in str(connection.scalar(definition))
+    assert alembic_env.check(metadata=other.metadata) == []
+    third = alembic_env.autogenerate(metadata=gone.metadata)
+    assert third.text.split("def downgrade")[0].count("DROP INDEX") == 1
+    alembic_env.upgrade()
+    assert alembic_env.autogenerate(metadata=gone.metadata).empty
+
+
+def test_offline_sql_leaves_out_what_is_built_later() -> None:
+    """
+    Neither an index nor a comment on one that is not there.
+    """
+    metadata = table_with(IVFFlat()).metadata
+    for tables in (True, False):
+        assert not any("ivfflat" in each for each in script(metadata, tables=tables))
 
 
 def test_hnsw_can_be_built_anew(engine: sa.Engine) -> None:
@@ -105,8 +154,10 @@ def test_hnsw_can_be_built_anew(engine: sa.Engine) -> None:
     table.metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(sa.text("DROP INDEX note_embedding_hnsw"))
+        assert len(plan.check(connection, table.metadata).steps) == 1
         fill(connection, table, 100)
         assert build_index(connection, table.c.embedding) == "note_embedding_hnsw"
+        assert plan.check(connection, table.metadata).steps == ()
         none = table_with(None)
         with pytest.raises(DeclarationError, match="no index"):
             build_index(connection, none.c.embedding)

@@ -109,6 +109,12 @@ class IVFFlat:
         """
         return "ivfflat"
 
+    def options(self) -> dict[str, Any]:
+        """
+        What stands in WITH.
+        """
+        return {} if self.lists is None else {"lists": self.lists}
+
     def lists_for(self, rows: int) -> int:
         """
         How many lists a table of so many rows wants: pgvector's own advice.

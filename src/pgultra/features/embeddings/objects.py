@@ -4,6 +4,7 @@ From a table's vector columns to database objects: pure functions, no connection
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -11,7 +12,7 @@ from pgvector.sqlalchemy import BIT, HALFVEC
 from sqlalchemy import Column, Table, cast, func
 
 from pgultra import sql
-from pgultra.features.embeddings.index import HNSW, METRICS
+from pgultra.features.embeddings.index import HNSW, METRICS, IVFFlat
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.objects import Extension, Index
 
@@ -86,8 +87,8 @@ def schema_index(column: Column[Any], **options: Any) -> sqlalchemy.Index:
     type_ = vector_type(column)
     index = type_.index
     assert index is not None
-    if isinstance(index, HNSW):
-        options = options or index.options()
+    if not options:
+        options = index.options()
     expression = indexed(column, type_)
     if expression is not column:
         expression = expression.label("candidate")
@@ -118,8 +119,14 @@ def database_objects(column: Column[Any]) -> Iterator[DatabaseObject]:
     yield Extension(name="vector")
     index = vector_type(column).index
     table = column.table
-    if isinstance(index, HNSW) and isinstance(table, Table):
-        name = index_name(column)
-        for each in table.indexes:
-            if each.name == name:
-                yield Index.of(each, concurrently=index.concurrently)
+    if index is None or not isinstance(table, Table):
+        return
+    if isinstance(index, IVFFlat):
+        made = schema_index(column)
+        table.indexes.discard(made)  # create_all and Alembic shall not know of it
+        yield dataclasses.replace(Index.of(made), later=True)
+        return
+    name = index_name(column)
+    for each in table.indexes:
+        if each.name == name:
+            yield Index.of(each, concurrently=index.concurrently)

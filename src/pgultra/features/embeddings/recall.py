@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,10 @@ from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError, PgultraWarning
 from pgultra.features.embeddings.index import HNSW, IVFFlat
 from pgultra.features.embeddings.nearest import Search
-from pgultra.features.embeddings.objects import index_name, schema_index
+from pgultra.features.embeddings.objects import index_name
 from pgultra.features.embeddings.queries import resolved
 from pgultra.objects import Index
+from pgultra.plan import collect
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Connection
@@ -127,7 +129,7 @@ def build_index(
     table: Any = found.table
     if type_.index is None or not isinstance(table, Table):
         raise DeclarationError(f"{column} declares no index to build: index=HNSW() or IVFFlat()")
-    options: dict[str, Any] = {}
+    index = _declared(found)
     if isinstance(type_.index, IVFFlat):
         rows = connection.scalar(select(func.count()).select_from(table).where(found.is_not(None)))
         if not rows:
@@ -138,15 +140,26 @@ def build_index(
                 stacklevel=3,
             )
             return None
-        options["lists"] = type_.index.lists_for(rows)
-    name = index_name(found)
-    before = set(table.indexes)
-    made = next((each for each in before if each.name == name), None)
-    index = made if made is not None else schema_index(found, **options)
-    statements = Index.of(index).create()
-    if made is None:
-        table.indexes.discard(index)
-    drop = f"DROP INDEX IF EXISTS {sql.qualified(table.schema, name)}"
-    for statement in (drop, *statements):
+        if type_.index.lists is None:
+            lists = f" WITH (lists = {type_.index.lists_for(rows)})"
+            index = dataclasses.replace(index, definition=index.definition + lists)
+    drop = f"DROP INDEX IF EXISTS {sql.qualified(table.schema, index.name)}"
+    for statement in (drop, *index.create()):
         connection.execute(sql.statement(statement))
-    return name
+    return index.name
+
+
+def _declared(column: Column[Any]) -> Index:
+    """
+    The index with its mark, so that the next check knows it; built in a transaction.
+    """
+    table: Any = column.table
+    name = index_name(column)
+    for identity, each in collect(table.metadata).items():
+        if (identity.kind, identity.schema, identity.name) == ("index", table.schema, name):
+            assert isinstance(each, Index)
+            return dataclasses.replace(each, concurrently=False)
+    raise DeclarationError(
+        f"table {table.fullname} does not declare the index of {column.key}: "
+        f"pgultra.declare(table, embeddings.Rules({column.key!r}))"
+    )
