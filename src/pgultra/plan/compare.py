@@ -256,5 +256,5 @@ def compare(
             if why_not is not None:
                 conflicts.append(Conflict.of(identity, made, why_not, refused=True))
             else:
-                steps.append(Step(existing, made))
+                steps.append(Step(existing, made if same or not new.later else None))
     return Plan(tuple(steps), tuple(conflicts))
