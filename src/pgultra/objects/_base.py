@@ -8,13 +8,15 @@ import dataclasses
 import enum
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from functools import lru_cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -114,10 +116,20 @@ class Mark:
         if not comment:
             return None, None
         text, _, last = comment.rpartition("\n")
-        found = _MARK.fullmatch(last.strip())
-        if found is None:
-            return comment, None
-        return text or None, cls(*found.groups())
+        mark = _mark_in(last.strip())
+        return (comment, None) if mark is None else (text or None, mark)
+
+
+_mark = lru_cache(maxsize=1024)(Mark)
+
+
+@lru_cache(maxsize=1024)
+def _mark_in(line: str) -> Mark | None:
+    """
+    The mark that a line is; most objects of a room bear the same one.
+    """
+    found = _MARK.fullmatch(line)
+    return Mark(*found.groups()) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +145,8 @@ class Scope:
             schemas are real names here, never None.
         schemas: real schema names that are looked at for objects that sit on no table;
             None is all of them.
-        marked: oids of what bears our mark, by catalog.
+        marked: oids of what bears our mark, by catalog, as ``marked_oids`` gives them.
+        alone: whether the connection's ``search_path`` has the default schema and no other.
     """
 
     application: str
@@ -142,6 +155,7 @@ class Scope:
     tables: frozenset[tuple[str, str]] = frozenset()
     schemas: frozenset[str] | None = None
     marked: Mapping[str, list[str]] = field(default_factory=dict)
+    alone: bool = False
 
     def spelt(self, schema: str) -> str | None:
         """
@@ -181,6 +195,7 @@ class DatabaseObject:
     dropped: ClassVar[bool] = True
     """False for what is never dropped (extensions)."""
     _compared_names: ClassVar[tuple[str, ...]]
+    _compared_values: ClassVar[Callable[[DatabaseObject], Any]]
 
     schema: str | None = None
     mark: Mark | None = None
@@ -265,7 +280,10 @@ class DatabaseObject:
         """
         Equal but for the mark.
         """
-        return type(self) is type(other) and not self.differing(other)
+        if type(self) is not type(other):
+            return False
+        values = self._values()
+        return bool(values(self) == values(other))
 
     def differing(self, other: DatabaseObject) -> list[str]:
         """
@@ -287,11 +305,40 @@ class DatabaseObject:
             cls._compared_names = names
         return names
 
+    @classmethod
+    def _values(cls) -> Callable[[DatabaseObject], Any]:
+        """
+        Takes the compared values out of an object, all at once; made once for each kind.
+        """
+        getter: Callable[[DatabaseObject], Any] | None = cls.__dict__.get("_compared_values")
+        if getter is None:
+            getter = cls._compared_values = attrgetter(*cls._compared())
+        return getter
+
     def moved(self, schema: str | None) -> Self:
         """
         The same object, spelt with another schema.
         """
         return dataclasses.replace(self, schema=schema)
+
+    def owned(self, application: str, room: str) -> Self:
+        """
+        The same object with its ownership mark.
+        """
+        print_of = sql.fingerprint(self.source()) if self.printed else None
+        return self.but(mark=_mark(application, room, print_of))
+
+    def but(self, **values: Any) -> Self:
+        """
+        The same object but for some values that need no check and change no requirement.
+
+        ``dataclasses.replace`` does the same and asks everything again, which is what costs
+        when hundreds of objects get their marks.
+        """
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__, **values)
+        copy.__dict__.pop("identity", None)  # remembered, and it may be another now
+        return copy
 
     def source(self) -> str:
         """

@@ -38,16 +38,21 @@ def _statement(query: str, arrays: tuple[str, ...]) -> TextClause:
 
 
 MARKS = """
-SELECT d.classoid::regclass::text AS catalog, array_agg(d.objoid::text) AS oids
+SELECT d.classoid::regclass::text || coalesce('.' || c.relkind::text, '') AS catalog,
+    array_agg(d.objoid::text) AS oids
 FROM pg_catalog.pg_description AS d
+LEFT JOIN pg_catalog.pg_class AS c
+    ON c.oid = d.objoid AND d.classoid = 'pg_catalog.pg_class'::regclass
 WHERE d.objsubid = 0 AND d.description LIKE :mark
-GROUP BY d.classoid
+GROUP BY d.classoid, c.relkind
 """
 
 
 def marked_oids(connection: Connection, application: str) -> dict[str, list[str]]:
     """
     What bears an application's mark, as oids by catalog: one look for all kinds.
+
+    Relations are told apart by their letter: ``pg_class.v`` has the views.
     """
     escaped = application.replace("_", r"\_")
     found = rows(connection, MARKS, mark=f"%pgultra:{escaped}:%")

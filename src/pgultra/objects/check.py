@@ -8,6 +8,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from sqlalchemy.util import memoized_property
+
 from pgultra import sql
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
 from pgultra.objects._catalog import rows
@@ -73,7 +75,7 @@ class Check(DatabaseObject):
         table = Identity("table", self.schema, self.table)
         object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, table))))
 
-    @property
+    @memoized_property
     def identity(self) -> Identity:
         """
         Name and table.

@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from sqlalchemy.util import memoized_property
+
 from pgultra import sql
 from pgultra.objects._base import DatabaseObject, Identity, Phase, Scope
 from pgultra.objects._catalog import rows
@@ -42,7 +44,7 @@ class Extension(DatabaseObject):
 
     name: str
 
-    @property
+    @memoized_property
     def identity(self) -> Identity:
         """
         An extension's name is unique in its database.

@@ -8,6 +8,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from sqlalchemy.util import memoized_property
+
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Phase, Scope
@@ -23,7 +25,8 @@ __all__ = ["Function"]
 
 COLUMNS = """
 SELECT p.oid::text AS oid, n.nspname, p.proname,
-    coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc) AS prosrc, l.lanname,
+    CASE WHEN p.prosqlbody IS NULL THEN p.prosrc
+        ELSE pg_catalog.pg_get_function_sqlbody(p.oid) END AS prosrc, l.lanname,
     p.proisstrict, p.proleakproof,
     CASE WHEN p.proallargtypes IS NULL AND p.pronargs = 0 THEN ''
         ELSE pg_catalog.pg_get_function_identity_arguments(p.oid) END AS identity_arguments,
@@ -39,15 +42,19 @@ SELECT p.oid::text AS oid, n.nspname, p.proname,
     coalesce(p.proconfig, '{}') AS settings
 """
 READ = f"""
-{COLUMNS}, d.description
+{COLUMNS}, (SELECT d.description FROM pg_catalog.pg_description AS d
+        WHERE d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass
+            AND d.objsubid = 0) AS description
 FROM pg_catalog.pg_proc AS p
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
-LEFT JOIN pg_catalog.pg_description AS d
-    ON d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0
-WHERE p.oid = ANY (CAST(:marked AS oid[]))
-    OR (n.nspname, p.proname) IN (
-        SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[])))
+WHERE p.oid IN (
+    SELECT * FROM pg_catalog.unnest(CAST(:marked AS oid[]))
+    UNION
+    SELECT f.oid
+    FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[])) AS w (schema, name)
+    JOIN pg_catalog.pg_namespace AS s ON s.nspname = w.schema
+    JOIN pg_catalog.pg_proc AS f ON f.proname = w.name AND f.pronamespace = s.oid)
 ORDER BY n.nspname, p.proname, identity_arguments
 """  # noqa: S608  # constants of this file only
 USERS = """
@@ -126,7 +133,7 @@ class Function(DatabaseObject):
                     f"function {self.name}: {option}={value!r} is not one of {', '.join(allowed)}"
                 )
 
-    @property
+    @memoized_property
     def identity(self) -> Identity:
         """
         Schema, name and argument types.
@@ -205,7 +212,7 @@ class Function(DatabaseObject):
             schemas=[scope.real(schema) for schema, _ in names],
             names=[name for _, name in names],
         )
-        declared, views = set(names), scope.marked.get("pg_class", [])
+        declared, views = set(names), scope.marked.get("pg_class.v", [])
         spare = [r.oid for r in found if (scope.spelt(r.nspname), r.proname) not in declared]
         busy = {
             user.oid
@@ -307,6 +314,14 @@ class Function(DatabaseObject):
         }
 
 
+def _settings(stored: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """
+    Names and values as SQL, from ``proconfig``.
+    """
+    pairs = (text.partition("=") for text in stored)
+    return tuple((name, value if name in LISTS else sql.literal(value)) for name, _, value in pairs)
+
+
 def _fields(row: Row[Any]) -> dict[str, Any]:
     return {
         "name": row.proname,
@@ -319,10 +334,7 @@ def _fields(row: Row[Any]) -> dict[str, Any]:
         "strict": row.proisstrict,
         "leakproof": row.proleakproof,
         "parallel": row.parallel,
-        "settings": tuple(
-            (name, value if name in LISTS else sql.literal(value))
-            for name, _, value in (text.partition("=") for text in row.settings)
-        ),
+        "settings": _settings(row.settings) if row.settings else (),
         "identity_arguments": row.identity_arguments,
     }
 

@@ -11,6 +11,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from sqlalchemy.util import memoized_property
+
 from pgultra import sql
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
 from pgultra.objects._catalog import rows
@@ -83,17 +85,15 @@ class Generation(DatabaseObject):
     def __post_init__(self) -> None:
         table = Identity("table", self.schema, self.table)
         object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, table))))
-        if self.mark is not None and self.mark != OF_THE_TABLE:
-            marked = tuple(self._marked(index, self.mark) for index in self.indexes)
-            object.__setattr__(self, "indexes", marked)
         object.__setattr__(self, "mark", OF_THE_TABLE)
 
-    @staticmethod
-    def _marked(index: Index, mark: Mark) -> Index:
-        text = sql.fingerprint(index.source()) if index.printed else None
-        return dataclasses.replace(index, mark=Mark(mark.application, mark.room, text))
+    def owned(self, application: str, room: str) -> Self:
+        """
+        The column bears no mark, its indexes do.
+        """
+        return self.but(indexes=tuple(each.owned(application, room) for each in self.indexes))
 
-    @property
+    @memoized_property
     def identity(self) -> Identity:
         """
         Schema, table and column.
@@ -189,7 +189,7 @@ class Generation(DatabaseObject):
         for row in found:
             identity = wanted.pop((row.nspname, row.relname, row.attname))
             seen = dataclasses.replace(
-                scope, wanted=frozenset(), marked={"pg_class": list(row.index_oids)}
+                scope, wanted=frozenset(), marked={"pg_class.i": list(row.index_oids)}
             )
             yield cls(
                 name=identity.name,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from sqlalchemy.schema import CreateIndex
+from sqlalchemy.util import memoized_property
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
@@ -124,7 +125,7 @@ class Index(DatabaseObject):
             concurrently=concurrently or word != "",
         )
 
-    @property
+    @memoized_property
     def identity(self) -> Identity:
         """
         Schema and name; the table besides.
@@ -209,7 +210,7 @@ class Index(DatabaseObject):
         The marked and the wanted indexes of our tables.
         """
         wanted = scope.of_kind("index")
-        marked = scope.marked.get("pg_class", [])
+        marked = [*scope.marked.get("pg_class.i", ()), *scope.marked.get("pg_class.I", ())]
         if not wanted and not marked:
             return
         names = sorted({identity.name for identity in wanted})

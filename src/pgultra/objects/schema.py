@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from sqlalchemy.util import memoized_property
+
 from pgultra import sql
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Phase, Scope
 from pgultra.objects._catalog import rows
@@ -44,7 +46,7 @@ class Schema(DatabaseObject):
 
     name: str
 
-    @property
+    @memoized_property
     def identity(self) -> Identity:
         """
         A schema sits in no schema.

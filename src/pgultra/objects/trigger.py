@@ -7,7 +7,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from sqlalchemy.util import memoized_property
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
@@ -27,25 +30,27 @@ SELECT t.tgname, t.tgtype, t.tgenabled, t.tgdeferrable, t.tginitdeferred,
     t.tgconstraint <> 0 AS is_constraint, t.tgoldtable, t.tgnewtable,
     pg_catalog.encode(t.tgargs, 'hex') AS arguments,
     CASE WHEN t.tgqual IS NOT NULL THEN pg_catalog.pg_get_triggerdef(t.oid) END AS definition,
-    ARRAY(SELECT a.attname::text
-        FROM pg_catalog.unnest(t.tgattr::int2[]) WITH ORDINALITY AS k (number, place)
-        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.tgrelid AND a.attnum = k.number
-        ORDER BY k.place) AS columns
+    CASE WHEN pg_catalog.cardinality(t.tgattr::int2[]) = 0 THEN '{}'
+        ELSE ARRAY(SELECT a.attname::text
+            FROM pg_catalog.unnest(t.tgattr::int2[]) WITH ORDINALITY AS k (number, place)
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.tgrelid AND a.attnum = k.number
+            ORDER BY k.place) END AS columns
 """
 READ = f"""
 {COLUMNS}, n.nspname, c.relname, c.oid::text AS relation, p.proname,
-    pn.nspname AS function_schema, d.description
+    pn.nspname AS function_schema,
+    (SELECT d.description FROM pg_catalog.pg_description AS d
+        WHERE d.objoid = t.oid AND d.classoid = 'pg_catalog.pg_trigger'::regclass
+            AND d.objsubid = 0) AS description
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.pronamespace
-LEFT JOIN pg_catalog.pg_description AS d
-    ON d.objoid = t.oid AND d.classoid = 'pg_catalog.pg_trigger'::regclass AND d.objsubid = 0
 WHERE NOT t.tgisinternal AND t.tgparentid = 0
     AND (t.oid = ANY (CAST(:marked AS oid[])) OR t.tgname = ANY (CAST(:names AS name[])))
 ORDER BY n.nspname, c.relname, t.tgname
-"""  # constants of this file only
+"""  # noqa: S608  # constants of this file only
 TWINS = f"""
 {COLUMNS}, c.relname
 FROM pg_catalog.pg_trigger AS t
@@ -53,6 +58,7 @@ JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relname = ANY (:names)
 """
 EVENTS = (("INSERT", 4), ("DELETE", 8), ("UPDATE", 16), ("TRUNCATE", 32))
+KNOWN = tuple(event for event, _ in EVENTS)
 ENABLED = {
     "O": "ENABLE TRIGGER",
     "D": "DISABLE TRIGGER",
@@ -109,24 +115,22 @@ class Trigger(DatabaseObject):
     def __post_init__(self) -> None:
         if self.function_schema is ...:
             object.__setattr__(self, "function_schema", self.schema)
-        known = [event for event, _ in EVENTS]
-        object.__setattr__(self, "events", tuple(e for e in known if e in self.events))
+        object.__setattr__(self, "events", tuple(e for e in KNOWN if e in self.events))
         if not self.events or self.timing not in ("BEFORE", "AFTER", "INSTEAD OF"):
             raise DeclarationError(
                 f"trigger {self.name} on table {self.table}: timing is BEFORE, AFTER or "
-                f"INSTEAD OF, events are some of {', '.join(known)}"
+                f"INSTEAD OF, events are some of {', '.join(KNOWN)}"
             )
         function = Identity("function", self._function_schema, f"{self.function}()")
         table = Identity("table", self.schema, self.table)
-        object.__setattr__(
-            self, "requires", tuple(dict.fromkeys((*self.requires, function, table)))
-        )
+        needs = tuple(dict.fromkeys((*self.requires, function, table)))
+        object.__setattr__(self, "requires", needs)
 
     @property
     def _function_schema(self) -> str | None:
         return None if self.function_schema is ... else self.function_schema
 
-    @property
+    @memoized_property
     def identity(self) -> Identity:
         """
         Name and table.
@@ -243,13 +247,13 @@ class Trigger(DatabaseObject):
         if not wanted and not marked:
             return
         names = sorted({identity.name for identity in wanted})
-        our_views = set(scope.marked.get("pg_class", ()))
+        our_views = set(scope.marked.get("pg_class.v", ()))
         for row in rows(connection, READ, marked=marked, names=names):
-            place = Identity("trigger", scope.spelt(row.nspname), row.tgname, row.relname)
+            schema = scope.spelt(row.nspname)
             if (
                 (row.nspname, row.relname) not in scope.tables
                 and row.relation not in our_views
-                and place not in scope.wanted
+                and Identity("trigger", schema, row.tgname, row.relname) not in scope.wanted
             ):
                 continue
             comment, mark = Mark.parse(row.description)
@@ -257,7 +261,7 @@ class Trigger(DatabaseObject):
                 **_fields(row),
                 name=row.tgname,
                 table=row.relname,
-                schema=scope.spelt(row.nspname),
+                schema=schema,
                 function=row.proname,
                 function_schema=scope.spelt(row.function_schema),
                 enabled=row.tgenabled if isinstance(row.tgenabled, str) else row.tgenabled.decode(),
@@ -269,13 +273,13 @@ class Trigger(DatabaseObject):
         """
         With WHEN as PostgreSQL prints it, so that a mere change of mode is seen as one.
         """
-        return dataclasses.replace(self, when=form.when)
+        return self if self.when == form.when else self.but(when=form.when)
 
     def trusting(self, other: Self) -> Self:
         """
         With the other's printed text.
         """
-        return dataclasses.replace(self, when=other.when)
+        return self.but(when=other.when)
 
     @classmethod
     def twins(
@@ -315,27 +319,37 @@ class Trigger(DatabaseObject):
         }
 
 
-def _when(definition: str | None) -> str | None:
+def _when(definition: str) -> str | None:
     """
     The condition, from the definition; what stands in quotes is no syntax.
     """
-    if definition is None:
-        return None
     found = WHEN.search(QUOTED.sub(lambda quoted: "." * len(quoted[0]), definition))
     return definition[found.start(1) : found.end(1)] if found else None
 
 
+@lru_cache(maxsize=128)
+def _firing(bits: int) -> tuple[str, tuple[str, ...], str]:
+    """
+    Timing, events and level, from ``tgtype``.
+    """
+    timing = "BEFORE" if bits & 2 else "INSTEAD OF" if bits & 64 else "AFTER"
+    events = tuple(event for event, bit in EVENTS if bits & bit)
+    return timing, events, "ROW" if bits & 1 else "STATEMENT"
+
+
+def _arguments(encoded: str) -> tuple[str, ...]:
+    return tuple(part.decode() for part in bytes.fromhex(encoded).split(b"\x00")[:-1])
+
+
 def _fields(row: Row[Any]) -> dict[str, Any]:
-    timing = "BEFORE" if row.tgtype & 2 else "INSTEAD OF" if row.tgtype & 64 else "AFTER"
+    timing, events, level = _firing(row.tgtype)
     return {
         "timing": timing,
-        "events": tuple(event for event, bit in EVENTS if row.tgtype & bit),
+        "events": events,
         "columns": tuple(row.columns),
-        "level": "ROW" if row.tgtype & 1 else "STATEMENT",
-        "when": _when(row.definition),
-        "arguments": tuple(
-            part.decode() for part in bytes.fromhex(row.arguments).split(b"\x00")[:-1]
-        ),
+        "level": level,
+        "when": row.definition and _when(row.definition),
+        "arguments": _arguments(row.arguments) if row.arguments else (),
         "old_table": row.tgoldtable,
         "new_table": row.tgnewtable,
         "constraint": row.is_constraint,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlalchemy import Table
 from sqlalchemy.sql import visitors
+from sqlalchemy.util import memoized_property
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
@@ -26,17 +27,21 @@ if TYPE_CHECKING:
 __all__ = ["View"]
 
 READ = """
-SELECT n.nspname, c.relname, q.query, coalesce(c.reloptions, '{}') AS options, d.description,
+SELECT n.nspname, c.relname, q.query, coalesce(c.reloptions, '{}') AS options,
+    (SELECT d.description FROM pg_catalog.pg_description AS d
+        WHERE d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass
+            AND d.objsubid = 0) AS description,
     left(encode(sha256(convert_to(q.query, 'UTF8')), 'hex'), 12) AS printed
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_viewdef(c.oid) AS query OFFSET 0) AS q
-LEFT JOIN pg_catalog.pg_description AS d
-    ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
-WHERE c.relkind = 'v' AND (
-    c.oid = ANY (CAST(:marked AS oid[]))
-    OR (n.nspname, c.relname) IN (
-        SELECT * FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))))
+WHERE c.relkind = 'v' AND c.oid IN (
+    SELECT * FROM pg_catalog.unnest(CAST(:marked AS oid[]))
+    UNION
+    SELECT r.oid
+    FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[])) AS w (schema, name)
+    JOIN pg_catalog.pg_namespace AS s ON s.nspname = w.schema
+    JOIN pg_catalog.pg_class AS r ON r.relname = w.name AND r.relnamespace = s.oid)
 ORDER BY n.nspname, c.relname
 """
 TWINS = f"""
@@ -100,7 +105,7 @@ class View(DatabaseObject):
             object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, *used))))
         object.__setattr__(self, "query", _bare(self.query))
 
-    @property
+    @memoized_property
     def identity(self) -> Identity:
         """
         Schema and name.
@@ -178,7 +183,7 @@ class View(DatabaseObject):
         The wanted and the marked views; ``with_details`` tells the rest.
         """
         wanted = scope.of_kind("view")
-        marked = scope.marked.get("pg_class", [])
+        marked = scope.marked.get("pg_class.v", [])
         if not wanted and not marked:
             return
         found = rows(
@@ -259,7 +264,7 @@ class View(DatabaseObject):
         """
         With the columns that PostgreSQL gives it.
         """
-        return dataclasses.replace(self, columns=form.columns)
+        return self if self.columns == form.columns else self.but(columns=form.columns)
 
     def trusting(self, other: Self) -> Self:
         """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pgultra import sql
 from pgultra.objects import KINDS, DatabaseObject, Function, Identity, Scope, View
 from pgultra.objects._catalog import rows
-from pgultra.plan.read import print_for, read, scratch
+from pgultra.plan.read import print_for, read, scratch, seen_from
 from pgultra.plan.state import State
 
 if TYPE_CHECKING:
@@ -30,6 +30,14 @@ SELECT NOT pg_catalog.pg_is_in_recovery()
     AND pg_catalog.current_setting('transaction_read_only') = 'off'
     AND pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY') AS may
 """
+
+WIDER_PATH = """
+SELECT pg_catalog.set_config(
+    'search_path', pg_catalog.concat_ws(
+        ', ', nullif(pg_catalog.current_setting('search_path'), ''),
+        CAST(:schema AS text)), true)
+"""
+"""Names as the host sees them, and where that finds nothing, as we do."""
 
 DENIED = "pgultra.denied"
 """A setting, for as long as the twins live: names of those that may not be made."""
@@ -64,13 +72,11 @@ def comparable(
     Read what exists, and bring what is desired into the form that PostgreSQL prints.
     """
     spelt = [(each.canonical(scope), each) for each in desired.values()]
-    with scratch(connection):
-        path = rows(connection, "SELECT pg_catalog.current_setting('search_path') AS path")[0].path
-        print_for(connection, scope.default_schema)
+    with seen_from(connection, scope):
         actual = read(connection, scope, kinds)
-        printed, weaker = _printed(
-            connection, [c for c, _ in spelt], actual, path, scope.default_schema, kinds
-        )
+    printed, weaker = _printed(
+        connection, [c for c, _ in spelt], actual, scope.default_schema, kinds
+    )
     pairs = [(printed.get(id(c), c), original) for c, original in spelt]
     return Comparable(
         desired=State(c for c, _ in pairs),
@@ -96,7 +102,6 @@ def _printed(
     connection: Connection,
     desired: list[DatabaseObject],
     actual: State,
-    path: str,
     default_schema: str,
     kinds: Sequence[type[DatabaseObject]],
 ) -> tuple[dict[int, DatabaseObject], tuple[Identity, ...]]:
@@ -109,19 +114,19 @@ def _printed(
         return {}, ()
     if not rows(connection, MAY_MAKE_TWINS)[0].may:
         return _trusted([each for _, each, _ in twins], actual)
-    # as the host sees names, and where that finds nothing, as we do
-    path = f"{path}, {sql.identifier(default_schema)}"
-    rows(connection, "SELECT pg_catalog.set_config('search_path', :path, true)", path=path)
-    result = _forms(connection, twins, default_schema, kinds)
-    trusted, weaker = _trusted(_denied(connection, twins, result), actual)
-    # What was dumped and restored, or made again by a downgrade, was made from printed text,
-    # and that may print differently once more: (ARRAY['a'::varchar])::text[].
-    doubtful = [
-        form
-        for form in result.values()
-        if form.printed and (old := actual.get(form.identity)) and not form.same_as(old)
-    ]
-    again = _forms(connection, _twins(doubtful, actual, names, kinds), default_schema, kinds)
+    with scratch(connection):
+        rows(connection, WIDER_PATH, schema=sql.identifier(default_schema))
+        result = _forms(connection, twins, default_schema, kinds)
+        denied = _denied(connection, twins, result)
+        # What was dumped and restored, or made again by a downgrade, was made from printed
+        # text, and that may print differently once more: (ARRAY['a'::varchar])::text[].
+        doubtful = [
+            form
+            for form in result.values()
+            if form.printed and (old := actual.get(form.identity)) and not form.same_as(old)
+        ]
+        again = _forms(connection, _twins(doubtful, actual, names, kinds), default_schema, kinds)
+    trusted, weaker = _trusted(denied, actual)
     for key, form in result.items():
         reprinted = again.get(id(form))
         if reprinted is not None and reprinted.same_as(actual[form.identity]):

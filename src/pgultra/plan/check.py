@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pgultra.objects import Identity
     from pgultra.plan.compare import Step
+    from pgultra.plan.read import Home
 
 __all__ = ["check", "schemas_of"]
 
@@ -38,6 +39,7 @@ def check(
     dropped_tables: Iterable[tuple[str | None, str]] = (),
     altered: Mapping[Identity, frozenset[str]] | None = None,
     schemas: frozenset[str] | None = None,
+    home: Home | None = None,
 ) -> Plan:
     """
     Compare models and database; an empty plan is "no drift".
@@ -51,6 +53,7 @@ def check(
         dropped_tables: tables about to be dropped, whose objects count too.
         altered: columns about to be dropped or retyped, by table.
         schemas: limit for objects that sit on no table.
+        home: what ``home_of`` said of these models, if it was asked already.
 
     Returns:
         the plan that would bring the database back, in an order that runs.
@@ -75,6 +78,7 @@ def check(
             application=applications.pop(),
             dropped_tables=dropped_tables,
             schemas=schemas,
+            home=home,
         )
         sides = comparable(connection, desired, scope)
         plan = compare(sides.desired, sides.actual, sides.originals)

@@ -4,15 +4,13 @@ From MetaData to State: what the models declare.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, Table
 from sqlalchemy.schema import BLANK_SCHEMA
 
-from pgultra import sql
 from pgultra.errors import DeclarationError
-from pgultra.objects import DatabaseObject, Mark
+from pgultra.objects import DatabaseObject
 from pgultra.plan.declare import APPLICATION, BY_HAND, application_of, entries, page_of
 from pgultra.plan.state import State
 
@@ -31,15 +29,7 @@ def collect(metadata: MetaData) -> State:
             its table cannot honour.
     """
     application = application_of(metadata)
-    return State(marked(each, application, room) for room, each in _objects(metadata))
-
-
-def marked(each: DatabaseObject, application: str, room: str) -> DatabaseObject:
-    """
-    An object with its ownership mark.
-    """
-    print_of = sql.fingerprint(each.source()) if each.printed else None
-    return dataclasses.replace(each, mark=Mark(application, room, print_of))
+    return State(each.owned(application, room) for room, each in _objects(metadata))
 
 
 def _objects(metadata: MetaData) -> Iterator[tuple[str, DatabaseObject]]:

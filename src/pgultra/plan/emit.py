@@ -22,7 +22,7 @@ from pgultra.errors import PgultraWarning
 from pgultra.objects import DatabaseObject, Function, Index, Phase
 from pgultra.plan.apply import apply, sorted_plan
 from pgultra.plan.canonical import comparable, with_details
-from pgultra.plan.collect import is_translated, marked, translated
+from pgultra.plan.collect import is_translated, translated
 from pgultra.plan.compare import Plan, Step, compare
 from pgultra.plan.declare import (
     BY_HAND,
@@ -266,7 +266,7 @@ def _of(metadata: MetaData, tables: Collection[str], *, whole: bool) -> Iterator
         if target.key not in tables if isinstance(target, Table) else not whole:
             continue
         if isinstance(declaration, DatabaseObject):
-            yield marked(declaration, application, BY_HAND)
+            yield declaration.owned(application, BY_HAND)
         else:
             for each in declaration.objects(target):
-                yield marked(each, application, declaration.room)
+                yield each.owned(application, declaration.room)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pgultra import sql
 from pgultra.errors import UnsupportedServer
@@ -40,13 +40,37 @@ SELECT pg_catalog.current_setting('server_version_num')::int AS version,
                 OR EXISTS (SELECT FROM pg_catalog.pg_proc AS p
                     WHERE p.pronamespace = n.oid AND p.proname = ANY (CAST(:functions AS name[]))))
             ORDER BY s.place LIMIT 1),
-        nullif(pg_catalog.current_schema(), 'pg_catalog'), 'public') AS default_schema
+        nullif(pg_catalog.current_schema(), 'pg_catalog'), 'public') AS default_schema,
+    pg_catalog.current_schemas(false)::text[] AS path
 """
+
+
+class Home(str):
+    """
+    The name of the default schema.
+
+    Attributes:
+        alone: whether the ``search_path`` has no other schema, so that PostgreSQL prints
+            names as seen from this one anyway.
+    """
+
+    __slots__ = ("alone",)
+
+    alone: bool
+
+    @classmethod
+    def of(cls, schema: str, path: Sequence[str]) -> Self:
+        """
+        A schema on a path.
+        """
+        home = cls(schema)
+        home.alone = list(path) == [schema]
+        return home
 
 
 def home_of(
     connection: Connection, metadata: Iterable[MetaData], desired: State | None = None
-) -> str:
+) -> Home:
     """
     The schema that None stands for: where the ``search_path`` finds what is there already.
 
@@ -79,7 +103,7 @@ def home_of(
             f"pgultra needs PostgreSQL 15 or newer; this server is {settings.version_text}. "
             "Upgrade the server, or stay with plain SQLAlchemy for this database"
         )
-    return str(settings.default_schema)
+    return Home.of(settings.default_schema, settings.path)
 
 
 def scope_of(
@@ -90,6 +114,7 @@ def scope_of(
     application: str,
     dropped_tables: Iterable[tuple[str | None, str]] = (),
     schemas: frozenset[str] | None = None,
+    home: Home | None = None,
 ) -> Scope:
     """
     What to look for: the desired objects, and the marked ones on this MetaData's tables.
@@ -101,19 +126,21 @@ def scope_of(
         application: whose marks count.
         dropped_tables: tables that are about to go; their marked objects count too.
         schemas: limit for objects that sit on no table; None is all schemas.
+        home: what ``home_of`` said, if it was asked already.
 
     Raises:
         UnsupportedServer: the server is older than PostgreSQL 15.
     """
     metadata = list(metadata)
-    default = home_of(connection, metadata, desired)
+    home = home or home_of(connection, metadata, desired)
+    default = str(home)
+    names = Scope(application, default)
     own = [(table.schema, table.name) for each in metadata for table in each.tables.values()]
     return Scope(
         application=application,
         default_schema=default,
-        wanted=frozenset(
-            each.canonical(Scope(application, default)).identity for each in desired.values()
-        ),
+        alone=home.alone,
+        wanted=frozenset(each.canonical(names).identity for each in desired.values()),
         tables=frozenset((schema or default, name) for schema, name in (*own, *dropped_tables)),
         schemas=schemas,
     )
@@ -125,8 +152,8 @@ def read(
     """
     Ask each kind for the objects that exist and are ours, or that are wanted.
 
-    Takes no lock beyond the catalog's own, and prints expressions under a ``search_path``
-    of the default schema alone, so that a host's own path changes nothing.
+    Takes no lock beyond the catalog's own. Expressions are printed as the ``search_path``
+    has it: within ``seen_from``, a host's own path changes nothing.
     """
     scope = dataclasses.replace(scope, marked=marked_oids(connection, scope.application))
     found = (each for kind in kinds for each in kind.read(connection, scope))
@@ -193,6 +220,19 @@ def autocommits(connection: Connection) -> bool:
         str(level).upper() == "AUTOCOMMIT"
         or getattr(connection.connection.dbapi_connection, "autocommit", False)
     )
+
+
+@contextlib.contextmanager
+def seen_from(connection: Connection, scope: Scope) -> Iterator[None]:
+    """
+    Let PostgreSQL print names as seen from the default schema, whatever the host's path is.
+    """
+    if scope.alone:
+        yield
+        return
+    with scratch(connection):
+        print_for(connection, scope.default_schema)
+        yield
 
 
 def print_for(connection: Connection, default_schema: str) -> None:

@@ -5,7 +5,7 @@ State: objects by identity, in an order, never two that disagree.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
 from pgultra.errors import DeclarationError
@@ -49,6 +49,27 @@ class State(Mapping[Identity, DatabaseObject]):
 
     def __len__(self) -> int:
         return len(self._objects)
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._objects
+
+    def keys(self) -> KeysView[Identity]:
+        """
+        The identities, in order.
+        """
+        return self._objects.keys()
+
+    def values(self) -> ValuesView[DatabaseObject]:
+        """
+        The objects, in order.
+        """
+        return self._objects.values()
+
+    def items(self) -> ItemsView[Identity, DatabaseObject]:
+        """
+        Both, in order.
+        """
+        return self._objects.items()
 
     def __repr__(self) -> str:
         return f"State({', '.join(map(str, self))})"

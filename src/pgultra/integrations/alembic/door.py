@@ -107,7 +107,8 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
     operations.leave_host_views(upgrade, several, default)
     steps: list[Step] = []
     ours: set[Identity] = set()
-    for application in dict.fromkeys(map(application_of, several)):
+    applications = dict.fromkeys(map(application_of, several))
+    for application in applications:
         together = [each for each in several if application_of(each) == application]
         plan = check(
             operations.connection_of(context),
@@ -117,6 +118,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
             ],
             altered=operations.altered(upgrade, default),
             schemas=None if context.opts.get("include_schemas") else frozenset({default}),
+            home=default if len(applications) == 1 else None,
         )
         plan = filters.within(plan, context, several, default)
         steps += plan.insist().steps
