@@ -1,0 +1,286 @@
+"""
+The moment in which the new table takes the old one's place, and the moment in which it gives
+it back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgultra import sql
+from pgultra.features.partitions.conversion.acts import Act, Step
+from pgultra.features.partitions.conversion.build import comment, function, granted, triggers
+from pgultra.features.partitions.conversion.survey import scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pgultra.features.partitions.conversion.design import Design
+    from pgultra.features.partitions.conversion.survey import Survey
+
+__all__ = ["clean_up", "exchange", "finish", "give_back"]
+
+ALONE = "ACCESS EXCLUSIVE: nobody else; a moment"
+STATES = {"D": "DISABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "O": "ENABLE"}
+
+
+def exchange(
+    design: Design, now: Survey, nets: Iterable[tuple[str, str]], statement_leaves: Iterable[str]
+) -> Step:
+    """
+    The new table takes the name, and all that belongs to it.
+
+    Args:
+        design: what was planned.
+        now: the old table as it is at this moment.
+        nets: the partitions that catch what has no place, with their parents.
+        statement_leaves: the partitions, which need the statement triggers too.
+    """
+    names = design.names
+    leaves = list(statement_leaves)
+    acts = [_locked(design, names.table, names.new)]
+    acts += [Act(text) for text in _without_nets(nets)]
+    acts += [Act(text) for text in _drop_triggers(design, names.table, names.forward)]
+    acts += [Act(text, ALONE) for text in _let_go(design, names.table)]
+    acts += [Act(text, ALONE) for text in _quiet(design, now, names.table)]
+    acts += [Act(text, ALONE) for text in names.take()]
+    acts += [Act(text) for text in _sequences(design, "old", names.table)]
+    acts += [Act(text) for text in _taken_hold(design)]
+    acts += [Act(text) for text in _rights(now, names.table)]
+    acts += [Act(text) for text in _policies(now, names.table)]
+    acts += [Act(text) for text in _with_triggers(design, now, leaves)]
+    acts += [Act(text) for text in _views(now)]
+    acts += [Act(text) for text in _published(design, now)]
+    back = design.route().reversed(names.table, names.old)
+    acts += [Act(text) for text in function(design, names.back, back.mirror())]
+    emptied = names.emptied(names.back)
+    new = f"{sql.literal(names.table)}::pg_catalog.regclass"
+    body = scripted("empty", oid=new, target=names.old, target_quoted=names.old.replace("'", "''"))
+    acts += [Act(text) for text in function(design, emptied, body)]
+    acts += [Act(text) for text in triggers(design, names.table, names.back)]
+    for leaf in leaves:
+        acts += [Act(text) for text in list(triggers(design, leaf, names.back))[2:]]
+    return Step(
+        "exchange",
+        "the new table takes the name; the old one is kept the same by triggers",
+        tuple(acts),
+        notes=("one transaction, tried again and again with a short lock_timeout",),
+    )
+
+
+def give_back(
+    design: Design, now: Survey, before: Survey, nets: Iterable[tuple[str, str]] = ()
+) -> Step:
+    """
+    The old table takes its name again.
+
+    Args:
+        design: what was planned.
+        now: the new table as it is at this moment.
+        before: the old table as it was when it gave the name away.
+    """
+    names = design.names
+    acts = [_locked(design, names.table, names.old)]
+    acts += [Act(text) for text in _drop_triggers(design, names.table, names.back)]
+    acts += [Act(text, ALONE) for text in _let_go(design, names.table)]
+    acts += [Act(text, ALONE) for text in names.give_back()]
+    acts += [Act(text) for text in _sequences(design, "new", names.table)]
+    acts += [Act(text) for text in _taken_hold(design)]
+    for each in before["triggers"]:
+        if each["name"] not in (names.forward, names.emptied(names.forward)):
+            state, name = STATES[each["enabled"]], sql.identifier(each["name"])
+            acts.append(Act(f"ALTER TABLE {names.table} {state} TRIGGER {name}", ALONE))
+    if before["forced"]:
+        acts.append(Act(f"ALTER TABLE {names.table} FORCE ROW LEVEL SECURITY", ALONE))
+    acts += [Act(text) for text in _views(now)]
+    acts += [Act(text) for text in _published(design, before, back=True)]
+    return Step("give_back", "the old table takes its name again", tuple(acts))
+
+
+def finish(design: Design) -> Step:
+    """
+    The old table goes, and the triggers that kept it the same.
+    """
+    names = design.names
+    acts = [
+        Act(f"LOCK TABLE {names.table}, {names.old} IN ACCESS EXCLUSIVE MODE", ALONE),
+        *(Act(text) for text in _drop_triggers(design, names.table, names.back, leaves=True)),
+        Act(f"DROP TABLE {names.old}"),
+    ]
+    return Step("finish", "the old table goes; there is no way back", tuple(acts))
+
+
+def clean_up(design: Design, *, mirrored: bool) -> Iterator[Act]:
+    """
+    The new table goes, and what brought changes to it or from it.
+
+    Args:
+        design: what was planned.
+        mirrored: whether the old table may still have its triggers.
+    """
+    names = design.names
+    if mirrored:
+        for each in (names.forward, names.emptied(names.forward)):
+            trigger = sql.identifier(each)
+            yield Act(f"DROP TRIGGER IF EXISTS {trigger} ON {names.table}", ALONE)
+    yield Act(f"DROP TABLE {names.new}")
+    for each in (names.forward, names.back):
+        for function_name in (each, names.emptied(each)):
+            place = sql.qualified(names.schema, function_name)
+            yield Act(f"DROP FUNCTION IF EXISTS {place}()")
+
+
+def _locked(design: Design, first: str, second: str) -> Act:
+    tables = [first, second]
+    tables += [sql.qualified(each["schema"], each["table"]) for each in design.incoming]
+    listed = ", ".join(dict.fromkeys(tables))
+    return Act(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE", ALONE)
+
+
+def _without_nets(nets: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for table, net in nets:
+        yield scripted("caught", table=net, table_quoted=net.replace("'", "''"))
+        yield f"ALTER TABLE {table} DETACH PARTITION {net}"
+        yield f"DROP TABLE {net}"
+
+
+def _drop_triggers(design: Design, table: str, name: str, *, leaves: bool = False) -> Iterator[str]:
+    emptied = design.names.emptied(name)
+    for each in (name, emptied):
+        yield f"DROP TRIGGER {sql.identifier(each)} ON {table}"
+    if name == design.names.forward or leaves:
+        cascade = " CASCADE" if leaves else ""  # triggers of its own on partitions made since
+        yield f"DROP FUNCTION {sql.qualified(design.names.schema, name)}()"
+        yield f"DROP FUNCTION {sql.qualified(design.names.schema, emptied)}(){cascade}"
+
+
+def _let_go(design: Design, table: str) -> Iterator[str]:
+    for each in design.incoming:
+        place = sql.qualified(each["schema"], each["table"])
+        yield f"ALTER TABLE {place} DROP CONSTRAINT {sql.identifier(each['name'])}"
+
+
+def _taken_hold(design: Design) -> Iterator[str]:
+    for each in design.incoming:
+        place = sql.qualified(each["schema"], each["table"])
+        name = sql.identifier(each["name"])
+        definition = each["definition"].removesuffix(" NOT VALID")
+        yield f"ALTER TABLE {place} ADD CONSTRAINT {name} {definition} NOT VALID"
+        yield from comment(f"CONSTRAINT {name} ON {place}", each["comment"])
+
+
+def _quiet(design: Design, now: Survey, table: str) -> Iterator[str]:
+    """
+    What the old table did by itself, the new one does from now on.
+    """
+    ours = (design.names.forward, design.names.emptied(design.names.forward))
+    for each in now["triggers"]:
+        if each["name"] not in ours and each["enabled"] != "D":
+            yield f"ALTER TABLE {table} DISABLE TRIGGER {sql.identifier(each['name'])}"
+    if now["forced"]:
+        yield f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY"
+
+
+def _sequences(design: Design, source: str, table: str) -> Iterator[str]:
+    """
+    Identity goes on where it was; a sequence of its own changes its owner.
+    """
+    schema = design.names.schema
+    for each in design.names.called:
+        if each.kind == "SEQUENCE":
+            before = sql.qualified(schema, getattr(each, source))
+            place = sql.literal(sql.qualified(schema, each.name))
+            yield (
+                f"SELECT pg_catalog.setval({place}, s.last_value, s.is_called) FROM {before} AS s"
+            )
+    for sequence in design.old["sequences"]:
+        if not sequence["internal"]:
+            place = sql.qualified(sequence["schema"], sequence["name"])
+            yield f"ALTER SEQUENCE {place} OWNED BY {table}.{sql.identifier(sequence['column'])}"
+
+
+def _rights(now: Survey, table: str) -> Iterator[str]:
+    """
+    The same rights as on the old table, and none that defaults have added.
+    """
+    yield scripted("revoke", table=sql.literal(table))
+    yield from granted(now["grants"], table)
+
+
+COMMANDS = {"*": "ALL", "r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
+
+
+def _policies(now: Survey, table: str) -> Iterator[str]:
+    for each in now["policies"]:
+        name = sql.identifier(each["name"])
+        kind = "PERMISSIVE" if each["permissive"] else "RESTRICTIVE"
+        roles = ", ".join("PUBLIC" if r is None else sql.identifier(r) for r in each["roles"])
+        text = (
+            f"CREATE POLICY {name} ON {table} AS {kind} FOR {COMMANDS[each['command']]} TO {roles}"
+        )
+        if each["using"] is not None:
+            text += f" USING ({each['using']})"
+        if each["check"] is not None:
+            text += f" WITH CHECK ({each['check']})"
+        yield text
+        yield from comment(f"POLICY {name} ON {table}", each["comment"])
+    if now["forced"]:
+        yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
+
+
+def _with_triggers(design: Design, now: Survey, leaves: list[str]) -> Iterator[str]:
+    names = design.names
+    ours = (names.forward, names.emptied(names.forward))
+    for each in now["triggers"]:
+        if each["name"] in ours or each["name"] in design.lost:
+            continue
+        name = sql.identifier(each["name"])
+        yield each["definition"]
+        if each["enabled"] != "O":
+            yield f"ALTER TABLE {names.table} {STATES[each['enabled']]} TRIGGER {name}"
+        yield from comment(f"TRIGGER {name} ON {names.table}", each["comment"])
+        if each["each_row"]:
+            continue
+        before, after = _around_table(each)
+        for leaf in leaves:
+            yield f"{before}{leaf}{after}"
+            if each["enabled"] != "O":
+                yield f"ALTER TABLE {leaf} {STATES[each['enabled']]} TRIGGER {name}"
+
+
+def _around_table(trigger: Mapping[str, Any]) -> tuple[str, str]:
+    """
+    A trigger's definition without its table, which the survey has marked.
+    """
+    definition: str = trigger["definition"]
+    at = definition.index(trigger["place"])
+    start = at + len(" ON ")
+    return definition[:start], definition[at + len(trigger["place"]) - 1 :]
+
+
+def _views(now: Survey) -> Iterator[str]:
+    for each in now.views():
+        if each["definition"] is None:
+            continue
+        options = ", ".join(each["options"])
+        given = f" WITH ({options})" if options else ""
+        place = sql.qualified(each["schema"], each["name"])
+        yield f"CREATE OR REPLACE VIEW {place}{given} AS {each['definition'].rstrip(';')}"
+
+
+def _published(design: Design, was: Survey, *, back: bool = False) -> Iterator[str]:
+    """
+    Publications list the table by its oid, so they are told.
+    """
+    names = design.names
+    leaving = names.new if back else names.old
+    for each in was["publications"]:
+        if not each["listed"] or each["name"] in design.lost:
+            continue
+        publication = f"ALTER PUBLICATION {sql.identifier(each['name'])}"
+        columns = f" ({', '.join(map(sql.identifier, each['columns']))})" if each["columns"] else ""
+        where = f" WHERE ({each['where']})" if each["where"] else ""
+        yield f"{publication} DROP TABLE {leaving}"
+        if not each["via_root"]:
+            yield f"{publication} SET (publish_via_partition_root = {str(not back).lower()})"
+        yield f"{publication} ADD TABLE {names.table}{columns}{where}"

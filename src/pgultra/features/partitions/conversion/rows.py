@@ -1,0 +1,175 @@
+"""
+Rows brought from one table to the other, page by page, and compared.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError
+
+from pgultra import sql
+from pgultra.errors import PgultraError
+from pgultra.features.partitions.attempts import sqlstate_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from pgultra.features.partitions.conversion.patience import Patience
+    from pgultra.features.partitions.conversion.route import Route
+
+    Key = list[str]
+
+__all__ = ["Compared", "copy", "settled"]
+
+GOAL = 0.1
+"""How long a page shall take, in seconds: a writer of one of its rows waits so long at most."""
+FIRST, MOST = 500, 50_000
+ROUNDS = 50
+UNIQUE = "23505"
+
+
+@dataclass
+class Compared:
+    """
+    What a comparison found.
+
+    Attributes:
+        rows: rows of the source.
+        checksum: the sum of all rows' hashes, the same on both sides.
+        repaired: rows that had to be brought again: they were being written when their page
+            was copied.
+    """
+
+    rows: int = 0
+    checksum: int = 0
+    repaired: int = 0
+
+
+def _ask(connection: Connection, statement: str) -> Any:
+    return connection.execute(sql.statement(statement))
+
+
+def _paced(size: int, seconds: float) -> int:
+    """
+    The size of the next page, so that it takes about as long as it shall.
+    """
+    factor = min(2.0, max(0.25, GOAL / max(seconds, 0.001)))
+    return max(10, min(MOST, int(size * factor)))
+
+
+def copy(
+    patience: Patience,
+    route: Route,
+    position: Key | None,
+    batch: int | None,
+    done: Callable[[Connection, Key | None, int], None],
+) -> None:
+    """
+    Copy what is not there yet, in the order of the key.
+
+    Rows that somebody is writing are left: the trigger or the comparison brings them.
+
+    Args:
+        patience: how to wait.
+        route: from where to where.
+        position: the last key that is copied.
+        batch: rows in a page; None finds out.
+        done: is called within the transaction of each page with the key reached and the rows.
+    """
+    size = batch or FIRST
+    finished = False
+    while not finished:
+        low = position
+        optimistic = True
+
+        def page(
+            low: Key | None = low, size: int = size, optimistic: bool = optimistic
+        ) -> tuple[Key | None, float]:
+            with patience.transaction(blocking=True) as connection:
+                start = time.perf_counter()
+                found = _ask(connection, route.boundary(low, size - 1)).scalar()
+                high = None if found is None else json.loads(found)
+                begun = _ask(connection, route.begun(low, high)).scalar()
+                texts = route.copy(low, high, empty=optimistic and not begun)
+                row = _ask(connection, texts).one()
+                done(connection, high, row.seen)
+                return high, time.perf_counter() - start
+
+        def either(low: Key | None = low, size: int = size) -> tuple[Key | None, float]:
+            try:
+                return page(low, size)
+            except DBAPIError as error:
+                if sqlstate_of(error) != UNIQUE:
+                    raise
+                return page(low, size, optimistic=False)  # a writer was here meanwhile
+
+        position, seconds = patience.until_it_works(either)
+        finished = position is None
+        if batch is None:
+            size = _paced(size, seconds)
+
+
+def settled(
+    patience: Patience, route: Route, progress: Callable[[int], None] | None = None
+) -> Compared:
+    """
+    Compare both sides range by range, each in one snapshot, and mend until they are the same.
+
+    Raises:
+        PgultraError: they cannot be made the same.
+    """
+    result = Compared()
+    low: Key | None = None
+    size = 20_000
+    while True:
+        start = time.perf_counter()
+        with patience.transaction() as connection:
+            found = None
+            if route.ordered:
+                found = _ask(connection, route.boundary(low, size - 1)).scalar()
+        high = None if found is None else json.loads(found)
+        rows, checksum = _same(patience, route, low, high, result)
+        result.rows += rows
+        result.checksum += checksum
+        if progress is not None:
+            progress(result.rows)
+        if high is None:
+            return result
+        low = high
+        seconds = time.perf_counter() - start
+        size = max(1000, min(500_000, int(size * min(2.0, max(0.5, 0.5 / max(seconds, 0.001))))))
+
+
+def _same(
+    patience: Patience, route: Route, low: Key | None, high: Key | None, result: Compared
+) -> tuple[int, int]:
+    for _ in range(ROUNDS):
+        with patience.transaction() as connection:
+            row = _ask(connection, route.compare(low, high)).one()
+            if (row.rows, row.checksum) == (row.copied_rows, row.copied_checksum):
+                return row.rows, int(row.checksum)
+            keys = [
+                json.loads(each)
+                for each in _ask(connection, route.differences(low, high)).scalars()
+            ]
+        for at in range(0, len(keys), 50):
+            result.repaired += patience.until_it_works(
+                lambda some=keys[at : at + 50]: _repair(patience, route, some)
+            )
+    raise PgultraError(
+        f"{route.target} does not become the same as {route.source} between the keys {low} and "
+        f"{high}: a trigger, rule or default on it changes what is written"
+    )
+
+
+def _repair(patience: Patience, route: Route, keys: list[Key]) -> int:
+    changed, missing = route.repair(keys)
+    with patience.transaction(blocking=True) as connection:
+        count = _ask(connection, changed).scalar_one()
+        return int(count) + int(_ask(connection, missing).one().copied)

@@ -1,0 +1,481 @@
+"""
+A conversion from its first step to its last, each of which the journal knows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from pgultra import sql
+from pgultra.errors import PgultraError
+from pgultra.features.partitions.conversion import build, exchange, rows
+from pgultra.features.partitions.conversion.acts import Act, Step
+from pgultra.features.partitions.conversion.design import Design, design
+from pgultra.features.partitions.conversion.homes import homes_of
+from pgultra.features.partitions.conversion.journal import Entry, Journal
+from pgultra.features.partitions.conversion.patience import Patience
+from pgultra.features.partitions.conversion.survey import Survey, survey, table_oid
+from pgultra.objects import Mark
+from pgultra.plan import apply, check
+from pgultra.plan.compare import Plan
+from pgultra.plan.declare import application_of, function_name
+from pgultra.plan.read import home_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    import sqlalchemy as sa
+    from sqlalchemy import Connection
+
+    from pgultra.features.partitions.conversion.homes import Homes
+    from pgultra.features.partitions.rules import Rules
+
+__all__ = ["STEPS", "Conversion"]
+
+STEPS = ("build", "mirror", "copy", "compare", "constrain", "exchange", "settle")
+"""The steps of a conversion with a copy, in their order."""
+
+LEAVES = text(
+    "SELECT n.nspname::text, c.relname::text "
+    "FROM pg_catalog.pg_partition_tree(CAST(CAST(:oid AS bigint) AS oid)) AS t "
+    "JOIN pg_catalog.pg_class AS c ON c.oid = t.relid "
+    "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE t.isleaf ORDER BY 1, 2"
+)
+HAS_CONSTRAINT = text(
+    "SELECT k.convalidated FROM pg_catalog.pg_constraint AS k "
+    "JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid "
+    "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = CAST(:schema AS name) AND c.relname = CAST(:table AS name) "
+    "AND k.conname = CAST(:name AS name)"
+)
+TRY_LOCK = text("SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(:key, 0))")
+UNLOCK = text("SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(:key, 0))")
+
+
+@dataclass
+class Conversion:
+    """
+    One table on its way.
+
+    Attributes:
+        connection: in no transaction.
+        table, rules: what the model says.
+        give_up: what may be lost.
+        batch: rows in a page.
+        patience: how it waits.
+        progress: is told rows done and rows expected.
+        announce: is told each step.
+    """
+
+    connection: Connection
+    table: sa.Table
+    rules: Rules
+    give_up: tuple[str, ...] = ()
+    batch: int | None = None
+    patience: Patience = field(init=False)
+    progress: Callable[[int, int], object] | None = None
+    announce: Callable[[str], object] | None = None
+    lock_timeout: dataclasses.InitVar[float] = 0.2
+    wait: dataclasses.InitVar[float] = 300.0
+    entry: Entry = field(init=False, default_factory=Entry)
+    begun: float = field(init=False, default_factory=time.perf_counter)
+
+    def __post_init__(self, lock_timeout: float, wait: float) -> None:
+        if self.connection.in_transaction():
+            raise PgultraError(
+                "a conversion is many transactions of its own: give a connection that is in none"
+            )
+        self.patience = Patience(self.connection, lock_timeout, wait)
+        with self.connection.begin():
+            self.home = home_of(self.connection, [self.table.metadata])
+        application = application_of(self.table.metadata)
+        self.schema = self.table.schema or self.home
+        self.journal = Journal(
+            self.schema,
+            function_name(self.table.metadata, "partitions", "journal"),
+            self.table.name,
+            str(Mark(application, "partitions")),
+        )
+
+    # -- what is there ------------------------------------------------------------------------
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """
+        One converter for one table; the isolation level is put back afterwards.
+
+        Raises:
+            PgultraError: somebody else is at it.
+        """
+        options = self.connection.get_execution_options()
+        before = options.get("isolation_level") or self.connection.default_isolation_level
+        self.connection.execution_options(isolation_level="READ COMMITTED")
+        key = f"pgultra.partitions.convert:{self.schema}.{self.table.name}"
+        with self.connection.begin():
+            if not self.connection.execute(TRY_LOCK, {"key": key}).scalar_one():
+                raise PgultraError(
+                    f"{self.table.fullname} is being converted by another session just now"
+                )
+        try:
+            yield
+        finally:
+            if not (self.connection.closed or self.connection.invalidated):
+                if self.connection.in_transaction():
+                    self.connection.rollback()
+                with self.connection.begin():
+                    self.connection.execute(UNLOCK, {"key": key})
+                if before is not None:
+                    self.connection.execution_options(isolation_level=before)
+
+    def look(self, name: str | None = None) -> Survey:
+        """
+        The table as it is now, within a transaction.
+
+        Raises:
+            PgultraError: there is none.
+        """
+        oid = table_oid(self.connection, self.schema, name or self.table.name)
+        if oid is None:
+            raise PgultraError(f"there is no table {self.schema}.{name or self.table.name}")
+        return survey(self.connection, oid)
+
+    def load(self) -> bool:
+        """
+        Read the journal; True if a conversion is under way.
+        """
+        with self.patience.transaction() as connection:
+            entry = self.journal.read(connection)
+        if entry is not None:
+            self.entry = entry
+            self.patience.longest = max(self.patience.longest, entry.state.get("longest", 0.0))
+        return entry is not None
+
+    def design(self) -> Design:
+        """
+        What the new table shall be, by the old one as it was at the start.
+        """
+        old = Survey(self.entry.state["old"])
+        return design(old, self.table, self.rules, tuple(self.entry.state["give_up"]))
+
+    def prepared(self) -> tuple[Design, Homes]:
+        """
+        Look at the table and decide, before anything starts.
+
+        Raises:
+            PgultraError: something stands in the way; all of it is said.
+        """
+        with self.patience.transaction() as connection:
+            old = self.look()
+            if old["kind"] == "p":
+                raise PgultraError(f"{self.table.fullname} is partitioned already")
+            if old["kind"] != "r":
+                raise PgultraError(f"{self.table.fullname} is not a table")
+            found = design(old, self.table, self.rules, self.give_up)
+            if found.obstacles:
+                listed = "\n".join(f"  - {each}" for each in found.obstacles)
+                raise PgultraError(
+                    f"{self.table.fullname} cannot be converted as it is; nothing was "
+                    f"changed:\n{listed}"
+                )
+            return found, homes_of(connection, found, self.table, self.rules)
+
+    # -- steps --------------------------------------------------------------------------------
+
+    def forward(self) -> None:
+        """
+        All steps from where the journal is.
+        """
+        steps = list(STEPS)
+        if self.entry.step:
+            steps = steps[steps.index(self.entry.step) + 1 :]
+        for name in steps:
+            if self.announce is not None:
+                self.announce(name)
+            getattr(self, f"do_{name}")()
+
+    def _done(self, connection: Connection, step: str) -> None:
+        self.entry.step = step
+        self.entry.state["longest"] = self.patience.longest
+        self.journal.write(connection, self.entry)
+
+    def run(self, step: Step, then: Callable[[Connection], None] | None = None) -> None:
+        """
+        A step in one transaction, its line in the journal included.
+        """
+
+        def once() -> None:
+            with self.patience.transaction(blocking=True) as connection:
+                for act in step.acts:
+                    connection.execute(sql.statement(act.text))
+                if then is not None:
+                    then(connection)
+                self._done(connection, step.name)
+
+        self.patience.until_it_works(once)
+
+    def do_build(self) -> None:
+        """
+        The new table; a rehearsal shows that it takes rows of the old one.
+        """
+        found, homes = self.prepared()
+        self.entry = Entry(
+            "copy",
+            state={
+                "old": dict(found.old.document),
+                "shape": found.old.shape(),
+                "give_up": list(self.give_up),
+                "nets": [list(each) for each in homes.nets()],
+            },
+        )
+        step = build.build(found, homes)
+        acts = tuple(Act(each) for each in self.journal.creation()) + step.acts
+        step = dataclasses.replace(step, acts=acts)
+        self.run(step, lambda connection: self._rehearse(connection, found))
+
+    def _rehearse(self, connection: Connection, found: Design) -> None:
+        """
+        Take some rows through the new table and back: what would fail later fails now.
+        """
+        names = found.names
+        columns = ", ".join(map(sql.identifier, found.old.stored))
+        savepoint = connection.begin_nested()
+        connection.execute(
+            sql.statement(
+                f"INSERT INTO {names.new} ({columns}) OVERRIDING SYSTEM VALUE "  # noqa: S608  # quoted
+                f"SELECT {columns} FROM {names.table} TABLESAMPLE SYSTEM (1) LIMIT 100"
+            )
+        )
+        savepoint.rollback()
+
+    def do_mirror(self) -> None:
+        """
+        The triggers on the old table.
+        """
+        self.run(build.mirror(self.design()))
+
+    def do_copy(self) -> None:
+        """
+        All rows, page by page.
+        """
+        state = self.entry.state
+        state.setdefault("copied", 0)
+        expected = max(int(self.entry.state["old"]["rows"]), 1)
+
+        def done(connection: Connection, position: list[str] | None, seen: int) -> None:
+            state["copied"] += seen
+            if position is None:
+                self._done(connection, "copy")
+            else:
+                self.entry.position = position
+                self.journal.advance(connection, position)
+            if self.progress is not None:
+                self.progress(state["copied"], max(expected, state["copied"]))
+
+        rows.copy(self.patience, self.design().route(), self.entry.position, self.batch, done)
+
+    def do_compare(self) -> None:
+        """
+        Both tables, row by row.
+        """
+        found = self.design()
+        self._compare(found.route())
+        with self.patience.transaction() as connection:
+            connection.execute(sql.statement(f"ANALYZE {found.names.new}"))
+            self._done(connection, "compare")
+
+    def _compare(self, route: Any) -> None:
+        compared = rows.settled(self.patience, route)
+        state = self.entry.state
+        state["rows"], state["checksum"] = compared.rows, str(compared.checksum)
+        state["repaired"] = state.get("repaired", 0) + compared.repaired
+
+    def leaves(self, connection: Connection, name: str) -> list[tuple[str, str]]:
+        """
+        The partitions that hold rows, without those that catch what has no place.
+        """
+        oid = table_oid(connection, self.schema, name)
+        nets = {net for _, net in self.entry.state["nets"]}
+        found = connection.execute(LEAVES, {"oid": oid})
+        return [tuple(row) for row in found if sql.qualified(*row) not in nets]  # type: ignore[misc]
+
+    def do_constrain(self) -> None:
+        """
+        The foreign keys, checked partition by partition without a long lock.
+        """
+        found = self.design()
+        for acts in self._foreign_keys(found):
+            self.patience.until_it_works(lambda acts=acts: self._constrain(acts))
+        with self.patience.transaction() as connection:
+            self._done(connection, "constrain")
+
+    def _foreign_keys(self, found: Design) -> Iterator[tuple[tuple[str, str, str], list[str]]]:
+        with self.patience.transaction() as connection:
+            leaves = self.leaves(connection, found.names.new_name)
+        for each in found.outgoing:
+            name = sql.identifier(each["name"])
+            for schema, leaf in [*leaves, (found.names.schema, found.names.new_name)]:
+                place = sql.qualified(schema, leaf)
+                last = leaf == found.names.new_name
+                add = f"ALTER TABLE {place} ADD CONSTRAINT {name} {each['definition']}"
+                if last:
+                    target = f"CONSTRAINT {name} ON {place}"
+                    yield (
+                        (schema, leaf, each["name"]),
+                        [add, *build.comment(target, each["comment"])],
+                    )
+                else:
+                    yield (schema, leaf, each["name"]), [f"{add} NOT VALID"]
+                    yield (
+                        (schema, leaf, each["name"]),
+                        [f"ALTER TABLE {place} VALIDATE CONSTRAINT {name}"],
+                    )
+
+    def _constrain(self, given: tuple[tuple[str, str, str], list[str]]) -> None:
+        (schema, table, name), statements = given
+        validates = " VALIDATE " in statements[0]
+        with self.patience.transaction(blocking=not validates) as connection:
+            valid = connection.execute(
+                HAS_CONSTRAINT, {"schema": schema, "table": table, "name": name}
+            ).scalar()
+            if (valid is None) == validates or (valid and validates):
+                return  # made before, or checked before: an earlier run came this far
+            for each in statements:
+                connection.execute(sql.statement(each))
+
+    def do_exchange(self) -> None:
+        """
+        The names.
+        """
+        found = self.design()
+
+        def once() -> None:
+            with self.patience.transaction() as connection:
+                leaves = self.leaves(connection, found.names.new_name)
+            with self.patience.transaction(blocking=True) as connection:
+                lock = exchange.exchange(found, found.old, (), ()).acts[0]
+                connection.execute(sql.statement(lock.text))
+                now = self.look()
+                if now.shape() != self.entry.state["shape"]:
+                    raise PgultraError(
+                        f"{self.table.fullname} was altered since the conversion began, and the new "
+                        "table does not fit any more: roll back, and convert again"
+                    )
+                self.entry.state["before"] = dict(now.document)
+                spelt = [sql.qualified(*each) for each in leaves]
+                step = exchange.exchange(found, now, self.entry.state["nets"], spelt)
+                for act in step.acts[1:]:
+                    connection.execute(sql.statement(act.text))
+                self._done(connection, "exchange")
+
+        self.patience.until_it_works(once)
+
+    def do_settle(self) -> None:
+        """
+        What may take its time once the names are exchanged.
+        """
+        found = self.design()
+        self._validate(found)
+        with self.connection.begin():  # with the caller's search_path
+            self._functions(self.connection)
+        with self.patience.transaction() as connection:
+            self._done(connection, "settle")
+
+    def _functions(self, connection: Connection) -> None:
+        """
+        What the room has for a partitioned table, such as the function that makes partitions.
+        """
+        wanted = {each.identity for each in self.rules.objects(self.table)}
+        plan = check(connection, self.table.metadata)
+        steps = tuple(
+            step for step in plan.steps if step.identity in wanted and step.before is None
+        )
+        if steps:
+            apply(Plan(steps), connection)
+
+    def _validate(self, found: Design) -> None:
+        for each in found.incoming:
+            place = sql.qualified(each["schema"], each["table"])
+            if each["validated"]:
+                statement = (
+                    f"ALTER TABLE {place} VALIDATE CONSTRAINT {sql.identifier(each['name'])}"
+                )
+
+                def once(statement: str = statement) -> None:
+                    with self.patience.transaction() as connection:
+                        connection.execute(sql.statement(statement))
+
+                self.patience.until_it_works(once)
+
+    # -- back, and the end --------------------------------------------------------------------
+
+    @property
+    def exchanged(self) -> bool:
+        """
+        Whether the new table has the name.
+        """
+        return self.entry.step in ("exchange", "settle")
+
+    def backward(self) -> None:
+        """
+        Everything as it was: the old table with every change that was made since.
+        """
+        found = self.design()
+        names = found.names
+        if self.exchanged:
+            if self.announce is not None:
+                self.announce("compare")
+            self._compare(found.route().reversed(names.table, names.old))
+
+            def once() -> None:
+                with self.patience.transaction(blocking=True) as connection:
+                    before = Survey(self.entry.state["before"])
+                    lock = exchange.give_back(found, before, before).acts[0]
+                    connection.execute(sql.statement(lock.text))
+                    step = exchange.give_back(found, self.look(), before)
+                    for act in step.acts[1:]:
+                        connection.execute(sql.statement(act.text))
+                    self._done(connection, "give_back")
+
+            if self.announce is not None:
+                self.announce("give_back")
+            self.patience.until_it_works(once)
+        if self.announce is not None:
+            self.announce("clean_up")
+        if self.entry.step == "give_back":
+            self._validate(found)
+
+        def clean_up() -> None:
+            with self.patience.transaction(blocking=True) as connection:
+                for act in exchange.clean_up(found, mirrored=self.entry.step != "give_back"):
+                    connection.execute(sql.statement(act.text))
+                self.journal.close(connection)
+
+        self.patience.until_it_works(clean_up)
+
+    def end(self) -> None:
+        """
+        The old table goes.
+
+        Raises:
+            PgultraError: the names are not exchanged yet.
+        """
+        if self.entry.step != "settle":
+            raise PgultraError(
+                f"the conversion of {self.table.fullname} has not come to its end (its last step is "
+                f"{self.entry.step!r}): start `convert` again first"
+            )
+        found = self.design()
+
+        def once() -> None:
+            with self.patience.transaction(blocking=True) as connection:
+                for act in exchange.finish(found).acts:
+                    connection.execute(sql.statement(act.text))
+                self.journal.close(connection)
+
+        self.patience.until_it_works(once)

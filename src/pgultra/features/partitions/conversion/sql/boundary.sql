@@ -1,0 +1,2 @@
+SELECT pg_catalog.jsonb_build_array(${last})::text FROM ${source} AS s
+WHERE ${within} ORDER BY ${order} OFFSET ${rows} LIMIT 1
