@@ -135,13 +135,17 @@ def test_no_text_raises(session: Session, query: str) -> None:
     session.execute(search.federated([Source(Article), Source(Person)], query)).all()
 
 
-def test_the_query_is_read_once_for_each_configuration(session: Session) -> None:
+def test_the_query_is_read_when_it_is_planned(session: Session) -> None:
     """
-    Two configurations, two readings, however many sources.
+    However many sources and rows, nothing is left to be read when the plan runs.
     """
     sources = [Source(Article), Source(Person), Source(Person, name="again")]
-    statement = str(search.federated(sources, "fox").compile(session.connection()))
-    assert statement.count("websearch_to_tsquery(") == 2
+    statement = search.federated(sources, "fox").compile(
+        session.connection(), compile_kwargs={"literal_binds": True}
+    )
+    lines = session.connection().exec_driver_sql(f"EXPLAIN (VERBOSE) {statement}").scalars().all()
+    assert "'fox'''::tsquery" in "".join(lines)
+    assert "websearch_to_tsquery" not in "".join(lines)
 
 
 def test_errors_say_what_to_do(session: Session) -> None:
@@ -158,9 +162,34 @@ def test_errors_say_what_to_do(session: Session) -> None:
         search.federated([Source(Article)], "fox", after=After(0.1, "person", "1"))
 
 
-def test_candidates_are_the_newest(session: Session) -> None:
+def test_candidates_are_bounded(session: Session) -> None:
     """
-    A bounded source ranks the rows with the last keys.
+    A source ranks so many matches: those stored first, or those with the last keys.
     """
-    rows = session.execute(search.federated([Source(Article, candidates=3)], "fox")).all()
-    assert {row.key for row in rows} == {"20", "21", "22"}
+    assert Source(Article).candidates == 1000
+    for newest, keys in ((False, {"0", "1", "2"}), (True, {"20", "21", "22"})):
+        sources = [Source(Article, candidates=3, newest=newest)]
+        rows = session.execute(search.federated(sources, "fox")).all()
+        assert {row.key for row in rows} == keys
+
+
+def test_pages_of_bounded_sources_agree(session: Session) -> None:
+    """
+    Each page ranks the same candidates: together they are what one page gives.
+    """
+    sources = [Source(Article, candidates=7), Source(Person, candidates=5, newest=True)]
+    everything = session.execute(search.federated(sources, "fox", limit=999)).all()
+    assert len(everything) == 12
+    assert pages(session, sources, "fox", 5) == everything
+
+
+def test_stop_words_alone_are_found_as_they_stand(session: Session) -> None:
+    """
+    Where the configuration leaves nothing of a query, rows are found by its very words.
+    """
+    session.add(Article(id=99, title="To be, or not to be", slug=None))
+    session.flush()
+    rows = session.execute(
+        search.federated([Source(Article), Source(Person)], "to be or not")
+    ).all()
+    assert [(row.source, row.key, row.rank) for row in rows] == [("article", "99", 0.0)]

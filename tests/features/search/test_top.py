@@ -185,3 +185,66 @@ def test_a_large_table_gives_the_same_candidates_each_time(connection: sa.Connec
     statement = search.top(sa.select(wide.c.id), wide.c.search, "fox", 300, candidates=300)
     for _ in range(2):
         assert set(connection.scalars(statement)) == set(range(1, 301))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("to be or not to be", {101, 102}),
+        ("The WHO", {103}),
+        ("whose", set()),
+        ("the", {103, 104}),
+        ("o", set()),
+        ("!!!", set()),
+        ("to fox", {105}),
+    ],
+)
+def test_stop_words_alone_are_found_as_they_stand(
+    session: Session, query: str, found: set[int]
+) -> None:
+    """
+    The very words, side by side, in the parts of highest weight; rank 0 says so.
+    """
+    session.execute(sa.delete(Article))
+    titles = ("To be -- or not to be", "to BE or\nnot to be?", "Live: the Who", "The end", "a fox")
+    session.add_all(
+        Article(id=number, title=title, body="the who") for number, title in enumerate(titles, 101)
+    )
+    session.flush()
+    rows = session.execute(search.top(sa.select(Article.id), Article.search, query)).all()
+    assert {row.id for row in rows} == found
+    assert all((row.rank == 0) == (query != "to fox") for row in rows)
+    none = search.top(sa.select(Article.id), Article.search, query, fallback=False)
+    assert {row.id for row in session.execute(none)} == (found if query == "to fox" else set())
+
+
+def test_the_fallback_costs_other_queries_nothing(session: Session) -> None:
+    """
+    A query with words left is planned as if there were no fallback: by the GIN index alone.
+    """
+    connection = session.connection()
+    connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    statement = search.top(sa.select(Article.id), Article.search, "fox").compile(
+        connection, compile_kwargs={"literal_binds": True}
+    )
+    lines = "".join(connection.exec_driver_sql(f"EXPLAIN {statement}").scalars())
+    assert "Bitmap Index Scan on article_search_gin" in lines
+    assert "~*" not in lines
+
+
+def test_a_trigram_index_serves_the_fallback(session: Session) -> None:
+    """
+    Where pg_trgm is there, an index on the title finds the words.
+    """
+    connection = session.connection()
+    available = "SELECT FROM pg_available_extensions WHERE name = 'pg_trgm'"
+    if connection.exec_driver_sql(available).first() is None:
+        pytest.skip("this server has no pg_trgm")
+    connection.exec_driver_sql("CREATE EXTENSION pg_trgm")
+    connection.exec_driver_sql("CREATE INDEX t ON article USING gin (title gin_trgm_ops)")
+    connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    statement = search.top(sa.select(Article.id), Article.search, "to be or not").compile(
+        connection, compile_kwargs={"literal_binds": True}
+    )
+    lines = "".join(connection.exec_driver_sql(f"EXPLAIN {statement}").scalars())
+    assert "Bitmap Index Scan on t" in lines

@@ -117,6 +117,25 @@ def test_the_vocabulary_follows_the_table(connection: sa.Connection, notes: sa.T
     assert words_of(connection, notes) == {}
 
 
+def test_a_schema_that_is_translated(connection: sa.Connection) -> None:
+    """
+    A tenant's schema_translate_map holds for the vocabulary too, whatever its name.
+    """
+    metadata = sa.MetaData()
+    table = note_table(metadata, {"title": "A"}, config="english", vocabulary=True)
+    connection.exec_driver_sql('CREATE SCHEMA "Ten%%ant"')
+    connection.execution_options(schema_translate_map={None: "Ten%ant"})
+    metadata.create_all(connection)
+    connection.execute(table.insert().values(id=1, title="Receive the guide"))
+    assert search.roll_up(connection, table.c.search) == 3
+    assert search.roll_up(connection, table.c.search, anew=True) == 3
+    assert connection.scalar(search.did_you_mean(table.c.search, "recieve")) == "receive"
+    assert connection.execute(search.suggest(table.c.search, "gui")).one().word == "guide"
+    found = connection.execute(search.top(table, table.c.search, "guide")).one()
+    assert found.id == 1
+    connection.execution_options(schema_translate_map=None)
+
+
 def test_a_column_without_vocabulary() -> None:
     """
     The error says how to declare one.

@@ -27,7 +27,7 @@ from sqlalchemy.exc import NoInspectionAvailable
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.top import live_rows, ranked
-from pgultra.features.search.words import number, read, rules_behind, table_behind
+from pgultra.features.search.words import number, rules_behind, table_behind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +64,8 @@ class Source:
         filters: conditions that its rows must fulfil.
         limit: rows of it at most, on all pages together.
         extra: expressions by name, as a JSON object in each row.
-        candidates: how many matches are ranked, the newest keys first; None ranks all.
+        candidates: how many matches are ranked, as for ``top``; None ranks all.
+        newest: rank those with the last keys instead of those that are stored first.
 
     Example:
         ``Source(Person, title=Person.name, weight=0.8, filters=[Person.active])``
@@ -78,7 +79,8 @@ class Source:
     filters: Sequence[ColumnElement[bool]] = ()
     limit: int | None = None
     extra: Mapping[str, Any] | None = None
-    candidates: int | None = None
+    candidates: int | None = 1000
+    newest: bool = False
 
     def selectable(self) -> FromClause:
         """
@@ -130,8 +132,10 @@ def federated(
     """
     The best rows of several models in one list.
 
-    The query is read once for each configuration. Each source is ranked by itself and
-    gives no more rows than the page has; soft-deleted rows are left out.
+    The query is a constant, read when the statement is planned and never again. Each source
+    is ranked by itself and gives no more rows than the page has; soft-deleted rows are left
+    out. A page follows the one before: all pages together give each row once, of those that
+    were ranked; a source with more matches than its ``candidates`` ranks no others.
 
     Args:
         sources: the models; of rows with equal rank, those of the first come first.
@@ -154,23 +158,9 @@ def federated(
         raise DeclarationError(
             f"search.federated needs sources with different names, not {words!r}: give name="
         )
-    queries: dict[str, Any] = {}
-    names: list[str] = []
-    for source in sources:
-        rules = rules_behind(source.vector())
-        name = source.word() if rules is None else str(rules.configuration)
-        names.append(f"q{list({**queries, name: None}).index(name)}")
-        queries.setdefault(name, read(source.vector(), query, None, language))
-    parsed = select(*(each.label(f"q{n}") for n, each in enumerate(queries.values()))).cte("parsed")
+    ranking = {"weights": weights, "normalization": normalization, "language": language}
     arms = [
-        _arm(
-            source,
-            place,
-            limit,
-            select(parsed.c[names[place]]).scalar_subquery(),
-            _beginning(words, place, after),
-            {"weights": weights, "normalization": normalization},
-        )
+        _arm(source, place, query, limit, _beginning(words, place, after), ranking)
         for place, source in enumerate(sources)
     ]
     page = union_all(*arms).subquery("page")
@@ -184,8 +174,8 @@ def federated(
 def _arm(
     source: Source,
     place: int,
+    query: str,
     limit: int,
-    tsquery: Any,
     beginning: tuple[float, str | None, bool] | None,
     ranking: dict[str, Any],
 ) -> Select[Any]:
@@ -197,11 +187,10 @@ def _arm(
     best = ranked(
         statement,
         vector,
-        tsquery,
+        query,
         source.limit,
         candidates=source.candidates,
-        newest=True,
-        parsed=True,
+        newest=source.newest,
         **ranking,
     ).subquery()
     keys = [best.c[f"k{index}"] for index in range(len(list(rows.primary_key)))]

@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Text
+from sqlalchemy import Boolean, FromClause, Text
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
@@ -18,12 +18,11 @@ from pgultra import sql
 from pgultra.features.search.parts import ROW
 
 if TYPE_CHECKING:
-    from sqlalchemy import FromClause
     from sqlalchemy.sql.compiler import SQLCompiler
 
     from pgultra.features.search.parts import Resolved
 
-__all__ = ["HOLE", "Parsed", "Template", "document_of", "template_of"]
+__all__ = ["HOLE", "Parsed", "Template", "Truth", "document_of", "template_of"]
 
 HOLE = "\x05"
 """Stands in a template's text for an expression."""
@@ -31,7 +30,7 @@ HOLE = "\x05"
 
 class Template(ColumnElement[Any]):
     """
-    Text with holes, and the columns and other expressions that fill them.
+    Text with holes, and the columns, tables and other expressions that fill them.
 
     One element instead of a tree of function calls: a statement with a headline is built
     and looked up in SQLAlchemy's cache in a third of the time.
@@ -45,13 +44,14 @@ class Template(ColumnElement[Any]):
     ]
     type: Any = Text()
 
-    def __init__(self, text: str, columns: tuple[ColumnElement[Any], ...]) -> None:
+    def __init__(self, text: str, columns: tuple[Any, ...]) -> None:
         self.text = text
         self.columns = columns
 
     @property
     def _from_objects(self) -> list[FromClause]:  # so that a select knows where it comes from
-        return [each for column in self.columns for each in column._from_objects]
+        columns = (each for each in self.columns if not isinstance(each, FromClause))
+        return [each for column in columns for each in column._from_objects]
 
 
 class Parsed(Template):
@@ -63,12 +63,23 @@ class Parsed(Template):
     type = TSQUERY()
 
 
+class Truth(Template):
+    """
+    One that gives true or false.
+    """
+
+    inherit_cache = True
+    type = Boolean()
+
+
 @compiles(Template)
 def _template(element: Template, compiler: SQLCompiler, **kw: Any) -> str:
     first, *others = element.text.split(HOLE)
     doubled = compiler.preparer._double_percents
     pieces = [first.replace("%", "%%") if doubled else first]
     for column, text in zip(element.columns, others, strict=True):
+        if isinstance(column, FromClause):
+            kw = {**kw, "asfrom": True}  # its name, in the schema that it is translated to
         pieces.append(compiler.process(column, **kw))
         pieces.append(text.replace("%", "%%") if doubled else text)
     return "".join(pieces)

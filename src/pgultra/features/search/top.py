@@ -4,6 +4,7 @@ The best rows of a statement: a bounded number of matches is ranked, and no more
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -12,15 +13,19 @@ from sqlalchemy import (
     FromClause,
     Label,
     Select,
+    String,
     Table,
     literal_column,
+    or_,
     select,
 )
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.queries import ranked_by
-from pgultra.features.search.template import HOLE, Parsed
+from pgultra.features.search.template import HOLE, Parsed, Truth
 from pgultra.features.search.words import (
+    bound,
+    checked,
     number,
     plain,
     read,
@@ -37,7 +42,7 @@ if TYPE_CHECKING:
 
     from pgultra.features.search.words import Searched, Words
 
-__all__ = ["live_rows", "ranked", "statement_of", "top"]
+__all__ = ["live_rows", "ranked", "spelt", "statement_of", "top"]
 
 FIRST: ColumnElement[bool] = literal_column(
     "(SELECT set_config('synchronize_seqscans', 'off', true)) IS NOT NULL", Boolean()
@@ -64,6 +69,7 @@ def top(
     normalization: int = 0,
     config: str | None = None,
     language: str | None = None,
+    fallback: bool = True,
 ) -> Select[Any]:
     """
     The best rows of a statement for a query, best first, with their rank.
@@ -73,6 +79,10 @@ def top(
     first: an approximation for words with more matches than that, exact for all others.
     The same table gives the same answer, page after page: for the rest of the transaction
     ``synchronize_seqscans`` is off, with which PostgreSQL would begin anywhere.
+
+    A query of stop words alone ("to be or not to be") leaves nothing to look up in the
+    vector. Then rows are found by the words as they stand in the parts of highest weight,
+    all with rank 0; a trigram index (``gin_trgm_ops``) on such a part makes that quick.
 
     Args:
         statement: a select that gives each row once, with any filters; or a mapped class.
@@ -88,6 +98,7 @@ def top(
         normalization: as for ``rank``.
         config: as for ``match``.
         language: as for ``match``.
+        fallback: whether a query of stop words alone finds rows at all.
 
     Returns:
         the statement with ``rank`` as its last column. Rows of equal rank are in the order
@@ -110,6 +121,7 @@ def top(
         normalization=normalization,
         config=config,
         language=language,
+        fallback=fallback,
     ).subquery("best")
     key = _key(source_behind(column))
     found: Select[Any] = (
@@ -135,7 +147,7 @@ def ranked(
     config: str | None = None,
     language: str | None = None,
     newest: bool = False,
-    parsed: bool = False,
+    fallback: bool = True,
 ) -> Select[Any]:
     """
     Keys (``k0``, ``k1`` …) and ranks of the best rows.
@@ -143,7 +155,7 @@ def ranked(
     Args:
         statement: whose rows.
         column: the vector.
-        query: the query; a tsquery if it is ``parsed``.
+        query: the query, a text or an expression.
         limit: how many rows; None for all candidates.
         candidates: as for ``top``.
         offset: as for ``top``.
@@ -152,15 +164,22 @@ def ranked(
         normalization: as for ``rank``.
         config: as for ``match``.
         language: as for ``match``.
-        newest: candidates are those with the last keys, so that they are always the same.
-        parsed: whether the query is a tsquery.
+        newest: as for ``top``.
+        fallback: as for ``top``.
     """
     source = source_behind(column)
     key = _key(source)
     names = [f"k{place}" for place in range(len(key))]
-    tsquery = query if parsed else read(column, query, config, language)
+    tsquery = read(column, query, config, language)
     element = plain(column)
-    conditions = [element.bool_op("@@")(tsquery), *live_rows(column, statement)]
+    matches = element.bool_op("@@")(tsquery)
+    if fallback and isinstance(query, str):
+        as_it_stands = spelt(column, query)
+        if as_it_stands is not None:  # PostgreSQL folds this away when words are left
+            matches = or_(
+                matches, Truth(f"(numnode({HOLE}) = 0 AND {HOLE})", (tsquery, as_it_stands))
+            )
+    conditions = [matches, *live_rows(column, statement)]
     if candidates is not None and not newest:
         conditions.append(FIRST)
     found = statement.with_only_columns(
@@ -171,7 +190,7 @@ def ranked(
         found = found.order_by(*(each.desc() for each in key))
     found._with_options = ()  # loader options are for the rows that are returned
     rows: Subquery = found.subquery("found")
-    once = query if parsed else Parsed(f"(SELECT {HOLE})", (tsquery,))
+    once = Parsed(f"(SELECT {HOLE})", (tsquery,))
     rank = ranked_by(
         "ts_rank_cd" if cover else "ts_rank", rows.c.vector, once, weights, normalization
     )
@@ -180,6 +199,36 @@ def ranked(
     if limit is not None:
         best = best.limit(number(limit))
     return best.offset(number(offset)) if offset else best
+
+
+def spelt(column: Any, query: str) -> ColumnElement[bool] | None:
+    """
+    Whether the words of a query stand in a row side by side, in a part of highest weight.
+    """
+    rules, table = rules_behind(column), table_behind(column)
+    words = WORDS.findall(checked(query))[:MOST]
+    if rules is None or not words:
+        return None
+    own = [part for part in rules.vector(table).parts if part.columns and not part.json]
+    best = min((part.weight for part in own), default=None)
+    names = {name for part in own if part.weight == best for name in part.columns}
+    texts = [
+        each
+        for each in source_behind(column).c
+        if each.name in names and isinstance(each.type, String)
+    ]
+    if not texts:
+        return None
+    # A collation may forbid regular expressions; the database's own never does.
+    holes = (f'{HOLE} COLLATE "C"' if each.type.collation else HOLE for each in texts)
+    pattern = bound(f"\\m{'[^[:alnum:]_]+'.join(words)}\\M")
+    text = " OR ".join(f"{hole} ~* {HOLE}" for hole in holes)
+    return Truth(f"({text})", tuple(each for column in texts for each in (column, pattern)))
+
+
+WORDS = re.compile(r"\w+")
+MOST = 32
+"""Words of a query of stop words alone."""
 
 
 def live_rows(column: Any, statement: Select[Any] | None = None) -> list[ColumnElement[bool]]:

@@ -7,6 +7,7 @@ never wait for each other; ``roll_up`` adds it up from time to time.
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,9 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    bindparam,
     func,
     select,
-    text,
 )
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
@@ -27,14 +28,22 @@ from pgultra import sql
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError
 from pgultra.features.search.related import PATH, TOUCH_BODY
-from pgultra.features.search.words import constant, cut, number, rules_behind, table_behind
+from pgultra.features.search.template import HOLE, Template
+from pgultra.features.search.words import (
+    checked,
+    constant,
+    cut,
+    number,
+    rules_behind,
+    table_behind,
+)
 from pgultra.objects import Function, Trigger
 from pgultra.plan import facts_of, function_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection, TextualSelect
+    from sqlalchemy import Connection
 
     from pgultra.features.search.parts import Resolved
     from pgultra.features.search.vector import Vector
@@ -191,6 +200,10 @@ def _vocabulary(column: Any) -> tuple[Table, str, str]:
     return table, words, delta
 
 
+def _words(table: Table, name: str) -> Table:
+    return table.metadata.tables[f"{table.schema}.{name}" if table.schema else name]
+
+
 def suggest(column: Searched, partial: str, limit: int = 10) -> Select[tuple[str, str, int]]:
     """
     Ways to go on typing: words that begin with the last one, the most frequent first.
@@ -208,7 +221,7 @@ def suggest(column: Searched, partial: str, limit: int = 10) -> Select[tuple[str
         ``session.execute(search.suggest(Article.search, "quick bro")).all()``
     """
     table, name, _ = _vocabulary(column)
-    words = table.metadata.tables[f"{table.schema}.{name}" if table.schema else name]
+    words = _words(table, name)
     typed = cut(partial)
     last = func.lower(func.substring(typed, constant("(\\S+)$")))
     before = func.regexp_replace(typed, constant("\\S*$"), constant(""))
@@ -220,7 +233,7 @@ def suggest(column: Searched, partial: str, limit: int = 10) -> Select[tuple[str
     )
 
 
-def did_you_mean(column: Searched, query: str) -> TextualSelect:
+def did_you_mean(column: Searched, query: str) -> Select[tuple[str | None]]:
     """
     The query with words that nobody wrote replaced by those that somebody did.
 
@@ -237,18 +250,24 @@ def did_you_mean(column: Searched, query: str) -> TextualSelect:
     Example:
         ``session.scalar(search.did_you_mean(Article.search, "quikc fox"))`` gives "quick fox"
     """
-    table, words, _ = _vocabulary(column)
+    table, name, _ = _vocabulary(column)
     rules = rules_behind(column)
     assert rules is not None
-    cut(query)
-    template = resources.files(__package__).joinpath("sql/did_you_mean.sql").read_text()
-    for name, value in (
-        ("words", sql.qualified(table.schema, words)),
-        ("regconfig", rules.configuration.literal()),
-        ("threshold", THRESHOLD),
+    text = resources.files(__package__).joinpath("sql/did_you_mean.sql").read_text()
+    holes: dict[str, Any] = {
+        "{query}": bindparam(None, checked(query), Text),
+        "{words}": _words(table, name),
+    }
+    for mark, value in (
+        ("{regconfig}", rules.configuration.literal()),
+        ("{threshold}", THRESHOLD),
     ):
-        template = template.replace(f"{{{name}}}", value.replace(":", "\\:"))
-    return text(template).bindparams(query=query[:1000]).columns(did_you_mean=Text)
+        text = text.replace(mark, value)
+    pattern = "|".join(map(re.escape, holes))
+    found = tuple(holes[mark] for mark in re.findall(pattern, text))
+    corrected: Any = Template(f"({re.sub(pattern, HOLE, text)})", found)
+    answer: Select[tuple[str | None]] = select(corrected.label("did_you_mean"))
+    return answer
 
 
 @on_connection
@@ -270,7 +289,9 @@ def roll_up(connection: Connection, column: Any, *, anew: bool = False) -> int:
         ``search.roll_up(connection, Article.search)``
     """
     table, words, delta = _vocabulary(column)
-    names = {name: sql.qualified(table.schema, name) for name in (words, delta)}
+    translated = connection.get_execution_options().get("schema_translate_map") or {}
+    schema = translated.get(table.schema, table.schema)
+    names = {name: sql.qualified(schema, name) for name in (words, delta)}
     filled = {"words": names[words], "delta": names[delta]}
     run = connection.execute
     run(sql.statement(LOCK.format(name=sql.literal(names[words]))))
@@ -279,7 +300,7 @@ def roll_up(connection: Connection, column: Any, *, anew: bool = False) -> int:
         assert rules is not None
         vector = rules.vector(table)
         parts = chosen_parts(vector, rules.vocabulary, rules.attributes)
-        place = sql.qualified(table.schema, table.name)
+        place = sql.qualified(schema, table.name)
         run(sql.statement(FORGET.format(**filled)))
         rows = ANEW.format(table=place, **_columns(vector, parts))
         run(sql.statement(COUNT.format(delta=names[delta], text=_text(parts), rows=rows)))

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     """What a user typed, or an expression that gives it."""
 
 __all__ = [
+    "bound",
+    "checked",
     "constant",
     "cut",
     "number",
@@ -186,7 +188,7 @@ def cut(query: Any) -> ColumnElement[str]:
     The same for a text or an expression, as an expression.
     """
     if isinstance(query, str):
-        return _bound(checked(query))
+        return bound(checked(query))
     return func.left(query, literal_column(str(LENGTH)))
 
 
@@ -213,7 +215,10 @@ class Constant(Text):
         return quoted
 
 
-def _bound(text: str) -> ColumnElement[str]:
+def bound(text: str) -> ColumnElement[str]:
+    """
+    A text that a user typed, as a constant.
+    """
     return bindparam(None, text, type_=Constant(), literal_execute=True)
 
 
@@ -229,7 +234,7 @@ def _calm(query: Any) -> tuple[Any, ...]:
     A query without runs of negations: in Python for a text, in SQL for an expression.
     """
     if isinstance(query, str):
-        return (_bound(RUNS.sub("-", checked(query))),)
+        return (bound(RUNS.sub("-", checked(query))),)
     return (func.regexp_replace(cut(query), constant(NEGATIONS), constant("-"), constant("g")),)
 
 
@@ -240,7 +245,7 @@ def _ends(query: Any) -> tuple[Any, ...]:
     if isinstance(query, str):
         text = checked(query).rstrip()
         start = len(text) - len(LAST.search(text)[0])  # type: ignore[index]  # always matches
-        before, last = _bound(text[:start]), _bound(text[start:])
+        before, last = bound(text[:start]), bound(text[start:])
     else:
         whole = cut(query)
         before = func.regexp_replace(whole, constant("\\S*\\s*$"), constant(""))

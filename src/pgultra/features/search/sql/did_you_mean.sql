@@ -5,8 +5,8 @@
 -- four less than there are: each such group is one branch of `near`, and few words of the vocabulary pass.
 -- Only if none passes, all words that share a trigram are looked at.
 WITH pieces AS MATERIALIZED (
-    SELECT piece, place, lower(btrim(piece, '"''`()[]{}<>-+*.,;\:!?')) AS word
-    FROM regexp_split_to_table(left(CAST(:query AS text), 1000), '\s+') WITH ORDINALITY AS list (piece, place)
+    SELECT piece, place, lower(btrim(piece, '"''`()[]{}<>-+*.,;:!?')) AS word
+    FROM regexp_split_to_table(left(CAST({query} AS text), 1000), '\s+') WITH ORDINALITY AS list (piece, place)
 ),
 unknown AS MATERIALIZED (
     SELECT DISTINCT p.word
@@ -33,7 +33,7 @@ trigrams AS MATERIALIZED (
 asked AS MATERIALIZED (
     SELECT t.word, t.shared, (
         SELECT string_agg(
-            '(' || array_to_string(t.list[1\:k] || t.list[cardinality(t.list) - t.kept + k + 1\:], '&') || ')', '|'
+            '(' || array_to_string(t.list[1:k] || t.list[cardinality(t.list) - t.kept + k + 1:], '&') || ')', '|'
         )::tsquery
         FROM generate_series(0, t.kept) AS k
     ) AS near
