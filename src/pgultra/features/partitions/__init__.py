@@ -26,6 +26,8 @@ more. Borders are moments, so no session's time zone moves them:
 
 from __future__ import annotations
 
+from pgultra.features.partitions.adoption import adopt
+from pgultra.features.partitions.archive import Archived, read_archive
 from pgultra.features.partitions.bounds import (
     Bound,
     DefaultBound,
@@ -34,19 +36,46 @@ from pgultra.features.partitions.bounds import (
     RangeBound,
 )
 from pgultra.features.partitions.calendar import Grid
+from pgultra.features.partitions.cron import schedule_premake, unschedule_premake
+from pgultra.features.partitions.defaults import drain_default
+from pgultra.features.partitions.draining import Drained
 from pgultra.features.partitions.model import PartitionedTable
+from pgultra.features.partitions.partman import managed_by_partman
+from pgultra.features.partitions.planning import Action, MaintenancePlan
+from pgultra.features.partitions.pruning import assert_pruned, partitions_touched
 from pgultra.features.partitions.rules import ByHash, ByList, ByRange, Rules
+from pgultra.features.partitions.standing import PartitionStatus, TableStatus, status
+from pgultra.features.partitions.upkeep import Maintained, Problem, maintain, plan
 
 __all__ = [
+    "Action",
+    "Archived",
     "Bound",
     "ByHash",
     "ByList",
     "ByRange",
     "DefaultBound",
+    "Drained",
     "Grid",
     "HashBound",
     "ListBound",
+    "Maintained",
+    "MaintenancePlan",
+    "PartitionStatus",
     "PartitionedTable",
+    "Problem",
     "RangeBound",
     "Rules",
+    "TableStatus",
+    "adopt",
+    "assert_pruned",
+    "drain_default",
+    "maintain",
+    "managed_by_partman",
+    "partitions_touched",
+    "plan",
+    "read_archive",
+    "schedule_premake",
+    "status",
+    "unschedule_premake",
 ]

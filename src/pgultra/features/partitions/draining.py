@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from pgultra.features.partitions.attempts import Attempts
 
-__all__ = ["Drain", "Drained"]
+ROUNDS = 10
+"""How often the copy is put right before it is compared; twice is enough as a rule."""
+
+__all__ = ["Drain", "Drained", "trigger_name"]
 
 COLUMNS = """
 SELECT a.attname AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
@@ -92,6 +95,13 @@ END
 """
 
 
+def trigger_name(child: str) -> str:
+    """
+    The name of the trigger, and of its function, while a partition is being made.
+    """
+    return sql.short_name(child, "pgultra_drain")
+
+
 @dataclass(frozen=True)
 class Drained:
     """
@@ -149,7 +159,7 @@ class Drain:
         self.staged = sql.qualified(*child)
         self.inside, self.bound = inside, bound
         self.stage, self.attach = tuple(stage), tuple(attach)
-        self.trigger = sql.short_name(child[1], "pgultra_drain")
+        self.trigger = trigger_name(child[1])
         self.function = sql.qualified(child[0], self.trigger)
         with attempts.transaction(patient=True) as connection:
             self._look(connection)
@@ -188,6 +198,9 @@ class Drain:
                 break
             if progress is not None:
                 progress(copied)
+        for _ in range(ROUNDS):
+            if not self.attempts.until_it_works(self._settle):
+                break
         number, held = self.attempts.until_it_works(self._finish)
         return Drained(self.table, self.staged, self.bound, number, held)
 
@@ -299,6 +312,18 @@ class Drain:
     def _descending(self, prefix: str) -> str:
         return ", ".join(f"{prefix}{sql.identifier(each)} DESC" for each in self.key)
 
+    def _settle(self) -> int:
+        """
+        Put right what the copy could not know: how many rows that were.
+
+        Rows that were being written when they were to be copied, and then were not, after a
+        ROLLBACK; and rows that TRUNCATE took, which no row trigger is told of.
+        """
+        with self.attempts.transaction() as connection:
+            more = connection.execute(sql.statement(self._missing())).scalar_one()
+            less = connection.execute(sql.statement(self._surplus())).scalar_one()
+        return int(more) + int(less)
+
     # -- the short transaction ----------------------------------------------------------------
 
     def _finish(self) -> tuple[int, float]:
@@ -307,15 +332,14 @@ class Drain:
             def say(text: str) -> Any:
                 return connection.execute(sql.statement(text))
 
-            say(f"LOCK TABLE ONLY {self.table} IN SHARE UPDATE EXCLUSIVE MODE")
-            # at once the lock that ATTACH takes: to ask for more later invites a deadlock
+            # Nobody may be between the table and its partitions: who had to wait at the default
+            # one would have made up a list of partitions in which the new one is not.
+            say(f"LOCK TABLE ONLY {self.table} IN ACCESS EXCLUSIVE MODE")
             say(f"LOCK TABLE {self.source} IN ACCESS EXCLUSIVE MODE")
             begun = time.perf_counter()
             say(f"DROP TRIGGER {sql.identifier(self.trigger)} ON {self.source}")
             modes = rows(connection, TRIGGERS, table=str(self.default[0]))
             self._hush(say, modes)
-            say(self._missing())
-            say(self._surplus())
             gone = say(self._delete()).one()
             here = say(self._count(self.staged)).one()
             if tuple(gone) != tuple(here):
@@ -347,24 +371,23 @@ class Drain:
             say(f"ALTER TABLE {self.source} {MODES[row.mode]} TRIGGER {name}")
 
     def _missing(self) -> str:
-        """
-        What was being written while it was to be copied, and was then rolled back.
-        """
         same = self._same("s.", "d.")
         return (
-            f"INSERT INTO {self.staged} ({self._listed('')}) "  # noqa: S608  # quoted
-            f"SELECT {self._listed('d.')} FROM {self.source} AS d WHERE ({self.inside('d.')}) "
-            f"AND NOT EXISTS (SELECT FROM {self.staged} AS s WHERE {same})"
+            f"WITH held AS MATERIALIZED (SELECT {self._listed('d.')} FROM {self.source} AS d "  # noqa: S608
+            f"WHERE ({self.inside('d.')}) AND NOT EXISTS (SELECT FROM {self.staged} AS s "
+            f"WHERE {same}) FOR SHARE OF d), "
+            f"put AS (INSERT INTO {self.staged} ({self._listed('')}) "
+            f"SELECT {self._listed('h.')} FROM held AS h "
+            f"ON CONFLICT ({self._keys('')}) DO NOTHING RETURNING 1) "
+            "SELECT pg_catalog.count(*) FROM put"
         )
 
     def _surplus(self) -> str:
-        """
-        What TRUNCATE took from the default partition, which no row trigger is told of.
-        """
         same = self._same("s.", "d.")
         return (
-            f"DELETE FROM {self.staged} AS s "  # noqa: S608  # quoted
-            f"WHERE NOT EXISTS (SELECT FROM {self.source} AS d WHERE {same})"
+            f"WITH gone AS (DELETE FROM {self.staged} AS s "  # noqa: S608  # quoted
+            f"WHERE NOT EXISTS (SELECT FROM {self.source} AS d WHERE {same}) RETURNING 1) "
+            "SELECT pg_catalog.count(*) FROM gone"
         )
 
     def _delete(self) -> str:

@@ -46,7 +46,7 @@ def premake(attempts: Attempts, parent: Parent, moment: datetime) -> tuple[str, 
     )
     given = {
         "parent": parent.spelt,
-        "rules": registered(parent.table, parent.rules, parent.application),
+        "rules": registered(parent.table, parent.rules, parent.application, function.name),
         "moment": moment,
     }
 

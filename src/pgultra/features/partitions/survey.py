@@ -7,11 +7,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
+from sqlalchemy import MetaData
+
 from pgultra import sql
 from pgultra.features.partitions import ddl
 from pgultra.features.partitions.bounds import DefaultBound
 from pgultra.features.partitions.child_indexes import indexes_to_build
 from pgultra.features.partitions.children import parents_of, read_children
+from pgultra.features.partitions.draining import trigger_name
 from pgultra.features.partitions.names import child_name, free_name
 from pgultra.features.partitions.partman import managed_by_partman
 from pgultra.features.partitions.planning import (
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from sqlalchemy import Connection, MetaData
+    from sqlalchemy import Connection
 
     from pgultra.features.partitions.bounds import Bound
     from pgultra.features.partitions.calendar import Grid
@@ -39,12 +43,26 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.retirement import Retired
     from pgultra.features.partitions.rules import Rules
 
-__all__ = ["Level", "Survey", "Task", "index_tasks", "moment_of", "survey"]
+__all__ = [
+    "Level",
+    "Survey",
+    "Task",
+    "index_tasks",
+    "metadata_of",
+    "moment_of",
+    "survey",
+    "table_of",
+    "taken",
+]
 
 NAMES = """
 SELECT c.relname FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = :schema AND c.relname = ANY (:names)
+"""
+COPIES = """
+SELECT t.tgname FROM pg_catalog.pg_trigger AS t
+WHERE t.tgrelid::text = :table AND t.tgname = ANY (:triggers)
 """
 
 
@@ -145,6 +163,25 @@ class Survey:
     children: tuple[Child, ...] = ()
     tasks: list[Task] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+
+
+def metadata_of(given: Any) -> list[MetaData]:
+    """
+    A MetaData, a declarative base, a mapped class, or several of them, as a list of MetaData.
+    """
+    several = given if isinstance(given, list | tuple) else [given]
+    return [each if isinstance(each, MetaData) else each.metadata for each in several]
+
+
+def table_of(given: Any) -> sa.Table | None:
+    """
+    The one table that is meant, if it is a Table or a mapped class.
+    """
+    if isinstance(given, sa.Table):
+        return given
+    mapper = sa.inspect(given, raiseerr=False) if isinstance(given, type) else None
+    table = getattr(mapper, "local_table", None)
+    return table if isinstance(table, sa.Table) else None
 
 
 def moment_of(connection: Connection, now: datetime | None) -> datetime:
@@ -294,15 +331,11 @@ def _to_create(
 ) -> Iterator[Task]:
     bounds = level.missing(moment)
     names = [child_name(level.name, each, level.rules, level.grid) for each in bounds]
-    taken = (
-        {row.relname for row in rows(connection, NAMES, schema=level.schema, names=names)}
-        if names
-        else set()
-    )
+    used = taken(connection, level, names)
     default = level.default
     for bound, wanted in zip(bounds, names, strict=True):
-        name = free_name(wanted, taken)
-        taken.add(name)
+        name = free_name(wanted, used)
+        used.add(name)
         fills = default is not None and not isinstance(bound, DefaultBound)
         drains = fills and default is not None and _has_rows(connection, default, level, bound)
         action = Action(
@@ -314,6 +347,20 @@ def _to_create(
             ddl.make_child(level.parent, name, bound, level.rules, of=level.spelt),
         )
         yield Task(action, level, name=name)
+
+
+def taken(connection: Connection, level: Level, names: list[str]) -> set[str]:
+    """
+    Which of these names something bears already; a copy that is being drained is the one.
+    """
+    if not names:
+        return set()
+    found = {row.relname for row in rows(connection, NAMES, schema=level.schema, names=names)}
+    if found and level.default is not None:
+        triggers = {trigger_name(name): name for name in found}
+        copies = rows(connection, COPIES, table=str(level.default.oid), triggers=list(triggers))
+        found -= {triggers[row.tgname] for row in copies}
+    return found
 
 
 def _has_rows(connection: Connection, default: Child, level: Level, bound: Bound) -> bool:

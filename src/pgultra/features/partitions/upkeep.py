@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import MetaData
 from sqlalchemy.exc import DBAPIError
 
 from pgultra.bridge import on_connection
@@ -19,7 +18,7 @@ from pgultra.features.partitions.growth import drain_bound, premake, shield
 from pgultra.features.partitions.planning import MaintenancePlan
 from pgultra.features.partitions.retirement import Retired, detach, dispose, note
 from pgultra.features.partitions.runs import record
-from pgultra.features.partitions.survey import index_tasks, moment_of, survey
+from pgultra.features.partitions.survey import index_tasks, metadata_of, moment_of, survey
 from pgultra.plan.read import own_transaction
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def plan(
     """
     with own_transaction(connection):
         moment = moment_of(connection, now)
-        found = survey(connection, _several(metadata), moment, archive_to)
+        found = survey(connection, metadata_of(metadata), moment, archive_to)
     return MaintenancePlan(
         tuple(task.action for each in found for task in each.tasks),
         tuple(finding for each in found for finding in each.findings),
@@ -167,7 +166,7 @@ def maintain(
         ``partitions.maintain(connection, Base).complete``
     """
     hand = Attempts(connection, lock_timeout, attempts, pause)
-    several = _several(metadata)
+    several = metadata_of(metadata)
     result = Maintained()
     with hand.levels():
         with hand.transaction(patient=True):
@@ -207,11 +206,6 @@ def _record(hand: Attempts, found: Sequence[Survey], result: Maintained) -> None
     reason = record(hand, seen, done, problems)
     if reason is not None:
         result.findings.append(reason)
-
-
-def _several(metadata: Any) -> list[MetaData]:
-    given = metadata if isinstance(metadata, list | tuple) else [metadata]
-    return [each if isinstance(each, MetaData) else each.metadata for each in given]
 
 
 class _Work:
