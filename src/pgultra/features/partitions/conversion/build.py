@@ -166,8 +166,9 @@ def mirror(design: Design) -> Step:
 
 def function(design: Design, name: str, body: str) -> Iterator[str]:
     """
-    A trigger function with the rights of the table's owner: who may write to the table need
-    not have rights on its copy.
+    A trigger function with the rights of the table's owner.
+
+    Who may write to the table need not have rights on its copy.
     """
     place = sql.qualified(design.names.schema, name)
     yield (

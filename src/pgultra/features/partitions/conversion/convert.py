@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError, PgultraError
+from pgultra.features.partitions.conversion.ending import backward, end
 from pgultra.features.partitions.conversion.run import Conversion
 from pgultra.features.partitions.rules import rules_on
 
@@ -173,7 +174,7 @@ def undo_conversion(
     work = _work(connection, model, (), None, lock_timeout, patience, None, announce)
     with work.alone():
         _insist(work)
-        work.backward()
+        backward(work)
     return _result(work, "undone")
 
 
@@ -206,7 +207,7 @@ def finish_conversion(
     work = _work(connection, model, (), None, lock_timeout, patience, None, None)
     with work.alone():
         _insist(work)
-        work.end()
+        end(work)
     return _result(work, "finished")
 
 

@@ -4,6 +4,7 @@ What the new table shall be: decided from the old one and from the model, before
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ class Design:
         """
         From the old table to the new one, before the exchange.
         """
-        pages = next(self._page_keys())
+        pages = next(self.page_keys())
         operators = self._operators()
         types = {each["name"]: each["type"] for each in self.old.columns}
         return Route(
@@ -107,11 +108,11 @@ class Design:
             ordered=self.key[: len(pages)] == pages,
         )
 
-    def _page_keys(self) -> Iterator[tuple[str, ...]]:
+    def page_keys(self) -> Iterator[tuple[str, ...]]:
         """
         The keys of the old table within the new one; best those that the new one begins with.
         """
-        found = [tuple(each["columns"]) for each in self.old.keys()]
+        found = [tuple(each["columns"]) for each in self.old.identifying()]
         fit = [columns for columns in found if set(columns) <= set(self.key)]
         yield from sorted(fit, key=lambda columns: self.key[: len(columns)] != columns)
 
@@ -119,7 +120,7 @@ class Design:
         """
         Equality as the indexes mean it; the type's own where no index tells.
         """
-        found: dict[str, tuple[str, str]] = {name: ("pg_catalog", "=") for name in self.key}
+        found: dict[str, tuple[str, str]] = dict.fromkeys(self.key, ("pg_catalog", "="))
         for index in self.old["indexes"]:
             if len(index["operators"]) == len(index["columns"]):
                 for name, operator in zip(index["columns"], index["operators"], strict=True):
@@ -160,9 +161,7 @@ def design(old: Survey, table: sa.Table, rules: Rules, give_up: Collection[str] 
         indexes=indexes,
         lost=frozenset(give_up),
     )
-    from dataclasses import replace
-
-    return replace(
+    return dataclasses.replace(
         found,
         obstacles=tuple(obstacles(found, table, rules)),
         notes=tuple(notes(found)),

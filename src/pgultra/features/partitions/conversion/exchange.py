@@ -1,6 +1,5 @@
 """
-The moment in which the new table takes the old one's place, and the moment in which it gives
-it back.
+The moment in which the new table takes the old one's place, and the one in which it gives way.
 """
 
 from __future__ import annotations
@@ -68,9 +67,7 @@ def exchange(
     )
 
 
-def give_back(
-    design: Design, now: Survey, before: Survey, nets: Iterable[tuple[str, str]] = ()
-) -> Step:
+def give_back(design: Design, now: Survey, before: Survey) -> Step:
     """
     The old table takes its name again.
 
@@ -191,7 +188,7 @@ def _sequences(design: Design, source: str, table: str) -> Iterator[str]:
             before = sql.qualified(schema, getattr(each, source))
             place = sql.literal(sql.qualified(schema, each.name))
             yield (
-                f"SELECT pg_catalog.setval({place}, s.last_value, s.is_called) FROM {before} AS s"
+                f"SELECT pg_catalog.setval({place}, s.last_value, s.is_called) FROM {before} AS s"  # noqa: S608  # quoted
             )
     for sequence in design.old["sequences"]:
         if not sequence["internal"]:

@@ -161,8 +161,7 @@ def _levels(
     connection: Connection, design: Design, table: sa.Table, rules: Rules, *, top: bool = True
 ) -> Rules:
     """
-    The rules with the old table's storage parameters, and with levels below that begin where
-    the rows begin.
+    The rules with the old table's storage parameters, and levels that begin where rows begin.
     """
     changes: dict[str, Any] = {}
     if rules.then is not None:

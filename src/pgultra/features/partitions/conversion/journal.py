@@ -62,9 +62,11 @@ class Journal:
         The statements that make its table.
         """
         return (
-            f"CREATE TABLE IF NOT EXISTS {self.place} (table_name text PRIMARY KEY, "
-            "way text NOT NULL, step text NOT NULL, position jsonb, state jsonb NOT NULL, "
-            "changed timestamptz NOT NULL DEFAULT now())",
+            (
+                f"CREATE TABLE IF NOT EXISTS {self.place} (table_name text PRIMARY KEY, "
+                "way text NOT NULL, step text NOT NULL, position jsonb, state jsonb NOT NULL, "
+                "changed timestamptz NOT NULL DEFAULT now())"
+            ),
             f"COMMENT ON TABLE {self.place} IS {sql.literal(self.mark)}",
         )
 

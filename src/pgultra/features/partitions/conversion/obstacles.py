@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgultra.features.partitions.rules import ByHash, ByList, ByRange
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import sqlalchemy as sa
 
@@ -71,7 +69,7 @@ def _columns(design: Design, table: sa.Table) -> Iterator[str]:
         return
     if not design.key:
         yield "the model has no primary key, so rows cannot be told apart"
-    elif next(design._page_keys(), None) is None:  # noqa: SLF001  # its own module's question
+    elif next(design.page_keys(), None) is None:
         yield (
             f"no unique key of the table lies within the model's primary key "
             f"({', '.join(design.key)}), so its rows cannot be told apart: the model's key must "
@@ -156,8 +154,8 @@ def _references(design: Design) -> Iterator[str]:
             )
         elif not each["is_mine"]:
             yield (
-                f"foreign key {each['name']} of {place} must be turned to the new table, and {place} "
-                "belongs to another role"
+                f"foreign key {each['name']} of {place} must be turned to the new table, and "
+                f"{place} belongs to another role"
             )
         elif each["kind"] == "p":
             yield (
@@ -193,11 +191,11 @@ def _dependents(design: Design) -> Iterator[str]:
             continue
         if each["kind"] == "v" and not each["is_mine"]:
             yield (
-                f"view {each['schema']}.{each['name']} must be turned to the new table, and belongs "
-                "to another role"
+                f"view {each['schema']}.{each['name']} must be turned to the new table, and "
+                "belongs to another role"
             )
         elif each["kind"] == "v" and each["rule"] != "_RETURN":
-            yield f"{each['described']} uses the table: drop it before, and make it again afterwards"
+            yield f"{each['described']} uses the table: drop it before, make it again afterwards"
         elif each["kind"] == "v" and each["by_key"] and changed:
             yield (
                 f"view {each['schema']}.{each['name']} groups by the primary key, which gets a "
@@ -223,9 +221,10 @@ def _publications(design: Design) -> Iterator[str]:
         if each["all_tables"] or each["by_schema"]:
             if not each["via_root"]:
                 yield (
-                    f"publication {name} publishes every table, the copy included, and each partition "
-                    "under its own name: ALTER PUBLICATION … SET (publish_via_partition_root = true), "
-                    "and see to it that subscribers know the new table"
+                    f"publication {name} publishes every table, the copy included, and each "
+                    "partition under its own name: ALTER PUBLICATION … SET "
+                    "(publish_via_partition_root = true), and see to it that subscribers "
+                    "know the new table"
                 )
         elif not each["is_mine"] and name not in design.lost:
             yield f"publication {name} lists the table, and belongs to another role"
@@ -243,8 +242,8 @@ def notes(design: Design) -> Iterator[str]:
     for each in design.old["constraints"]:
         if each["type"] == "p" and tuple(each["columns"]) != design.key:
             yield (
-                f"({', '.join(each['columns'])}) alone will not be unique any more: the primary key "
-                f"becomes ({', '.join(design.key)})"
+                f"({', '.join(each['columns'])}) alone will not be unique any more: the primary "
+                f"key becomes ({', '.join(design.key)})"
             )
     for index in design.old["indexes"]:
         if not index["valid"]:

@@ -172,7 +172,8 @@ class Route:
         The statement that copies one page.
 
         Args:
-            low, high: the page.
+            low: the key before the page.
+            high: the last key of the page; None is the end.
             empty: nothing of it is in the target yet; looking for each row is spared.
             skip: leave rows that somebody is writing, instead of waiting for them.
         """
@@ -215,8 +216,9 @@ class Route:
 
     def repair(self, keys: Sequence[Sequence[str]]) -> tuple[str, str]:
         """
-        The statements that make some rows of the target what the source holds: what is there
-        first, then what is missing.
+        The statements that make some rows of the target what the source holds.
+
+        The first sees to what is there, the second to what is missing.
         """
         s_within, t_within = self._among("s", keys), self._among("t", keys)
         changed = scripted(
@@ -237,7 +239,8 @@ class Route:
             conflict=f" ON CONFLICT ({_listed(self.key)}) DO NOTHING"
             if self.keyed
             else (
-                f" AS p WHERE NOT EXISTS (SELECT FROM {self.target} AS t WHERE {self.equal('t', 'p')})"
+                f" AS p WHERE NOT EXISTS (SELECT FROM {self.target} AS t "
+                f"WHERE {self.equal('t', 'p')})"
             ),
         )
         return changed, missing

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
@@ -159,9 +160,8 @@ def _same(
                 for each in _ask(connection, route.differences(low, high)).scalars()
             ]
         for at in range(0, len(keys), 50):
-            result.repaired += patience.until_it_works(
-                lambda some=keys[at : at + 50]: _repair(patience, route, some)
-            )
+            some = keys[at : at + 50]
+            result.repaired += patience.until_it_works(partial(_repair, patience, route, some))
     raise PgultraError(
         f"{route.target} does not become the same as {route.source} between the keys {low} and "
         f"{high}: a trigger, rule or default on it changes what is written"

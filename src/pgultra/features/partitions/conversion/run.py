@@ -8,7 +8,8 @@ import dataclasses
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
@@ -20,6 +21,7 @@ from pgultra.features.partitions.conversion.design import Design, design
 from pgultra.features.partitions.conversion.homes import homes_of
 from pgultra.features.partitions.conversion.journal import Entry, Journal
 from pgultra.features.partitions.conversion.patience import Patience
+from pgultra.features.partitions.conversion.references import constrain, foreign_keys, validate
 from pgultra.features.partitions.conversion.survey import Survey, survey, table_oid
 from pgultra.objects import Mark
 from pgultra.plan import apply, check
@@ -28,12 +30,13 @@ from pgultra.plan.declare import application_of, function_name
 from pgultra.plan.read import home_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     import sqlalchemy as sa
     from sqlalchemy import Connection
 
     from pgultra.features.partitions.conversion.homes import Homes
+    from pgultra.features.partitions.conversion.route import Route
     from pgultra.features.partitions.rules import Rules
 
 __all__ = ["STEPS", "Conversion"]
@@ -46,13 +49,6 @@ LEAVES = text(
     "FROM pg_catalog.pg_partition_tree(CAST(CAST(:oid AS bigint) AS oid)) AS t "
     "JOIN pg_catalog.pg_class AS c ON c.oid = t.relid "
     "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE t.isleaf ORDER BY 1, 2"
-)
-HAS_CONSTRAINT = text(
-    "SELECT k.convalidated FROM pg_catalog.pg_constraint AS k "
-    "JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid "
-    "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = CAST(:schema AS name) AND c.relname = CAST(:table AS name) "
-    "AND k.conname = CAST(:name AS name)"
 )
 TRY_LOCK = text("SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(:key, 0))")
 UNLOCK = text("SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(:key, 0))")
@@ -199,7 +195,10 @@ class Conversion:
                 self.announce(name)
             getattr(self, f"do_{name}")()
 
-    def _done(self, connection: Connection, step: str) -> None:
+    def done(self, connection: Connection, step: str) -> None:
+        """
+        Write a step into the journal, in the transaction that did it.
+        """
         self.entry.step = step
         self.entry.state["longest"] = self.patience.longest
         self.journal.write(connection, self.entry)
@@ -215,7 +214,7 @@ class Conversion:
                     connection.execute(sql.statement(act.text))
                 if then is not None:
                     then(connection)
-                self._done(connection, step.name)
+                self.done(connection, step.name)
 
         self.patience.until_it_works(once)
 
@@ -270,7 +269,7 @@ class Conversion:
         def done(connection: Connection, position: list[str] | None, seen: int) -> None:
             state["copied"] += seen
             if position is None:
-                self._done(connection, "copy")
+                self.done(connection, "copy")
             else:
                 self.entry.position = position
                 self.journal.advance(connection, position)
@@ -284,12 +283,15 @@ class Conversion:
         Both tables, row by row.
         """
         found = self.design()
-        self._compare(found.route())
+        self.compare(found.route())
         with self.patience.transaction() as connection:
             connection.execute(sql.statement(f"ANALYZE {found.names.new}"))
-            self._done(connection, "compare")
+            self.done(connection, "compare")
 
-    def _compare(self, route: Any) -> None:
+    def compare(self, route: Route) -> None:
+        """
+        Compare and mend; what was found is for the result.
+        """
         compared = rows.settled(self.patience, route)
         state = self.entry.state
         state["rows"], state["checksum"] = compared.rows, str(compared.checksum)
@@ -302,51 +304,19 @@ class Conversion:
         oid = table_oid(connection, self.schema, name)
         nets = {net for _, net in self.entry.state["nets"]}
         found = connection.execute(LEAVES, {"oid": oid})
-        return [tuple(row) for row in found if sql.qualified(*row) not in nets]  # type: ignore[misc]
+        return [tuple(row) for row in found if sql.qualified(*row) not in nets]
 
     def do_constrain(self) -> None:
         """
         The foreign keys, checked partition by partition without a long lock.
         """
         found = self.design()
-        for acts in self._foreign_keys(found):
-            self.patience.until_it_works(lambda acts=acts: self._constrain(acts))
-        with self.patience.transaction() as connection:
-            self._done(connection, "constrain")
-
-    def _foreign_keys(self, found: Design) -> Iterator[tuple[tuple[str, str, str], list[str]]]:
         with self.patience.transaction() as connection:
             leaves = self.leaves(connection, found.names.new_name)
-        for each in found.outgoing:
-            name = sql.identifier(each["name"])
-            for schema, leaf in [*leaves, (found.names.schema, found.names.new_name)]:
-                place = sql.qualified(schema, leaf)
-                last = leaf == found.names.new_name
-                add = f"ALTER TABLE {place} ADD CONSTRAINT {name} {each['definition']}"
-                if last:
-                    target = f"CONSTRAINT {name} ON {place}"
-                    yield (
-                        (schema, leaf, each["name"]),
-                        [add, *build.comment(target, each["comment"])],
-                    )
-                else:
-                    yield (schema, leaf, each["name"]), [f"{add} NOT VALID"]
-                    yield (
-                        (schema, leaf, each["name"]),
-                        [f"ALTER TABLE {place} VALIDATE CONSTRAINT {name}"],
-                    )
-
-    def _constrain(self, given: tuple[tuple[str, str, str], list[str]]) -> None:
-        (schema, table, name), statements = given
-        validates = " VALIDATE " in statements[0]
-        with self.patience.transaction(blocking=not validates) as connection:
-            valid = connection.execute(
-                HAS_CONSTRAINT, {"schema": schema, "table": table, "name": name}
-            ).scalar()
-            if (valid is None) == validates or (valid and validates):
-                return  # made before, or checked before: an earlier run came this far
-            for each in statements:
-                connection.execute(sql.statement(each))
+        for each in foreign_keys(found, leaves):
+            self.patience.until_it_works(partial(constrain, self.patience, each))
+        with self.patience.transaction() as connection:
+            self.done(connection, "constrain")
 
     def do_exchange(self) -> None:
         """
@@ -363,15 +333,15 @@ class Conversion:
                 now = self.look()
                 if now.shape() != self.entry.state["shape"]:
                     raise PgultraError(
-                        f"{self.table.fullname} was altered since the conversion began, and the new "
-                        "table does not fit any more: roll back, and convert again"
+                        f"{self.table.fullname} was altered since the conversion began, and the "
+                        "new table does not fit any more: roll back, and convert again"
                     )
                 self.entry.state["before"] = dict(now.document)
                 spelt = [sql.qualified(*each) for each in leaves]
                 step = exchange.exchange(found, now, self.entry.state["nets"], spelt)
                 for act in step.acts[1:]:
                     connection.execute(sql.statement(act.text))
-                self._done(connection, "exchange")
+                self.done(connection, "exchange")
 
         self.patience.until_it_works(once)
 
@@ -380,11 +350,11 @@ class Conversion:
         What may take its time once the names are exchanged.
         """
         found = self.design()
-        self._validate(found)
+        validate(self.patience, found)
         with self.connection.begin():  # with the caller's search_path
             self._functions(self.connection)
         with self.patience.transaction() as connection:
-            self._done(connection, "settle")
+            self.done(connection, "settle")
 
     def _functions(self, connection: Connection) -> None:
         """
@@ -397,85 +367,3 @@ class Conversion:
         )
         if steps:
             apply(Plan(steps), connection)
-
-    def _validate(self, found: Design) -> None:
-        for each in found.incoming:
-            place = sql.qualified(each["schema"], each["table"])
-            if each["validated"]:
-                statement = (
-                    f"ALTER TABLE {place} VALIDATE CONSTRAINT {sql.identifier(each['name'])}"
-                )
-
-                def once(statement: str = statement) -> None:
-                    with self.patience.transaction() as connection:
-                        connection.execute(sql.statement(statement))
-
-                self.patience.until_it_works(once)
-
-    # -- back, and the end --------------------------------------------------------------------
-
-    @property
-    def exchanged(self) -> bool:
-        """
-        Whether the new table has the name.
-        """
-        return self.entry.step in ("exchange", "settle")
-
-    def backward(self) -> None:
-        """
-        Everything as it was: the old table with every change that was made since.
-        """
-        found = self.design()
-        names = found.names
-        if self.exchanged:
-            if self.announce is not None:
-                self.announce("compare")
-            self._compare(found.route().reversed(names.table, names.old))
-
-            def once() -> None:
-                with self.patience.transaction(blocking=True) as connection:
-                    before = Survey(self.entry.state["before"])
-                    lock = exchange.give_back(found, before, before).acts[0]
-                    connection.execute(sql.statement(lock.text))
-                    step = exchange.give_back(found, self.look(), before)
-                    for act in step.acts[1:]:
-                        connection.execute(sql.statement(act.text))
-                    self._done(connection, "give_back")
-
-            if self.announce is not None:
-                self.announce("give_back")
-            self.patience.until_it_works(once)
-        if self.announce is not None:
-            self.announce("clean_up")
-        if self.entry.step == "give_back":
-            self._validate(found)
-
-        def clean_up() -> None:
-            with self.patience.transaction(blocking=True) as connection:
-                for act in exchange.clean_up(found, mirrored=self.entry.step != "give_back"):
-                    connection.execute(sql.statement(act.text))
-                self.journal.close(connection)
-
-        self.patience.until_it_works(clean_up)
-
-    def end(self) -> None:
-        """
-        The old table goes.
-
-        Raises:
-            PgultraError: the names are not exchanged yet.
-        """
-        if self.entry.step != "settle":
-            raise PgultraError(
-                f"the conversion of {self.table.fullname} has not come to its end (its last step is "
-                f"{self.entry.step!r}): start `convert` again first"
-            )
-        found = self.design()
-
-        def once() -> None:
-            with self.patience.transaction(blocking=True) as connection:
-                for act in exchange.finish(found).acts:
-                    connection.execute(sql.statement(act.text))
-                self.journal.close(connection)
-
-        self.patience.until_it_works(once)

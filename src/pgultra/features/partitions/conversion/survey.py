@@ -109,7 +109,7 @@ class Survey:
         """
         return [each for each in self.document["constraints"] if each["type"] in kinds]
 
-    def keys(self) -> Iterator[Mapping[str, Any]]:
+    def identifying(self) -> Iterator[Mapping[str, Any]]:
         """
         Unique indexes that tell rows apart: whole, of plain columns, none of which is NULL.
         """
