@@ -18,11 +18,27 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["Extension"]
+__all__ = ["Advised", "Extension"]
 
 READ = """
 SELECT extname FROM pg_catalog.pg_extension WHERE extname = ANY (:names) ORDER BY extname
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advised:
+    """
+    The version of an extension from which on an object is sound.
+
+    Attributes:
+        extension: its name.
+        version: the first good one, such as ``0.8.4``.
+        reason: what is wrong with older ones, and what to do about it.
+    """
+
+    extension: str
+    version: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import sqlalchemy
     from sqlalchemy import Connection
 
+    from pgultra.objects.extension import Advised
+
 __all__ = ["Index"]
 
 READ = """
@@ -74,6 +76,7 @@ class Index(DatabaseObject):
         later: it is built by an explicit call, once there are rows. A missing one is no
             drift, and whoever builds it chooses its storage parameters; one that would serve
             another query is dropped, and waits for the next call.
+        advised: the version of an extension that it wants; an older one is warned of.
 
     >>> from sqlalchemy import Column, Index as PlainIndex, Integer, MetaData, Table
     >>> table = Table("visit", MetaData(), Column("day", Integer))
@@ -90,6 +93,7 @@ class Index(DatabaseObject):
     valid: bool = True
     concurrently: bool = field(default=False, compare=False)
     later: bool = field(default=False, compare=False)
+    advised: Advised | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         table = Identity("table", self.schema, self.table)

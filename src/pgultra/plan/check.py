@@ -16,6 +16,7 @@ from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import collect
 from pgultra.plan.compare import Plan, compare
 from pgultra.plan.declare import application_of
+from pgultra.plan.extensions import advice_of, warn_of_versions
 from pgultra.plan.read import home_of, own_transaction, scope_of
 from pgultra.plan.rebuild import with_rebuilds
 from pgultra.plan.state import State
@@ -80,6 +81,7 @@ def check(
             schemas=schemas,
             home=home,
         )
+        warn_of_versions(connection, advice_of(desired.values()))
         sides = comparable(connection, desired, scope)
         plan = compare(sides.desired, sides.actual, sides.originals)
         if altered or any(_may_be_stood_on(step) for step in plan.steps):

@@ -32,6 +32,7 @@ from pgultra.plan.declare import (
     has_lost_declarations,
     is_declared,
 )
+from pgultra.plan.extensions import advice_of, warn_of_versions
 from pgultra.plan.order import words_of_function, words_of_schema_items
 from pgultra.plan.read import scope_of
 from pgultra.plan.state import State
@@ -240,6 +241,7 @@ def _dropping(
 def _plan(metadata: MetaData, desired: State, connection: Connection) -> Plan:
     scope = scope_of(connection, [metadata], desired, application=application_of(metadata))
     sides = comparable(connection, desired, scope)
+    warn_of_versions(connection, advice_of(desired.values()))
     return compare(sides.desired, sides.actual, sides.originals)
 
 

@@ -4,19 +4,30 @@ Which declared extensions the server lacks, and who can do something about it.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
-from pgultra.objects import Extension
+from pgultra.errors import PgultraWarning
+from pgultra.objects import Extension, Index
 from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import Connection
 
+    from pgultra.objects import DatabaseObject
+    from pgultra.objects.extension import Advised
     from pgultra.plan.compare import Plan
 
-__all__ = ["AbsentExtension", "absent_extensions"]
+__all__ = ["AbsentExtension", "absent_extensions", "advice_of", "warn_of_versions"]
+
+VERSIONS = """
+SELECT extname, extversion FROM pg_catalog.pg_extension
+WHERE extname = ANY (:names) ORDER BY extname
+"""
 
 PROBE = """
 SELECT w.name, v.name IS NOT NULL AS on_disk,
@@ -101,6 +112,39 @@ def absent_extensions(connection: Connection, plan: Plan) -> tuple[AbsentExtensi
         )
         for row in rows(connection, PROBE, names=list(schemas))
     )
+
+
+def advice_of(desired: Iterable[DatabaseObject]) -> frozenset[Advised]:
+    """
+    The versions that objects want.
+    """
+    advised = (each.advised for each in desired if isinstance(each, Index))
+    return frozenset(each for each in advised if each is not None)
+
+
+def warn_of_versions(connection: Connection, advice: Iterable[Advised]) -> None:
+    """
+    Say so where an installed extension is older than what an object wants; ask only then.
+
+    Warns:
+        PgultraWarning: it is, with the reason and what to do.
+    """
+    by_name = {each.extension: each for each in advice}
+    if not by_name:
+        return
+    for row in rows(connection, VERSIONS, names=list(by_name)):
+        advised = by_name[row.extname]
+        if _numbers(row.extversion) < _numbers(advised.version):
+            warnings.warn(
+                f"extension {row.extname} {row.extversion} is older than {advised.version}: "
+                f"{advised.reason}",
+                PgultraWarning,
+                stacklevel=4,
+            )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _command(name: str, schema: str | None) -> str:

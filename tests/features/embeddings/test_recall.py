@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,17 +19,13 @@ from pgultra.features.embeddings import (
     nearest,
     recall,
 )
-from pgultra.features.embeddings.recall import SOUND_HNSW
 from pgultra.plan.script import script
 
 if TYPE_CHECKING:
     from tests.fixtures.alembic import MigrationEnvironment
     from tests.fixtures.database import Database
 
-pytestmark = [
-    pytest.mark.needs("vector"),
-    pytest.mark.filterwarnings("ignore:pgvector:pgultra.PgultraWarning"),
-]
+pytestmark = pytest.mark.needs("vector")
 
 
 def table_with(index: Any, **options: Any) -> sa.Table:
@@ -165,17 +162,30 @@ def test_hnsw_can_be_built_anew(engine: sa.Engine) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_an_old_pgvector_is_warned_of(connection: sa.Connection) -> None:
+@pytest.mark.parametrize("index", [HNSW(), None])
+def test_an_old_pgvector_is_warned_of(engine: sa.Engine, index: Any) -> None:
     """
-    Before 0.8.4 the message says what to do; from then on there is none.
+    By create_all, check and recall, with the reason; not by a new one, nor without HNSW.
     """
-    table = table_with(HNSW())
-    table.metadata.create_all(connection)
-    version = connection.scalar(
-        sa.text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
-    )
-    if tuple(map(int, str(version).split("."))) < SOUND_HNSW:
-        with pytest.warns(PgultraWarning, match="REINDEX"):
-            recall(connection, table.c.embedding)
-    else:
-        recall(connection, table.c.embedding)
+    table = table_with(index)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE EXTENSION vector"))
+        version = str(
+            connection.scalar(
+                sa.text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+            )
+        )
+    old = tuple(map(int, version.split("."))) < (0, 8, 4) and index is not None
+    with engine.begin() as connection:
+        for call in (
+            lambda: table.metadata.create_all(connection),
+            lambda: plan.check(connection, table.metadata),
+            lambda: recall(connection, table.c.embedding),
+        ):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                call()
+            words = [str(each.message) for each in caught]
+            assert bool(words) == old
+            assert all(f"vector {version} is older than 0.8.4" in each for each in words)
+            assert all("REINDEX" in each for each in words)

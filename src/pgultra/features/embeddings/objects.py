@@ -15,6 +15,7 @@ from pgultra import sql
 from pgultra.features.embeddings.index import HNSW, METRICS, IVFFlat
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.objects import Extension, Index
+from pgultra.objects.extension import Advised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from pgultra.objects import DatabaseObject
 
 __all__ = ["database_objects", "index_name", "indexed", "schema_index"]
+
+SOUND = Advised(
+    extension="vector",
+    version="0.8.4",
+    reason="before it, a vacuum of an HNSW index could leave rows that no search reaches; install "
+    "0.8.4 or newer, ALTER EXTENSION vector UPDATE, and REINDEX the HNSW indexes",
+)
+"""The first pgvector whose HNSW vacuum leaves no dangling neighbours."""
 
 
 def vector_type(column: Column[Any]) -> VectorType:
@@ -129,4 +138,5 @@ def database_objects(column: Column[Any]) -> Iterator[DatabaseObject]:
     name = index_name(column)
     for each in table.indexes:
         if each.name == name:
-            yield Index.of(each, concurrently=index.concurrently)
+            wrapped = Index.of(each, concurrently=index.concurrently)
+            yield dataclasses.replace(wrapped, advised=SOUND)

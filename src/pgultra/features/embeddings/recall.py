@@ -8,27 +8,23 @@ import dataclasses
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table, func, select, text
+from sqlalchemy import Table, func, select
 
 from pgultra import sql
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError, PgultraWarning
 from pgultra.features.embeddings.index import HNSW, IVFFlat
 from pgultra.features.embeddings.nearest import Search
-from pgultra.features.embeddings.objects import index_name
+from pgultra.features.embeddings.objects import SOUND, index_name
 from pgultra.features.embeddings.queries import resolved
 from pgultra.objects import Index
 from pgultra.plan import collect
+from pgultra.plan.extensions import warn_of_versions
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Connection
 
 __all__ = ["build_index", "recall"]
-
-SOUND_HNSW = (0, 8, 4)
-"""The first pgvector whose HNSW vacuum leaves no dangling neighbours."""
-
-VERSION = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'"
 
 
 @on_connection
@@ -65,7 +61,7 @@ def recall(
     """
     expression, type_ = resolved(column)
     if isinstance(type_.index, HNSW):
-        warn_of_version(connection)
+        warn_of_versions(connection, [SOUND])
     table = expression.table
     one = select(expression).where(expression.is_not(None)).order_by(func.random()).limit(sample)
     hits = total = 0
@@ -80,22 +76,6 @@ def recall(
             hits += sum(distance <= farthest for distance in near[1:])
             total += len(true) - 1
     return hits / total if total else 1.0
-
-
-def warn_of_version(connection: Connection) -> None:
-    """
-    Say so when the extension has a known flaw.
-    """
-    version = connection.scalar(text(VERSION))
-    numbers = tuple(int(part) for part in str(version or "0").split(".") if part.isdigit())
-    if version is not None and numbers < SOUND_HNSW:
-        warnings.warn(
-            f"pgvector {version}: before 0.8.4 a vacuum of an HNSW index could leave rows that "
-            "no search reaches; install 0.8.4 or newer, ALTER EXTENSION vector UPDATE, and "
-            "REINDEX the HNSW indexes",
-            PgultraWarning,
-            stacklevel=4,
-        )
 
 
 @on_connection
