@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from pgultra import __version__
 from pgultra.errors import PgultraError
-from pgultra.integrations.cli import adopt, check, demo, encryption, listing, sql
+from pgultra.integrations.cli import adopt, check, demo, encryption, listing, partitions, sql
 from pgultra.integrations.cli.output import complain
 
 __all__ = ["app"]
@@ -69,3 +69,4 @@ app.command("list")(listing.listing)
 app.command("check")(check.check)
 app.command("adopt")(adopt.adopt)
 app.add_typer(encryption.commands, name="encryption")
+app.add_typer(partitions.commands, name="partitions")
