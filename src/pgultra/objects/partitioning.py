@@ -39,8 +39,17 @@ SELECT n.nspname, c.relname, c.relkind::text AS relkind, p.partstrat::text AS pa
         WHERE i.inhparent = c.oid AND EXISTS (
             SELECT FROM pg_catalog.pg_partition_tree(l.oid) AS t
             WHERE t.isleaf AND pg_catalog.pg_relation_size(t.relid) > 0))::text END AS filled
-FROM unnest(CAST(:schemas AS name[]), CAST(:tables AS name[]), CAST(:functions AS name[]))
-    AS w (nspname, relname, function)
+FROM (
+    SELECT * FROM unnest(
+        CAST(:schemas AS name[]), CAST(:tables AS name[]), CAST(:functions AS name[]))
+    UNION
+    SELECT s.nspname, (pg_catalog.split_part(r.prosrc, '$rules$', 2)::jsonb ->> 'table')::name,
+        r.proname
+    FROM pg_catalog.pg_proc AS r
+    JOIN pg_catalog.pg_namespace AS s ON s.oid = r.pronamespace
+    WHERE r.oid = ANY (CAST(:marked AS oid[])) AND r.pronargs = 0
+        AND r.prosrc LIKE 'SELECT $rules${%}$rules$::pg_catalog.jsonb'
+) AS w (nspname, relname, function)
 JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.nspname
 JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = w.relname
 LEFT JOIN pg_catalog.pg_partitioned_table AS p ON p.partrelid = c.oid
@@ -137,8 +146,6 @@ class Partitioning(DatabaseObject):
     """
 
     kind: ClassVar[str] = "partitioning"
-    dropped: ClassVar[bool] = False
-
     name: str
     table: str
     strategy: str | None
@@ -152,12 +159,25 @@ class Partitioning(DatabaseObject):
         object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, table))))
         object.__setattr__(self, "mark", OF_THE_TABLE)
 
+    def owned(self, application: str, room: str) -> Self:
+        """
+        Itself: it bears no mark.
+        """
+        return self
+
     @property
     def identity(self) -> Identity:
         """
         Schema, table, and the function that tells its rules.
         """
         return Identity("partitioning", self.schema, self.name, self.table)
+
+    @property
+    def dropped(self) -> bool:  # type: ignore[override]  # of the class elsewhere
+        """
+        Whether there are rules to take back; the table itself is Alembic's.
+        """
+        return self.rules is not None
 
     @property
     def _table(self) -> str:
@@ -268,15 +288,19 @@ class Partitioning(DatabaseObject):
     @classmethod
     def read(cls, connection: Connection, scope: Scope) -> Iterable[Self]:
         """
-        The wanted tables; one without a single partition counts as not divided yet.
+        The wanted tables, and those of ours whose rules stand in the database.
+
+        One without a single partition counts as not divided yet.
         """
         wanted = scope.of_kind("partitioning")
-        if not wanted:
+        marked = scope.marked.get("pg_proc", [])
+        if not wanted and not marked:
             return
         places = {
             "schemas": [scope.real(each.schema) for each in wanted],
             "tables": [each.table or "" for each in wanted],
             "functions": [each.name for each in wanted],
+            "marked": marked,
         }
         found = rows(connection, READ, **places)
         if any(row.filled for row in found) and found[0].zone != "UTC":  # as bounds are spelt
@@ -284,13 +308,17 @@ class Partitioning(DatabaseObject):
             zone, found = found[0].zone, rows(connection, READ, **places)
             rows(connection, SET_ZONE, zone=zone)
         for row in found:
+            if (row.nspname, row.relname) not in scope.tables:
+                continue
+            rules = _rules_in(row.prosrc)
             each = cls(
                 name=row.function,
                 table=row.relname,
                 schema=scope.spelt(row.nspname),
                 strategy=STRATEGIES.get(row.partstrat) if row.partstrat else None,
                 key=tuple(str(name) for name in json.loads(row.key or "[]")),
-                rules=_rules_in(row.prosrc),
+                rules=rules,
+                premake=json.loads(rules).get("premake", "") if rules is not None else "",
                 filled=tuple(json.loads(row.filled or "[]")),
             )
             if row.is_divided or not each._as_registered:
@@ -299,10 +327,12 @@ class Partitioning(DatabaseObject):
     @property
     def _as_registered(self) -> bool:
         """
-        Whether the table has the key that its rules tell.
+        Whether the table is partitioned, and by the key that its rules tell.
         """
-        rules = json.loads(self.rules) if self.rules is not None else {}
-        return (self.strategy, self.key) == (rules.get("by"), (rules.get("column"),))
+        if self.strategy is None or self.rules is None:
+            return self.strategy is not None
+        rules = json.loads(self.rules)
+        return (self.strategy, self.key) == (rules["by"], (rules["column"],))
 
 
 def _rules_in(body: str | None) -> str | None:

@@ -31,8 +31,8 @@ def objects(table: sa.Table, rules: Rules) -> Iterator[DatabaseObject]:
     """
     Derive what a partitioned table has in the database beside itself.
     """
-    text = registered(table, rules, application_of(table.metadata))
     premake = premake_function(table.metadata, table.schema)
+    text = registered(table, rules, application_of(table.metadata), premake.name)
     registration = Function(
         name=registration_name(table),
         schema=table.schema,

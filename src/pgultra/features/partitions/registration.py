@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["described", "registered"]
 
 
-def registered(table: sa.Table, rules: Rules, application: str) -> str:
+def registered(table: sa.Table, rules: Rules, application: str, premake: str) -> str:
     """
     The rules of a table, all levels, as one line of JSON.
     """
-    text = json.dumps(
-        {"app": application, **described(table, rules)}, ensure_ascii=False, sort_keys=True
-    )
+    top = {"app": application, "table": table.name, "premake": premake}
+    text = json.dumps({**top, **described(table, rules)}, ensure_ascii=False, sort_keys=True)
     return text.replace("$", "\\u0024").replace("\t", "\\t")  # safe between dollar signs
 
 
