@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from pgultra import Function, Trigger, View
-from pgultra.objects import Identity, Mark
+from pgultra.objects import Generation, Identity, Mark
 from pgultra.objects._belongings import Belongings
 from pgultra.plan import Plan, State, compare
 from pgultra.plan.canonical import Comparable
@@ -113,6 +113,19 @@ def test_altered_columns_move_what_stands_on_them() -> None:
     plan = planned(everything, everything, {ITEM: frozenset({"a"})})
     assert {step.identity.name for step in plan} == {"uses", "of", "when"}
     assert {step.verb for step in plan} == {"rebuild"}
+
+
+def test_altered_columns_move_generated_columns_that_read_them() -> None:
+    """
+    PostgreSQL would refuse to retype or drop such a column.
+    """
+
+    def generation(name: str, *reads: str) -> Generation:
+        return Generation(name=name, table="item", type="integer", expression="1", reads=reads)
+
+    everything = [generation("reads", "a", "b"), generation("other", "b")]
+    plan = planned(everything, everything, {ITEM: frozenset({"a", GROWN})})
+    assert {(step.verb, step.identity.name) for step in plan} == {("rebuild", "reads")}
 
 
 def test_added_columns_move_views_of_everything() -> None:

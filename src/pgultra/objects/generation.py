@@ -35,7 +35,13 @@ SELECT n.nspname, c.relname, a.attname,
         JOIN pg_catalog.pg_depend AS k ON k.classid = 'pg_catalog.pg_class'::regclass
             AND k.objid = i.indexrelid AND k.refclassid = 'pg_catalog.pg_class'::regclass
             AND k.refobjid = a.attrelid AND k.refobjsubid = a.attnum
-        WHERE i.indrelid = a.attrelid ORDER BY i.indexrelid) AS index_oids
+        WHERE i.indrelid = a.attrelid ORDER BY i.indexrelid) AS index_oids,
+    ARRAY(SELECT o.attname::text
+        FROM pg_catalog.pg_depend AS k
+        JOIN pg_catalog.pg_attribute AS o ON o.attrelid = k.refobjid AND o.attnum = k.refobjsubid
+        WHERE k.classid = 'pg_catalog.pg_attrdef'::regclass AND k.objid = d.oid
+            AND k.refclassid = 'pg_catalog.pg_class'::regclass AND k.refobjid = a.attrelid
+            AND o.attnum <> a.attnum ORDER BY o.attnum) AS reads
 FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -66,6 +72,7 @@ class Generation(DatabaseObject):
         type: as PostgreSQL prints it.
         expression: what stands after ``GENERATED ALWAYS AS``.
         indexes: made again when the column is; not compared.
+        reads: columns of the expression, as PostgreSQL says; not compared.
 
     >>> area = Generation(name="area", table="field", type="integer", expression="side * side")
     >>> area.create()
@@ -80,6 +87,7 @@ class Generation(DatabaseObject):
     type: str
     expression: str | None = None
     indexes: tuple[Index, ...] = field(default=(), compare=False)
+    reads: tuple[str, ...] = field(default=(), compare=False)
     absent: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -197,6 +205,7 @@ class Generation(DatabaseObject):
                 schema=scope.spelt(row.nspname),
                 type=row.type,
                 expression=row.expression,
+                reads=tuple(row.reads) if row.expression else (),
                 indexes=tuple(Index.read(connection, seen)),
             )
         for schema, table, name in wanted:

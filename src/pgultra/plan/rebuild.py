@@ -8,6 +8,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pgultra.objects import Function, Identity, Trigger, View
+from pgultra.objects.generation import Generation
 from pgultra.plan.compare import Conflict, Plan, Step
 from pgultra.plan.order import words_in
 
@@ -31,7 +32,7 @@ def with_rebuilds(
     altered: Mapping[Identity, frozenset[str]] | None = None,
 ) -> Plan:
     """
-    Add the views and triggers that must give way for a while.
+    Add the views, triggers and generated columns that must give way for a while.
 
     Args:
         plan: from ``compare``.
@@ -131,6 +132,9 @@ def _stands_on(each: DatabaseObject, altered: Mapping[Identity, frozenset[str]])
     if isinstance(each, Trigger):
         columns = altered.get(Identity("table", each.schema, each.table), frozenset())
         return bool(columns & set(each.columns)) or bool(columns and each.when)
+    if isinstance(each, Generation):
+        table = Identity("table", each.schema, each.table)
+        return bool(altered.get(table, frozenset()) & set(each.reads))
     return False
 
 

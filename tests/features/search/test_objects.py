@@ -213,6 +213,60 @@ def test_a_part_that_goes_takes_the_vector_with_it(
         assert list(plan.check(connection, before)) == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (sa.String(20), sa.String(40)),  # the expression stays as it is
+        (sa.String(20), sa.Text()),  # its casts change
+        (sa.Integer(), sa.BigInteger()),
+    ],
+)
+def test_a_part_that_is_retyped_takes_the_vector_along(
+    engine: sa.Engine,
+    alembic_env: MigrationEnvironment,
+    old: sa.types.TypeEngine[object],
+    new: object,
+) -> None:
+    """
+    PostgreSQL refuses to retype what a generated column reads: it is rebuilt in the migration.
+    """
+    before, after = sa.MetaData(), sa.MetaData()
+    parts = {"title": "A", "extra": "B"}
+    for metadata, type_ in ((before, old), (after, new)):
+        note = table(metadata, parts, sa.Column("extra", type_))
+        sa.Index("theirs", note.c.search, postgresql_using="gin")
+    before.create_all(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO note (id, title, extra) VALUES (1, 'fox', '7')")
+    revision = alembic_env.autogenerate("retyped", metadata=after)
+    assert revision.text.count("DROP COLUMN search") == 2  # there and back
+    alembic_env.upgrade()
+    assert alembic_env.check(metadata=after) == []
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT search::text FROM note")) == "'7':2B 'fox':1A"
+        names = {index["name"] for index in sa.inspect(connection).get_indexes("note")}
+        assert names == {"note_search_gin", "theirs"}
+    alembic_env.downgrade()
+    with engine.connect() as connection:
+        assert list(plan.check(connection, before)) == []
+
+
+def test_a_column_that_no_vector_reads_is_retyped_alone(
+    engine: sa.Engine, alembic_env: MigrationEnvironment
+) -> None:
+    """
+    The vector stays where it is: nothing is computed anew.
+    """
+    before, after = sa.MetaData(), sa.MetaData()
+    table(before, {"title": "A"}, sa.Column("extra", sa.String(20)))
+    table(after, {"title": "A"}, sa.Column("extra", sa.String(40)))
+    before.create_all(engine)
+    revision = alembic_env.autogenerate("retyped", metadata=after)
+    assert "search" not in revision.text
+    alembic_env.upgrade()
+    assert alembic_env.check(metadata=after) == []
+
+
 def test_a_changed_function_is_reported(engine: sa.Engine) -> None:
     """
     A hand-edited function and a dropped trigger are drift.
