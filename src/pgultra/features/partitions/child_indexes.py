@@ -30,9 +30,9 @@ SELECT i.indexrelid::text AS index_oid,
     i.indisunique AS is_unique,
     pg_catalog.pg_get_constraintdef(con.oid) AS constraint_text,
     pg_catalog.substr(pg_catalog.pg_get_indexdef(i.indexrelid), 1 + pg_catalog.length(
-        pg_catalog.format('CREATE %sINDEX %I ON ONLY %s ',
+        pg_catalog.format('CREATE %sINDEX %I ON ONLY %I.%I ',
             CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END,
-            pi.relname, i.indrelid::pg_catalog.regclass))) AS definition,
+            pi.relname, pn.nspname, t.relname))) AS definition,
     cn.nspname AS child_schema, c.relname AS child, c.relkind = 'p' AS is_partitioned,
     own.name AS attached, own.valid
 FROM pg_catalog.pg_index AS i

@@ -39,7 +39,8 @@ LOCK = 1886544500
 STRATEGIES = {"r": "range", "l": "list", "h": "hash"}
 
 PARENTS = """
-SELECT w.place::int AS place, c.oid::bigint AS oid, n.nspname, c.relname, c.relkind, p.partstrat,
+SELECT w.place::int AS place, c.oid::bigint AS oid, n.nspname, c.relname, c.relkind,
+    p.partstrat::text AS partstrat,
     ARRAY(SELECT a.attname::text
         FROM pg_catalog.unnest(p.partattrs::int2[]) WITH ORDINALITY AS k (number, at)
         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.number
@@ -73,7 +74,7 @@ SELECT pg_catalog.current_setting('DateStyle') AS style,
     c.oid::bigint AS oid, n.nspname, c.relname, t.inhparent::bigint AS parent_oid,
     t.root::bigint AS root_oid, t.level, t.inhdetachpending AS detaching,
     c.relkind = 'p' AS is_partitioned, d.description,
-    pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound, c.relkind,
+    pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound, c.relkind::text AS relkind,
     coalesce((SELECT pg_catalog.format_type(a.atttypid, a.atttypmod)
         FROM pg_catalog.pg_partitioned_table AS p
         JOIN pg_catalog.pg_attribute AS a

@@ -50,6 +50,7 @@ TABLES = Annotated[
         metavar="[TABLE]...", help="As in the database; all if none is named.", show_default=False
     ),
 ]
+HEADINGS = ("table", "partitions", "runway", "default", "rows", "size", "to do", "last run")
 
 
 def _room() -> Any:  # the module, loaded when a command needs it
@@ -187,16 +188,7 @@ def _plain(runway: Any) -> Any:
 def _show(found: Sequence[Any]) -> None:
     console = screen()
     table = Table(box=None, pad_edge=False)
-    for heading in (
-        "table",
-        "partitions",
-        "runway",
-        "default",
-        "rows",
-        "size",
-        "to do",
-        "last run",
-    ):
+    for heading in HEADINGS:
         table.add_column(heading, overflow="fold")
     for each in found:
         table.add_row(
