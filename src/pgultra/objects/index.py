@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Index"]
 
 READ = """
-SELECT n.nspname, c.relname, t.relname AS tablename, i.indisunique, i.indisvalid AND i.indisready
-        AS valid, d.description,
+SELECT n.nspname, c.relname, t.relname AS tablename, i.indisunique, (i.indisvalid AND i.indisready)
+        OR c.relkind = 'I' AS valid, c.relkind = 'I' AS only, d.description,
     pg_catalog.pg_get_indexdef(c.oid) AS definition
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
@@ -73,6 +73,7 @@ class Index(DatabaseObject):
         unique: whether it is.
         definition: what stands after the table's name in ``CREATE INDEX``.
         concurrently: build and drop it without blocking writes, outside a transaction.
+        only: on a partitioned table and not on its partitions, which get theirs one by one.
         later: it is built by an explicit call, once there are rows. A missing one is no
             drift, and whoever builds it chooses its storage parameters; one that would serve
             another query is dropped, and waits for the next call.
@@ -92,6 +93,7 @@ class Index(DatabaseObject):
     unique: bool = False
     valid: bool = True
     concurrently: bool = field(default=False, compare=False)
+    only: bool = field(default=False, compare=False)
     later: bool = field(default=False, compare=False)
     advised: Advised | None = field(default=None, compare=False)
 
@@ -126,7 +128,9 @@ class Index(DatabaseObject):
             schema=index.table.schema,
             unique=bool(index.unique),
             definition=definition,
-            concurrently=concurrently or word != "",
+            # a partitioned table has its index at once, its partitions get theirs one by one
+            concurrently=(concurrently or word != "") and not _is_partitioned(index.table),
+            only=_is_partitioned(index.table),
         )
 
     @memoized_property
@@ -166,7 +170,8 @@ class Index(DatabaseObject):
         unique = "UNIQUE " if self.unique else ""
         name, table = sql.identifier(self.name), sql.qualified(self.schema, self.table)
         if not self.concurrently:
-            build = f"CREATE {unique}INDEX {name} ON {table} {self.definition}"
+            only = "ONLY " if self.only else ""
+            build = f"CREATE {unique}INDEX {name} ON {only}{table} {self.definition}"
             return (build, *self.commented())
         index = sql.qualified(self.schema, self.name)
         return (
@@ -230,6 +235,7 @@ class Index(DatabaseObject):
                 schema=scope.spelt(row.nspname),
                 unique=row.indisunique,
                 valid=row.valid,
+                only=row.only,
                 definition=_tail(row.definition),
                 comment=comment,
                 mark=mark,
@@ -273,6 +279,10 @@ class Index(DatabaseObject):
             row.relname: dataclasses.replace(twins[row.relname], definition=_tail(row.definition))
             for row in rows(connection, TWINS, names=list(twins))
         }
+
+
+def _is_partitioned(table: sqlalchemy.Table) -> bool:
+    return bool(table.dialect_options["postgresql"].get("partition_by"))
 
 
 def _tail(definition: str) -> str:

@@ -30,7 +30,7 @@ SELECT n.nspname, c.relname, c.relkind::text AS relkind, p.partstrat::text AS pa
         FROM pg_catalog.unnest(p.partattrs::int2[]) WITH ORDINALITY AS k (number, at)
         LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.number
     )::text AS key,
-    f.prosrc, pg_catalog.current_setting('TimeZone') AS zone,
+    f.prosrc, d.description, pg_catalog.current_setting('TimeZone') AS zone,
     EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid) AS is_divided,
     CASE WHEN f.prosrc LIKE '%"parts"%' THEN (
         SELECT pg_catalog.jsonb_agg(pg_catalog.pg_get_expr(l.relpartbound, l.oid))
@@ -55,13 +55,12 @@ JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = w.relnam
 LEFT JOIN pg_catalog.pg_partitioned_table AS p ON p.partrelid = c.oid
 LEFT JOIN pg_catalog.pg_proc AS f
     ON f.pronamespace = n.oid AND f.proname = w.function AND f.pronargs = 0
+LEFT JOIN pg_catalog.pg_description AS d
+    ON d.objoid = f.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0
 WHERE c.relkind IN ('r', 'p', 'f')
 """
 SET_ZONE = "SELECT pg_catalog.set_config('TimeZone', :zone, false)"
 STRATEGIES = {"r": "range", "l": "list", "h": "hash"}
-OF_THE_TABLE = Mark("table", "partitions")
-"""How a table is divided is the table's: the functions beside it bear the marks."""
-
 FIND = """
     SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i
     JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
@@ -157,13 +156,6 @@ class Partitioning(DatabaseObject):
     def __post_init__(self) -> None:
         table = Identity("table", self.schema, self.table)
         object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, table))))
-        object.__setattr__(self, "mark", OF_THE_TABLE)
-
-    def owned(self, application: str, room: str) -> Self:
-        """
-        Itself: it bears no mark.
-        """
-        return self
 
     @property
     def identity(self) -> Identity:
@@ -191,7 +183,7 @@ class Partitioning(DatabaseObject):
 
     def remark(self) -> tuple[str, ...]:
         """
-        Nothing: it bears no mark.
+        Nothing: its mark is that of the function that tells its rules.
         """
         return ()
 
@@ -311,12 +303,14 @@ class Partitioning(DatabaseObject):
             if (row.nspname, row.relname) not in scope.tables:
                 continue
             rules = _rules_in(row.prosrc)
+            mark = Mark.parse(row.description)[1] or Mark(scope.application, "partitions")
             each = cls(
                 name=row.function,
                 table=row.relname,
                 schema=scope.spelt(row.nspname),
                 strategy=STRATEGIES.get(row.partstrat) if row.partstrat else None,
                 key=tuple(str(name) for name in json.loads(row.key or "[]")),
+                mark=Mark(mark.application, mark.room),
                 rules=rules,
                 premake=json.loads(rules).get("premake", "") if rules is not None else "",
                 filled=tuple(json.loads(row.filled or "[]")),

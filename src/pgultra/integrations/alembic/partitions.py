@@ -12,20 +12,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from alembic.autogenerate import comparators
+from alembic.autogenerate import comparators, renderers
+from alembic.operations import MigrateOperation, Operations, ops
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import MetaData
+from sqlalchemy import ForeignKeyConstraint, MetaData
 
+from pgultra import sql
+from pgultra.objects import Index
 from pgultra.objects._catalog import rows
 from pgultra.plan.declare import application_of, facts_of, is_declared
 from pgultra.plan.read import home_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from alembic.autogenerate.api import AutogenContext
     from alembic.operations.ops import UpgradeOps
     from sqlalchemy import Connection
 
-__all__ = ["hidden_tables"]
+__all__ = ["CreateIndexOnlyOp", "hidden_tables"]
 
 HIDDEN = """
 WITH RECURSIVE parent AS (
@@ -53,6 +58,20 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.oid IN (SELECT t.oid FROM tree AS t UNION SELECT m.oid FROM marked AS m)
     AND c.relkind IN ('r', 'p', 'f')
 """
+DIVIDED = """
+SELECT n.nspname, c.relname, pg_catalog.pg_get_partkeydef(c.oid) AS clause
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'p'
+"""
+CLONES = """
+SELECT n.nspname, c.relname, k.conname
+FROM pg_catalog.pg_constraint AS k
+JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE k.contype = 'f' AND k.conparentid <> 0
+"""
+"""What PostgreSQL makes of a foreign key to a partitioned table: one more for each partition."""
 
 
 def hidden_tables(
@@ -98,3 +117,107 @@ def _hide(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResul
 
             context._name_filters.append(is_seen)
     return PriorityDispatchResult.CONTINUE
+
+
+@comparators.dispatch_for("autogenerate", priority=DispatchPriority.LAST, subgroup="partitions")
+def _mend(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResult:
+    """
+    What Alembic makes of partitioned tables, as it should be.
+
+    Foreign keys that PostgreSQL keeps for single partitions are left alone; an index on a table
+    that has partitions is made ON ONLY; a table that is dropped comes back as it was divided.
+    """
+    connection: Any = context.connection
+    if connection is None or connection.dialect.name != "postgresql":
+        return PriorityDispatchResult.CONTINUE
+    default = connection.dialect.default_schema_name
+    divided = {(row.nspname, row.relname): row.clause for row in rows(connection, DIVIDED)}
+    if divided:
+        clones = {(row.nspname, row.relname, row.conname) for row in rows(connection, CLONES)}
+        upgrade.ops[:] = _mended(upgrade.ops, divided, clones, default)
+    return PriorityDispatchResult.CONTINUE
+
+
+def _mended(
+    operations: list[MigrateOperation],
+    divided: dict[tuple[str, str], str],
+    clones: set[tuple[str, str, str]],
+    default: str,
+) -> Iterator[MigrateOperation]:
+    for operation in operations:
+        place = _place(operation, default)
+        if isinstance(operation, ops.ModifyTableOps):
+            operation.ops[:] = _mended(operation.ops, divided, clones, default)
+            if not operation.ops:
+                continue
+        elif isinstance(operation, ops.DropConstraintOp):
+            if (*place, operation.constraint_name) in clones:
+                continue
+        elif isinstance(operation, ops.CreateIndexOp) and place in divided:
+            yield CreateIndexOnlyOp(operation)
+            continue
+        elif isinstance(operation, ops.DropTableOp) and operation._reverse is not None:
+            back = operation._reverse
+            back.columns = [
+                item
+                for item in back.columns
+                if not isinstance(item, ForeignKeyConstraint)
+                or (*place, str(item.name)) not in clones
+            ]
+            if place in divided:
+                operation.table_kw["postgresql_partition_by"] = divided[place]
+        yield operation
+
+
+def _place(operation: Any, default: str) -> tuple[str, str]:
+    """
+    The real schema and the name of the table that an operation is about.
+    """
+    return getattr(operation, "schema", None) or default, getattr(operation, "table_name", "")
+
+
+class CreateIndexOnlyOp(MigrateOperation):
+    """
+    An index on a partitioned table that leaves the partitions alone.
+
+    They get theirs from ``pgultra partitions maintain``, one by one and CONCURRENTLY.
+    """
+
+    def __init__(self, operation: ops.CreateIndexOp) -> None:
+        self.operation = operation
+        self.table_name = operation.table_name
+        self.schema = operation.schema
+
+    def reverse(self) -> MigrateOperation:
+        """
+        The index is dropped, and with it those of the partitions.
+        """
+        return self.operation.reverse()
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """
+        As Alembic has it for any index.
+        """
+        return self.operation.to_diff_tuple()
+
+    def statement(self) -> str:
+        """
+        ``CREATE INDEX … ON ONLY …``.
+        """
+        return Index.of(self.operation.to_index()).but(only=True, concurrently=False).create()[0]
+
+
+@Operations.implementation_for(CreateIndexOnlyOp)
+def _run(alembic: Operations, operation: CreateIndexOnlyOp) -> None:
+    alembic.execute(sql.statement(operation.statement()))
+
+
+@renderers.dispatch_for(CreateIndexOnlyOp)
+def _render(context: AutogenContext, operation: CreateIndexOnlyOp) -> list[str]:
+    alembic: Any = context.opts["alembic_module_prefix"]
+    sqlalchemy: Any = context.opts["sqlalchemy_module_prefix"]
+    text = operation.statement().replace("%", "%%")
+    return [
+        "# The partitions get theirs from `pgultra partitions maintain`, without blocking writes.",
+        f"{alembic}execute({sqlalchemy}DDL({text!r}))",
+    ]
