@@ -55,7 +55,7 @@ class _Switch:
         Ask for binary results, if this is known to be right.
         """
         compiled = getattr(context, "compiled", None)
-        if compiled is not None and not many and compiled in self._known:
+        if compiled is not None and not many and compiled in self._known and not _named(cursor):
             _inner(cursor).format = BINARY
 
     def after(
@@ -71,7 +71,7 @@ class _Switch:
         Learn from the types that came back; begin anew if they changed since.
         """
         compiled = getattr(context, "compiled", None)
-        if compiled is None or many or cursor.description is None:
+        if compiled is None or many or cursor.description is None or _named(cursor):
             return
         known = self._known.get(compiled)
         if known is None and compiled in self._looked:
@@ -79,11 +79,12 @@ class _Switch:
         types = tuple(column.type_code for column in cursor.description)
         if known is None:
             self._looked[compiled] = True
-            if self._worth_it(compiled) and SAFE.issuperset(types):
+            if self._worth_it(compiled) and _same_either_way(_inner(cursor), types):
                 self._known[compiled] = types
         elif known != types:
+            # Somebody changed the table since: what came may be bytes that nobody reads.
             del self._known[compiled]
-            if not SAFE.issuperset(types):
+            if not _same_either_way(_inner(cursor), types):
                 _inner(cursor).format = TEXT
                 cursor.execute(statement, parameters)
 
@@ -91,6 +92,23 @@ class _Switch:
         columns = getattr(compiled, "_result_columns", None) or ()
         selects = getattr(compiled.statement, "is_select", False)
         return selects and any(is_encrypted(column.type) for column in columns)
+
+
+def _named(cursor: Any) -> bool:
+    """
+    Whether it is a server's cursor, which is asked for in SQL and stays as it is.
+    """
+    return getattr(_inner(cursor), "name", None) is not None
+
+
+def _same_either_way(cursor: Any, types: tuple[int, ...]) -> bool:
+    """
+    Whether these types are safe, and read by psycopg's own loaders: a host's are for text.
+    """
+    return SAFE.issuperset(types) and all(
+        loader is not None and loader.__module__.startswith("psycopg")
+        for loader in (cursor.adapters.get_loader(each, TEXT) for each in types)
+    )
 
 
 def _inner(cursor: Any) -> Any:
@@ -103,6 +121,9 @@ def _inner(cursor: Any) -> Any:
 def binary_results(engine: Engine | AsyncEngine) -> None:
     """
     Let statements that read encrypted columns fetch binary results, where that is safe.
+
+    Statements without an encrypted column, server-side cursors, and types for which the host
+    has registered loaders of its own stay as they are.
 
     Args:
         engine: of psycopg; with other drivers nothing is done (asyncpg's are binary always).
