@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Generation"]
 
+# 19 is 1 (of the row) + 2 (before) + 16 (update)
 COLUMNS = """
 SELECT n.nspname, c.relname, a.attname,
     pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
@@ -41,7 +42,10 @@ SELECT n.nspname, c.relname, a.attname,
         JOIN pg_catalog.pg_attribute AS o ON o.attrelid = k.refobjid AND o.attnum = k.refobjsubid
         WHERE k.classid = 'pg_catalog.pg_attrdef'::regclass AND k.objid = d.oid
             AND k.refclassid = 'pg_catalog.pg_class'::regclass AND k.refobjid = a.attrelid
-            AND o.attnum <> a.attnum ORDER BY o.attnum) AS reads
+            AND o.attnum <> a.attnum ORDER BY o.attnum) AS reads,
+    ARRAY(SELECT t.tgname::text FROM pg_catalog.pg_trigger AS t
+        WHERE t.tgrelid = a.attrelid AND NOT t.tgisinternal
+            AND t.tgtype & 19 = 19 ORDER BY t.tgname) AS triggers
 FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -73,6 +77,8 @@ class Generation(DatabaseObject):
         expression: what stands after ``GENERATED ALWAYS AS``.
         indexes: made again when the column is; not compared.
         reads: columns of the expression, as PostgreSQL says; not compared.
+        triggers: BEFORE UPDATE row triggers of the table, with any of which PostgreSQL computes
+            the column anew on each update; not compared.
 
     >>> area = Generation(name="area", table="field", type="integer", expression="side * side")
     >>> area.create()
@@ -88,6 +94,7 @@ class Generation(DatabaseObject):
     expression: str | None = None
     indexes: tuple[Index, ...] = field(default=(), compare=False)
     reads: tuple[str, ...] = field(default=(), compare=False)
+    triggers: tuple[str, ...] = field(default=(), compare=False)
     absent: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -206,6 +213,7 @@ class Generation(DatabaseObject):
                 type=row.type,
                 expression=row.expression,
                 reads=tuple(row.reads) if row.expression else (),
+                triggers=tuple(row.triggers),
                 indexes=tuple(Index.read(connection, seen)),
             )
         for schema, table, name in wanted:

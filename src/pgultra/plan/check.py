@@ -5,6 +5,7 @@ The whole question in one call: does this database hold what these models declar
 from __future__ import annotations
 
 import dataclasses
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from sqlalchemy import MetaData
@@ -19,6 +20,7 @@ from pgultra.plan.declare import application_of
 from pgultra.plan.extensions import advice_of, warn_of_versions
 from pgultra.plan.read import home_of, own_transaction, scope_of
 from pgultra.plan.rebuild import with_rebuilds
+from pgultra.plan.recomputed import warn_of_recomputing
 from pgultra.plan.state import State
 
 if TYPE_CHECKING:
@@ -70,7 +72,8 @@ def check(
             f"MetaData of different applications ({', '.join(sorted(applications))}) cannot be "
             "judged together; check them one by one"
         )
-    desired = State(each for one in several for each in collect(one).values())
+    collected = [collect(each) for each in several]
+    desired = collected[0] if len(several) == 1 else State(chain(*map(State.values, collected)))
     with own_transaction(connection):
         scope = scope_of(
             connection,
@@ -87,6 +90,7 @@ def check(
         if altered or any(_may_be_stood_on(step) for step in plan.steps):
             sides = with_details(connection, sides, scope)
             plan = compare(sides.desired, sides.actual, sides.originals)
+    warn_of_recomputing(sides)
     plan = with_rebuilds(plan, sides, altered)
     plan = sorted_plan(plan, scope.default_schema)
     return dataclasses.replace(plan, weaker=sides.weaker, sides=sides)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 
-from pgultra import DeclarationError, Function, Trigger, declare, plan
+from pgultra import DeclarationError, Function, PgultraWarning, Trigger, declare, plan
 from pgultra.features.search import Related, TSVectorType
 from pgultra.objects import Generation
 from tests.features.search import sample
@@ -265,6 +266,35 @@ def test_a_column_that_no_vector_reads_is_retyped_alone(
     assert "search" not in revision.text
     alembic_env.upgrade()
     assert alembic_env.check(metadata=after) == []
+
+
+@pytest.mark.parametrize(("mode", "told"), [("auto", True), ("trigger", False)])
+def test_a_trigger_that_nobody_declared_is_told_of(
+    engine: sa.Engine, mode: str, told: bool
+) -> None:
+    """
+    It makes PostgreSQL compute a generated vector on each update; check warns and says why.
+    """
+    metadata = sa.MetaData()
+    table(metadata, {"title": "A"}, mode=mode)
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'begin return new; end'"
+        )
+        for timing, level in (("BEFORE", "ROW"), ("AFTER", "ROW"), ("BEFORE", "STATEMENT")):
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER t_{timing}_{level} {timing} UPDATE ON note FOR EACH {level} "
+                "EXECUTE FUNCTION touch()"
+            )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert list(plan.check(connection, metadata)) == []
+    assert [each.category for each in caught] == [PgultraWarning] * told
+    for each in caught:
+        text = str(each.message)
+        assert text.startswith("note has BEFORE UPDATE row triggers (t_before_row), ")
+        assert "generated search anew" in text
 
 
 def test_a_changed_function_is_reported(engine: sa.Engine) -> None:

@@ -212,18 +212,18 @@ def spelt(column: Any, query: str) -> ColumnElement[bool] | None:
     own = [part for part in rules.vector(table).parts if part.columns and not part.json]
     best = min((part.weight for part in own), default=None)
     names = {name for part in own if part.weight == best for name in part.columns}
-    texts = [
-        each
+    texts: list[tuple[Any, String]] = [
+        (each, each.type)
         for each in source_behind(column).c
         if each.name in names and isinstance(each.type, String)
     ]
     if not texts:
         return None
     # A collation may forbid regular expressions; the database's own never does.
-    holes = (f'{HOLE} COLLATE "C"' if each.type.collation else HOLE for each in texts)
+    holes = (f'{HOLE} COLLATE "C"' if type_.collation else HOLE for _, type_ in texts)
     pattern = bound(f"\\m{'[^[:alnum:]_]+'.join(words)}\\M")
     text = " OR ".join(f"{hole} ~* {HOLE}" for hole in holes)
-    return Truth(f"({text})", tuple(each for column in texts for each in (column, pattern)))
+    return Truth(f"({text})", tuple(each for text, _ in texts for each in (text, pattern)))
 
 
 WORDS = re.compile(r"\w+")

@@ -1,0 +1,48 @@
+"""
+Generated columns that every update computes anew, because of a trigger that nobody declared.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from pgultra import sql
+from pgultra.errors import PgultraWarning
+from pgultra.objects.generation import Generation
+
+if TYPE_CHECKING:
+    from pgultra.plan.canonical import Comparable
+
+__all__ = ["warn_of_recomputing"]
+
+
+def warn_of_recomputing(sides: Comparable) -> None:
+    """
+    Say so where a table with a generated column has a BEFORE UPDATE row trigger.
+
+    Any such trigger makes PostgreSQL compute all generated columns of the table on each
+    update, whatever was changed. Declared triggers are known when a room chooses between a
+    generated column and triggers of its own; this finds the others.
+
+    Warns:
+        PgultraWarning: there is one, with the ways out.
+    """
+    tables: dict[str, tuple[tuple[str, ...], list[str]]] = {}
+    for identity, each in sides.actual.items():
+        desired = sides.desired.get(identity)
+        if isinstance(each, Generation) and each.triggers and getattr(desired, "expression", None):
+            _, columns = tables.setdefault(
+                sql.qualified(each.schema, each.table), (each.triggers, [])
+            )
+            columns.append(each.name)
+    for table, (triggers, columns) in tables.items():
+        warnings.warn(
+            f"{table} has BEFORE UPDATE row triggers "
+            f"({', '.join(triggers)}), so PostgreSQL computes the generated "
+            f"{', '.join(sorted(columns))} anew on every update, also when its parts stay the "
+            "same. Declare the triggers with pgultra.Trigger, or say mode='trigger', so that it "
+            "is kept by triggers; or make them AFTER triggers",
+            PgultraWarning,
+            stacklevel=3,
+        )
