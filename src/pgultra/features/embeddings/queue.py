@@ -227,6 +227,17 @@ class Queue:
             )
         )
 
+    def release(self, connection: Connection, token: uuid.UUID) -> None:
+        """
+        Give rows back untouched: somebody wants to stop.
+        """
+        state = self.state
+        connection.execute(
+            update(state)
+            .where(state.c.lease == token)
+            .values(lease=None, available_at=func.now(), attempts=state.c.attempts - 1)
+        )
+
     def fail(
         self,
         connection: Connection,
@@ -302,7 +313,9 @@ def queue_status(connection: Connection, column: Any) -> QueueStatus:
 
 
 @on_connection
-def backfill(connection: Connection, column: Any, *, everything: bool = False) -> int:
+def backfill(
+    connection: Connection, column: Any, *, everything: bool = False, dry_run: bool = False
+) -> int:
     """
     Put rows into the queue that have no embedding of the declared model yet.
 
@@ -314,9 +327,10 @@ def backfill(connection: Connection, column: Any, *, everything: bool = False) -
         connection: a Connection, or an AsyncConnection, and then it is to be awaited.
         column: the vector column, with a source.
         everything: also rows that are fresh.
+        dry_run: count only.
 
     Returns:
-        How many rows were put into the queue.
+        How many rows were put into the queue, or would be.
 
     Example:
         >>> backfill(connection, Article.embedding)  # doctest: +SKIP
@@ -333,6 +347,8 @@ def backfill(connection: Connection, column: Any, *, everything: bool = False) -
     rows = (
         select(*queue.keys, func.now()).outerjoin(state, queue._same()).where(or_(missing, wrong))
     )
+    if dry_run:
+        return connection.scalar(select(func.count()).select_from(rows.subquery())) or 0
     names = [own.name for own in queue.own]
     statement = upsert(state).from_select([*names, "stale_since"], rows)
     statement = statement.on_conflict_do_update(

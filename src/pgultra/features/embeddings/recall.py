@@ -22,6 +22,8 @@ from pgultra.plan import collect
 from pgultra.plan.extensions import warn_of_versions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Column, Connection
 
 __all__ = ["build_index", "recall"]
@@ -35,6 +37,7 @@ def recall(
     *,
     k: int = 10,
     effort: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> float:
     """
     Measure the recall of a column's index: 1.0 finds all that an exact scan finds.
@@ -48,6 +51,7 @@ def recall(
         sample: how many rows are looked for.
         k: how many neighbours are compared.
         effort: as in ``nearest``.
+        progress: called with how many rows were looked for, and of how many.
 
     Returns:
         The share of the true neighbours that the index gave; 1.0 for an empty table.
@@ -65,7 +69,8 @@ def recall(
     table = expression.table
     one = select(expression).where(expression.is_not(None)).order_by(func.random()).limit(sample)
     hits = total = 0
-    for vector in connection.scalars(one).all():
+    vectors = connection.scalars(one).all()
+    for number, vector in enumerate(vectors, 1):
         search = Search.of(select(table), expression, vector, k + 1)
         by_index = search.found("index", effort=effort)
         exact = search.found("exact")
@@ -75,6 +80,8 @@ def recall(
             farthest = true[-1] + abs(true[-1]) * 1e-6 + 1e-9
             hits += sum(distance <= farthest for distance in near[1:])
             total += len(true) - 1
+        if progress is not None:
+            progress(number, len(vectors))
     return hits / total if total else 1.0
 
 

@@ -146,6 +146,10 @@ class EmbeddingWorker:
             with self.engine.begin() as connection:
                 self._give_back(connection, token, jobs, error)
             return Worked(failed=len(jobs))
+        except BaseException:  # Ctrl-C: nobody shall wait for the lease to end
+            with self.engine.begin() as connection:
+                self.queue.release(connection, token)
+            raise
         with self.engine.begin() as connection:
             written = self._write(connection, token, jobs, vectors)
         return Worked(embedded=written, changed=len(jobs) - written)
@@ -202,6 +206,10 @@ class EmbeddingWorker:
             async with self.engine.begin() as connection:
                 await connection.run_sync(self._give_back, token, jobs, error)
             return Worked(failed=len(jobs))
+        except BaseException:  # cancelled: nobody shall wait for the lease to end
+            async with self.engine.begin() as connection:
+                await connection.run_sync(self.queue.release, token)
+            raise
         async with self.engine.begin() as connection:
             written = await connection.run_sync(self._write, token, jobs, vectors)
         return Worked(embedded=written, changed=len(jobs) - written)

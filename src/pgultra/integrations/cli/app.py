@@ -12,7 +12,16 @@ from typer.core import TyperGroup
 
 from pgultra import __version__
 from pgultra.errors import PgultraError
-from pgultra.integrations.cli import adopt, check, demo, encryption, listing, partitions, sql
+from pgultra.integrations.cli import (
+    adopt,
+    check,
+    demo,
+    embeddings,
+    encryption,
+    listing,
+    partitions,
+    sql,
+)
 from pgultra.integrations.cli.output import complain
 
 __all__ = ["app"]
@@ -69,4 +78,5 @@ app.command("list")(listing.listing)
 app.command("check")(check.check)
 app.command("adopt")(adopt.adopt)
 app.add_typer(encryption.commands, name="encryption")
+app.add_typer(embeddings.commands, name="embeddings")
 app.add_typer(partitions.commands, name="partitions")

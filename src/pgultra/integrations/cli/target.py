@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-__all__ = ["PATH", "TargetError", "load"]
+__all__ = ["PATH", "TargetError", "attribute_of", "load"]
 
 PATH = Annotated[
     str,
@@ -72,6 +72,19 @@ def load(path: str, *, declared: bool = True) -> list[MetaData]:
             "modules of all models there, or give another PATH"
         )
     return several
+
+
+def attribute_of(path: str) -> Any:  # whatever is there
+    """
+    Import something else than models: ``module:attribute`` or ``file.py:attribute``.
+
+    Raises:
+        TargetError: saying which part of it is wrong.
+    """
+    place, _, attribute = path.rpartition(":")
+    if not place or not attribute:
+        raise TargetError(f"{path!r} is not module:attribute or path/to/file.py:attribute")
+    return _attribute(_module(place), place, attribute)
 
 
 def _module(place: str) -> ModuleType:
