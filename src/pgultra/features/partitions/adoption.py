@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["adopt"]
 
-COMMENT = "SELECT pg_catalog.obj_description(CAST(:oid AS pg_catalog.oid), 'pg_class') AS comment"
+COMMENT = """
+SELECT pg_catalog.obj_description(CAST(CAST(:oid AS text) AS oid), 'pg_class') AS comment
+"""
 
 
 @on_connection
@@ -68,7 +70,7 @@ def adopt(
     for child in read_children(connection, parents):
         if child.marked:
             continue
-        comment = rows(connection, COMMENT, oid=child.oid)[0].comment
+        comment = rows(connection, COMMENT, oid=str(child.oid))[0].comment
         text, mark = Mark.parse(comment)
         if mark is not None:
             raise PgultraError(

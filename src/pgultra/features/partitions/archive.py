@@ -31,7 +31,7 @@ __all__ = ["Archived", "checksum_of", "read_archive", "write_archive"]
 COLUMNS = """
 SELECT a.attname AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type
 FROM pg_catalog.pg_attribute AS a
-WHERE a.attrelid = CAST(:table AS pg_catalog.oid) AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attrelid = CAST(CAST(:table AS text) AS oid) AND a.attnum > 0 AND NOT a.attisdropped
     AND a.attgenerated = ''
 ORDER BY a.attnum
 """

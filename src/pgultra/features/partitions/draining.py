@@ -34,7 +34,7 @@ COLUMNS = """
 SELECT a.attname AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
     a.attgenerated <> '' AS generated
 FROM pg_catalog.pg_attribute AS a
-WHERE a.attrelid = CAST(:table AS pg_catalog.oid) AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attrelid = CAST(CAST(:table AS text) AS oid) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
 IDENTITY = """
@@ -43,7 +43,7 @@ SELECT ARRAY(
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
     WHERE k.place <= i.indnkeyatts ORDER BY k.place) AS columns
 FROM pg_catalog.pg_index AS i
-WHERE i.indrelid = CAST(:table AS pg_catalog.oid) AND i.indisunique AND i.indisvalid
+WHERE i.indrelid = CAST(CAST(:table AS text) AS oid) AND i.indisunique AND i.indisvalid
     AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
     AND NOT EXISTS (
         SELECT FROM pg_catalog.unnest(i.indkey) AS k (number)
@@ -57,21 +57,22 @@ SELECT n.nspname || '.' || c.relname AS name
 FROM pg_catalog.pg_constraint AS f
 JOIN pg_catalog.pg_class AS c ON c.oid = f.conrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE f.contype = 'f' AND f.confrelid = CAST(:table AS pg_catalog.oid)
+WHERE f.contype = 'f' AND f.confrelid = CAST(CAST(:table AS text) AS oid)
 ORDER BY 1
 """
 FOREIGN_KEYS = """
 SELECT f.conname AS name, pg_catalog.pg_get_constraintdef(f.oid) AS definition
 FROM pg_catalog.pg_constraint AS f
-WHERE f.contype = 'f' AND f.conrelid = CAST(:parent AS pg_catalog.oid) AND f.convalidated
+WHERE f.contype = 'f' AND f.conrelid = CAST(CAST(:parent AS text) AS oid) AND f.convalidated
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS own
-        WHERE own.conrelid = CAST(:staged AS pg_catalog.oid) AND own.conname = f.conname)
+        WHERE own.conrelid = CAST(CAST(:staged AS text) AS oid) AND own.conname = f.conname)
 ORDER BY f.conname
 """
 TRIGGERS = """
 SELECT t.tgname AS name, t.tgenabled::text AS mode
 FROM pg_catalog.pg_trigger AS t
-WHERE t.tgrelid = CAST(:table AS pg_catalog.oid) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+WHERE t.tgrelid = CAST(CAST(:table AS text) AS oid) AND NOT t.tgisinternal
+    AND t.tgenabled <> 'D'
 ORDER BY t.tgname
 """
 OID = "SELECT pg_catalog.to_regclass(:name)::pg_catalog.oid::text AS oid"

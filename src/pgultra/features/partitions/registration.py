@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pgultra import sql
 from pgultra.features.partitions import keys
 from pgultra.features.partitions.bounds import instant
+from pgultra.features.partitions.calendar import step_of
 from pgultra.features.partitions.names import label_of, pattern_of
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def _grid(grid: Grid, rules: Any) -> dict[str, Any]:
     pattern = pattern_of(grid)
     if pattern is not None:
         found["label"] = pattern
+    if rules.retain is not None:
+        found["retain"] = step_of(rules.retain)
     if rules.start is not None:
         first = grid.cell(rules.start).lower
         found["start"] = instant(first) if isinstance(first, datetime) else str(first)

@@ -35,7 +35,7 @@ DONE = ("detach", "archived")
 
 TREE = """
 WITH RECURSIVE tree AS (
-    SELECT CAST(:table AS pg_catalog.oid) AS oid
+    SELECT CAST(CAST(:table AS text) AS oid) AS oid
     UNION ALL
     SELECT h.inhrelid FROM tree AS t JOIN pg_catalog.pg_inherits AS h ON h.inhparent = t.oid
 )
@@ -47,7 +47,7 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 """
 PLACE = """
 SELECT h.inhparent::text AS parent, h.inhdetachpending AS detaching
-FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = CAST(:table AS pg_catalog.oid)
+FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = CAST(CAST(:table AS text) AS oid)
 """
 COMMENTED = """
 SELECT c.oid::text AS oid, n.nspname AS schema, c.relname AS name, d.description AS comment,

@@ -145,6 +145,8 @@ BEGIN
                     (SELECT pg_catalog.min(CASE WHEN s.low = '-Infinity' THEN s.high ELSE s.low END)
                         FROM unnest(n_lows, n_highs) AS s (low, high)),
                     (grid ->> 'start')::numeric, now_n));
+                -- what retention would take away is no gap
+                n_low := greatest(n_low, now_n - (grid -> 'retain' ->> 0)::numeric);
                 n := pg_catalog.floor(n_low / step);
                 LOOP
                     n_low := n * step;
@@ -192,6 +194,18 @@ BEGIN
                             CASE WHEN s.low = '-infinity' THEN s.high ELSE s.low END)
                         FROM unnest(lows, highs) AS s (low, high)),
                     (grid ->> 'start')::timestamptz, now_at));
+                since := (CASE grid -> 'retain' ->> 1 -- by the clock of the zone
+                    WHEN 'minute' THEN moment
+                        - (grid -> 'retain' ->> 0)::double precision * interval '1 minute'
+                    WHEN 'day' THEN (moment AT TIME ZONE (grid ->> 'zone') - pg_catalog.make_interval(
+                        days => (grid -> 'retain' ->> 0)::integer)) AT TIME ZONE (grid ->> 'zone')
+                    ELSE (moment AT TIME ZONE (grid ->> 'zone') - pg_catalog.make_interval(
+                        months => (grid -> 'retain' ->> 0)::integer)) AT TIME ZONE (grid ->> 'zone')
+                    END);
+                IF kind IN ('timestamp', 'date') THEN
+                    since := (since AT TIME ZONE (grid ->> 'zone')) AT TIME ZONE 'UTC';
+                END IF;
+                cell_low := greatest(cell_low, since);
                 n := CASE unit
                     WHEN 'minute' THEN pg_catalog.floor(
                         extract(epoch FROM cell_low - timestamptz '2000-01-01 00:00:00+00') / 60 / step)
