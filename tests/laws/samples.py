@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import pkgutil
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +24,7 @@ import sqlalchemy as sa
 
 import pgultra.features
 from pgultra import Check, Extension, Function, Index, Schema, Trigger, View, declare, sql
-from pgultra.objects import Generation
+from pgultra.objects import Generation, Partitioning
 from pgultra.plan import collect
 
 if TYPE_CHECKING:
@@ -382,6 +383,62 @@ def generations(metadata: sa.MetaData, place: Place) -> None:
     )
 
 
+PREMAKE = """
+begin
+    if not exists (select from pg_catalog.pg_inherits where inhparent = parent) then
+        execute pg_catalog.format('create table %s partition of %s default',
+            pg_catalog.replace(parent::text, 'parted', 'divided'), parent);
+    end if;
+end
+"""
+
+
+def partitionings(metadata: sa.MetaData, place: Place) -> None:
+    """
+    A partitioned table, the function that tells its rules, and one that makes its partitions.
+    """
+    key = "when" if place.style == "weird" else place.name("when")  # as with generated columns
+    parted = sa.Table(
+        place.name("parted"),
+        metadata,
+        sa.Column(key, sa.Text),
+        postgresql_partition_by=f'LIST ("{key}")',
+        schema=place.schema,
+    )
+    rules = {"by": "list", "column": key, "parts": [], "table": parted.name}
+    text = json.dumps({**rules, "premake": place.name("premake")}).replace("$", "\\u0024")
+    premake = Function(
+        name=place.name("premake"),
+        schema=place.schema,
+        arguments="parent regclass, rules jsonb",
+        returns="void",
+        body=PREMAKE,
+    )
+    told = Function(
+        name=place.name("told"),
+        schema=place.schema,
+        returns="jsonb",
+        language="sql",
+        volatility="immutable",
+        body=f"SELECT $rules${text}$rules$::pg_catalog.jsonb",
+    )
+    declare(
+        parted,
+        premake,
+        told,
+        Partitioning(
+            name=told.name,
+            table=parted.name,
+            schema=place.schema,
+            strategy="list",
+            key=(key,),
+            rules=text,
+            premake=premake.name,
+            requires=(premake.identity, told.identity),
+        ),
+    )
+
+
 KINDS_OF: dict[str, Callable[[sa.MetaData, Place], None]] = {
     "schema": schemas,
     "extension": extensions,
@@ -391,6 +448,7 @@ KINDS_OF: dict[str, Callable[[sa.MetaData, Place], None]] = {
     "view": views,
     "index": indexes,
     "check": checks,
+    "partitioning": partitionings,
 }
 
 

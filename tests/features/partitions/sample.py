@@ -4,10 +4,10 @@ The room's sample: tables divided in every way, with foreign keys to and from th
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime  # noqa: TC003  # SQLAlchemy looks names up in the module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID  # noqa: TC003
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -29,8 +29,10 @@ def build(schema: str | None = None, name: Callable[[str], str] = str) -> sa.Met
 
 def models(schema: str | None = None, name: Callable[[str], str] = str) -> SimpleNamespace:
     """
-    The sample's classes: events by month, an audit by action, messages by hash, visits on two
-    levels; an author that events point at, and notes that point at events.
+    The sample's classes.
+
+    Events are divided by month, an audit by action, messages by hash, visits on two levels;
+    events point at an author, and notes point at events.
     """
     spelt, place = name, {"schema": schema}
     moment = sa.DateTime(timezone=True)

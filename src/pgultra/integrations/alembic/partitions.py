@@ -18,9 +18,9 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import ForeignKeyConstraint, MetaData
 
 from pgultra import sql
-from pgultra.objects import Index
+from pgultra.objects import Index, Partitioning
 from pgultra.objects._catalog import rows
-from pgultra.plan.declare import application_of, facts_of, is_declared
+from pgultra.plan.declare import application_of, declarations, facts_of, is_declared
 from pgultra.plan.read import home_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from alembic.autogenerate.api import AutogenContext
     from alembic.operations.ops import UpgradeOps
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
 __all__ = ["CreateIndexOnlyOp", "hidden_tables"]
 
@@ -38,6 +38,15 @@ WITH RECURSIVE parent AS (
     FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[])) AS w (nspname, relname)
     JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.nspname
     JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = w.relname
+    UNION
+    SELECT c.oid -- tables that the models do not have any more, and whose rules still stand
+    FROM pg_catalog.pg_description AS d
+    JOIN pg_catalog.pg_proc AS r ON r.oid = d.objoid
+    JOIN pg_catalog.pg_class AS c ON c.relnamespace = r.pronamespace
+        AND c.relname = pg_catalog.split_part(r.prosrc, '$rules$', 2)::jsonb ->> 'table'
+    WHERE d.classoid = 'pg_catalog.pg_proc'::regclass AND d.objsubid = 0
+        AND pg_catalog.split_part(d.description, E'\n', -1) LIKE ANY (:applications)
+        AND r.prosrc LIKE 'SELECT $rules${%}$rules$::pg_catalog.jsonb'
 ), tree AS (
     SELECT i.inhrelid AS oid
     FROM pg_catalog.pg_inherits AS i
@@ -84,17 +93,24 @@ def hidden_tables(
     parents = [
         (table.schema or default, table.name)
         for table in tables
-        if is_declared(table.metadata) and facts_of(table).partition_key
+        if is_declared(table.metadata) and _is_divided(table)
     ]
+    applications = sorted(set(map(application_of, several)))
     found = rows(
         connection,
         HIDDEN,
         schemas=[schema for schema, _ in parents],
         names=[name for _, name in parents],
-        marks=[f"pgultra:{application_of(each)}:partitions" for each in several],
+        marks=[f"pgultra:{application}:partitions" for application in applications],
+        applications=["pgultra:" + each.replace("_", r"\_") + ":%" for each in applications],
     )
     mapped = {(table.schema or default, table.name) for table in tables}
     return frozenset((row.nspname, row.relname) for row in found) - mapped
+
+
+def _is_divided(table: Table) -> bool:
+    by_hand = any(isinstance(each, Partitioning) for each in declarations(table))
+    return by_hand or bool(facts_of(table).partition_key)
 
 
 @comparators.dispatch_for("autogenerate", priority=DispatchPriority.FIRST, subgroup="pgultra")
