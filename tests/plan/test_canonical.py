@@ -117,7 +117,7 @@ def test_a_dump_that_was_restored_is_no_drift(
     psql(bare, pg_dump(database, "--no-comments"))
     with bare.engine().begin() as connection:
         checked = plan.check(connection, together)
-        assert {step.verb for step in checked} == {"mark"}
+        assert {str(step) for step in checked if step.verb != "mark"} == set()
         assert checked.conflicts == ()
         plan.apply(checked, connection)
         assert not plan.check(connection, together)

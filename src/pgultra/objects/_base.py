@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -18,7 +18,7 @@ from pgultra.errors import DeclarationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 __all__ = ["DatabaseObject", "Identity", "Mark", "Phase", "Scope"]
 
@@ -194,6 +194,7 @@ class DatabaseObject:
     phase: ClassVar[Phase] = Phase.AFTER_TABLES
     dropped: ClassVar[bool] = True
     """False for what is never dropped (extensions)."""
+    _defaults: ClassVar[dict[str, Any]]
     _compared_names: ClassVar[tuple[str, ...]]
     _compared_values: ClassVar[Callable[[DatabaseObject], Any]]
 
@@ -320,6 +321,26 @@ class DatabaseObject:
         The same object, spelt with another schema.
         """
         return dataclasses.replace(self, schema=schema)
+
+    @classmethod
+    def as_read(cls, row: Row[Any], **values: Any) -> Self:
+        """
+        An object from the catalog, whose values need no check.
+
+        Args:
+            row: columns that are named like fields become these; the others are for the query.
+            values: win over the row; what neither has is the default.
+        """
+        defaults: dict[str, Any] | None = cls.__dict__.get("_defaults")
+        if defaults is None:
+            fields = dataclasses.fields(cls)
+            defaults = cls._defaults = {
+                f.name: f.default for f in fields if f.default is not MISSING
+            }
+        each = object.__new__(cls)
+        each.__dict__.update(defaults)
+        each.__dict__.update(row._mapping, **values)
+        return each
 
     def owned(self, application: str, room: str) -> Self:
         """

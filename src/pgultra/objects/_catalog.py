@@ -39,7 +39,8 @@ def _statement(query: str, arrays: tuple[str, ...]) -> TextClause:
 
 MARKS = """
 SELECT d.classoid::regclass::text || coalesce('.' || c.relkind::text, '') AS catalog,
-    array_agg(d.objoid::text) AS oids
+    array_agg(d.objoid::text) AS oids,
+    array_agg(d.objoid::text) FILTER (WHERE d.description LIKE :rules) AS rules
 FROM pg_catalog.pg_description AS d
 LEFT JOIN pg_catalog.pg_class AS c
     ON c.oid = d.objoid AND d.classoid = 'pg_catalog.pg_class'::regclass
@@ -52,8 +53,12 @@ def marked_oids(connection: Connection, application: str) -> dict[str, list[str]
     """
     What bears an application's mark, as oids by catalog: one look for all kinds.
 
-    Relations are told apart by their letter: ``pg_class.v`` has the views.
+    Relations are told apart by their letter: ``pg_class.v`` has the views. The functions
+    that hold the rules of partitioned tables are in ``pg_proc.rules``, too.
     """
     escaped = application.replace("_", r"\_")
-    found = rows(connection, MARKS, mark=f"%pgultra:{escaped}:%")
-    return {row.catalog.removeprefix("pg_catalog."): list(row.oids) for row in found}
+    mark = f"%pgultra:{escaped}:%"
+    found = rows(connection, MARKS, mark=mark, rules=f"{mark}partitions%")
+    marked = {row.catalog.removeprefix("pg_catalog."): list(row.oids) for row in found}
+    rules = [oid for row in found if row.catalog.endswith("pg_proc") for oid in row.rules or ()]
+    return {**marked, "pg_proc.rules": rules}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from sqlalchemy.util import memoized_property
 
@@ -19,15 +19,15 @@ from pgultra.objects._catalog import rows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
 __all__ = ["Function"]
 
 COLUMNS = """
-SELECT p.oid::text AS oid, n.nspname, p.proname,
+SELECT p.oid::text AS oid, n.nspname, p.proname AS name,
     CASE WHEN p.prosqlbody IS NULL THEN p.prosrc
-        ELSE pg_catalog.pg_get_function_sqlbody(p.oid) END AS prosrc, l.lanname,
-    p.proisstrict, p.proleakproof,
+        ELSE pg_catalog.pg_get_function_sqlbody(p.oid) END AS body, l.lanname AS language,
+    p.proisstrict AS strict, p.proleakproof AS leakproof,
     CASE WHEN p.proallargtypes IS NULL AND p.pronargs = 0 THEN ''
         ELSE pg_catalog.pg_get_function_identity_arguments(p.oid) END AS identity_arguments,
     CASE WHEN p.proallargtypes IS NULL AND p.pronargs = 0 THEN ''
@@ -213,7 +213,7 @@ class Function(DatabaseObject):
             names=[name for _, name in names],
         )
         declared, views = set(names), scope.marked.get("pg_class.v", [])
-        spare = [r.oid for r in found if (scope.spelt(r.nspname), r.proname) not in declared]
+        spare = [r.oid for r in found if (scope.spelt(r.nspname), r.name) not in declared]
         busy = {
             user.oid
             for user in (rows(connection, USERS, oids=spare, views=views) if spare else ())
@@ -223,7 +223,13 @@ class Function(DatabaseObject):
             comment, mark = Mark.parse(row.description)
             if row.oid in busy:
                 continue  # a table of another MetaData still runs it
-            yield cls(**_fields(row), schema=scope.spelt(row.nspname), comment=comment, mark=mark)
+            yield cls.as_read(
+                row,
+                schema=scope.spelt(row.nspname),
+                settings=_settings(row.settings) if row.settings else (),
+                comment=comment,
+                mark=mark,
+            )
 
     @staticmethod
     def with_details(
@@ -306,12 +312,14 @@ class Function(DatabaseObject):
         """
         Arguments, result and settings as PostgreSQL prints them.
         """
-        return {
-            row.proname: dataclasses.replace(
-                twins[row.proname], **{**_fields(row), "name": twins[row.proname].name}
-            )
-            for row in rows(connection, TWINS, names=list(twins))
-        }
+        forms = {}
+        for row in rows(connection, TWINS, names=list(twins)):
+            printed = row._asdict()
+            for foreign in ("oid", "nspname", "name"):
+                del printed[foreign]
+            printed["settings"] = _settings(row.settings)
+            forms[row.name] = twins[row.name].but(**printed)
+        return forms
 
 
 def _settings(stored: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -320,23 +328,6 @@ def _settings(stored: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """
     pairs = (text.partition("=") for text in stored)
     return tuple((name, value if name in LISTS else sql.literal(value)) for name, _, value in pairs)
-
-
-def _fields(row: Row[Any]) -> dict[str, Any]:
-    return {
-        "name": row.proname,
-        "body": row.prosrc,
-        "arguments": row.arguments,
-        "returns": row.returns,
-        "language": row.lanname,
-        "volatility": row.volatility,
-        "security": row.security,
-        "strict": row.proisstrict,
-        "leakproof": row.proleakproof,
-        "parallel": row.parallel,
-        "settings": _settings(row.settings) if row.settings else (),
-        "identity_arguments": row.identity_arguments,
-    }
 
 
 def _without_defaults(arguments: str) -> str:

@@ -285,7 +285,7 @@ class Partitioning(DatabaseObject):
         One without a single partition counts as not divided yet.
         """
         wanted = scope.of_kind("partitioning")
-        marked = scope.marked.get("pg_proc", [])
+        marked = scope.marked.get("pg_proc.rules", [])
         if not wanted and not marked:
             return
         places = {

@@ -8,7 +8,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from sqlalchemy.util import memoized_property
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import EllipsisType
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
 __all__ = ["Trigger"]
 
 COLUMNS = """
-SELECT t.tgname, t.tgtype, t.tgenabled, t.tgdeferrable, t.tginitdeferred,
-    t.tgconstraint <> 0 AS is_constraint, t.tgoldtable, t.tgnewtable,
+SELECT t.tgname AS name, t.tgtype, t.tgenabled AS enabled, t.tgdeferrable AS deferrable,
+    t.tginitdeferred AS initially_deferred, t.tgconstraint <> 0 AS "constraint",
+    t.tgoldtable AS old_table, t.tgnewtable AS new_table,
     pg_catalog.encode(t.tgargs, 'hex') AS arguments,
     CASE WHEN t.tgqual IS NOT NULL THEN pg_catalog.pg_get_triggerdef(t.oid) END AS definition,
     CASE WHEN pg_catalog.cardinality(t.tgattr::int2[]) = 0 THEN '{}'
@@ -37,7 +38,7 @@ SELECT t.tgname, t.tgtype, t.tgenabled, t.tgdeferrable, t.tginitdeferred,
             ORDER BY k.place) END AS columns
 """
 READ = f"""
-{COLUMNS}, n.nspname, c.relname, c.oid::text AS relation, p.proname,
+{COLUMNS}, n.nspname, c.relname AS table, c.oid::text AS relation, p.proname AS function,
     pn.nspname AS function_schema,
     (SELECT d.description FROM pg_catalog.pg_description AS d
         WHERE d.objoid = t.oid AND d.classoid = 'pg_catalog.pg_trigger'::regclass
@@ -121,10 +122,8 @@ class Trigger(DatabaseObject):
                 f"trigger {self.name} on table {self.table}: timing is BEFORE, AFTER or "
                 f"INSTEAD OF, events are some of {', '.join(KNOWN)}"
             )
-        function = Identity("function", self._function_schema, f"{self.function}()")
-        table = Identity("table", self.schema, self.table)
-        needs = tuple(dict.fromkeys((*self.requires, function, table)))
-        object.__setattr__(self, "requires", needs)
+        needs = _needs(self.schema, self.table, self._function_schema, self.function)
+        object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, *needs))))
 
     @property
     def _function_schema(self) -> str | None:
@@ -251,20 +250,26 @@ class Trigger(DatabaseObject):
         for row in rows(connection, READ, marked=marked, names=names):
             schema = scope.spelt(row.nspname)
             if (
-                (row.nspname, row.relname) not in scope.tables
+                (row.nspname, row.table) not in scope.tables
                 and row.relation not in our_views
-                and Identity("trigger", schema, row.tgname, row.relname) not in scope.wanted
+                and Identity("trigger", schema, row.name, row.table) not in scope.wanted
             ):
                 continue
             comment, mark = Mark.parse(row.description)
-            yield cls(
-                **_fields(row),
-                name=row.tgname,
-                table=row.relname,
+            function_schema = scope.spelt(row.function_schema)
+            timing, events, level = _firing(row.tgtype)
+            yield cls.as_read(
+                row,
                 schema=schema,
-                function=row.proname,
-                function_schema=scope.spelt(row.function_schema),
-                enabled=row.tgenabled if isinstance(row.tgenabled, str) else row.tgenabled.decode(),
+                timing=timing,
+                events=events,
+                level=level,
+                columns=tuple(row.columns),
+                when=row.definition and _when(row.definition),
+                arguments=_arguments(row.arguments) if row.arguments else (),
+                function_schema=function_schema,
+                requires=_needs(schema, row.table, function_schema, row.function),
+                enabled=row.enabled if isinstance(row.enabled, str) else row.enabled.decode(),
                 comment=comment,
                 mark=mark,
             )
@@ -319,6 +324,18 @@ class Trigger(DatabaseObject):
         }
 
 
+def _needs(
+    schema: str | None, table: str, function_schema: str | None, function: str
+) -> tuple[Identity, Identity]:
+    """
+    What a trigger stands on.
+    """
+    return (
+        Identity("function", function_schema, f"{function}()"),
+        Identity("table", schema, table),
+    )
+
+
 def _when(definition: str) -> str | None:
     """
     The condition, from the definition; what stands in quotes is no syntax.
@@ -339,20 +356,3 @@ def _firing(bits: int) -> tuple[str, tuple[str, ...], str]:
 
 def _arguments(encoded: str) -> tuple[str, ...]:
     return tuple(part.decode() for part in bytes.fromhex(encoded).split(b"\x00")[:-1])
-
-
-def _fields(row: Row[Any]) -> dict[str, Any]:
-    timing, events, level = _firing(row.tgtype)
-    return {
-        "timing": timing,
-        "events": events,
-        "columns": tuple(row.columns),
-        "level": level,
-        "when": row.definition and _when(row.definition),
-        "arguments": _arguments(row.arguments) if row.arguments else (),
-        "old_table": row.tgoldtable,
-        "new_table": row.tgnewtable,
-        "constraint": row.is_constraint,
-        "deferrable": row.tgdeferrable,
-        "initially_deferred": row.tginitdeferred,
-    }
