@@ -7,14 +7,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Table, event
+from sqlalchemy.orm import Mapper  # the event below is known once the ORM is loaded
 
 from pgultra.errors import DeclarationError
 from pgultra.features.partitions.rules import ByHash, ByList, ByRange
 from pgultra.plan.declare import declare
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Mapper
-
     from pgultra.features.partitions.rules import Rules
 
 __all__ = ["PartitionedTable"]
