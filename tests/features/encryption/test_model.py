@@ -229,7 +229,7 @@ def test_dataclass_bases(session: Session) -> None:
         ({"padding": 1}, "padding"),
         ({"errors": "ignore"}, "errors"),
         ({"unique": True, "search": Prefix(2)}, "unique"),
-        ({"context": (sa.Column(),)}, "have a name"),
+        ({"context": (7,)}, "a column or its name"),
         ({"type_": sa.JSON, "search": Equality()}, "JSON"),
         ({"type_": sa.Integer, "search": Prefix(2)}, "for text"),
         ({"type_": sa.Integer, "search": Equality(normalize="casefold")}, "for text"),

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from pgultra.bridge import on_connection
 from pgultra.errors import DecryptionError, EncryptionError
 from pgultra.features.encryption.context import columns_of, plain_column
+from pgultra.features.encryption.naming import column_named, given_names
 from pgultra.features.encryption.usage import encrypted_columns, transaction_of_its_own, type_of
 from pgultra.features.encryption.writing import SEALED
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sqlalchemy import Column, Connection
+
+    from pgultra.features.encryption.naming import Named
 
     Progress = Callable[[int, int], object]
 
@@ -75,7 +78,7 @@ def adopt(
     connection: Connection,
     column: Any,  # a column or mapped attribute
     *,
-    from_: str | None = None,
+    from_: Named | None = None,
     batch: int = 1000,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -129,7 +132,7 @@ def verify(
     connection: Connection,
     column: Any,  # a column or mapped attribute
     *,
-    from_: str | None = None,
+    from_: Named | None = None,
     batch: int = 1000,
 ) -> Adopted:
     """
@@ -151,7 +154,7 @@ def verify(
 
 
 class _Work:
-    def __init__(self, column: Any, from_: str | None, batch: int) -> None:
+    def __init__(self, column: Any, from_: Named | None, batch: int) -> None:
         (self.column,) = encrypted_columns(column)
         self.of = type_of(self.column)
         self.table: Any = self.column.table
@@ -165,12 +168,12 @@ class _Work:
         self.stored = type_coerce(self.column, LargeBinary)
         self.todo = and_(self.plain.is_not(None), self.stored.is_(None))
 
-    def _plain(self, from_: str | None) -> Column[Any]:
+    def _plain(self, from_: Named | None) -> Column[Any]:
         if from_ is None and self.of.dual is None:
             raise EncryptionError(f"{self.of.described}: say from_= or declare dual=")
         if from_ is None:
             return plain_column(self.of, self.table)
-        found: Column[Any] | None = self.table.c.get(from_)
+        found = column_named(self.table, given_names(from_)[0], self.column)
         if found is None:
             raise EncryptionError(f"{self.table} has no column {from_!r}")
         return found

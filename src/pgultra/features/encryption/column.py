@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
     from pgultra.features.encryption.keys import KeyRing
+    from pgultra.features.encryption.naming import Named
     from pgultra.features.encryption.search import Search
     from pgultra.features.encryption.subjects import SubjectKeys
 
@@ -28,13 +29,13 @@ def EncryptedColumn(  # noqa: N802  reads as what it makes
     keys: KeyRing,
     search: Search | None = None,
     unique: bool = False,
-    context: str | Sequence[str] = (),
+    context: Named | Sequence[Named] = (),
     id: str | None = None,  # noqa: A002  the word of the docs
     algorithm: Algorithm = "AES-256-GCM",
     padding: int | None = None,
     errors: Literal["raise", "quarantine"] = "raise",
     subjects: SubjectKeys | None = None,
-    dual: str | None = None,
+    dual: Named | None = None,
     index_keys: bool = True,
     name: str | None = None,
     **options: Any,

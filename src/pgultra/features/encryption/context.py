@@ -20,9 +20,10 @@ from sqlalchemy.sql.elements import Label
 
 from pgultra.errors import DeclarationError, EncryptionError
 from pgultra.features.encryption.format import associated, split_parts
+from pgultra.features.encryption.naming import column_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy import Column, ColumnElement, Table
 
@@ -46,20 +47,6 @@ class InContext(NamedTuple):
         return "<a value in its context>"
 
 
-def names_of(columns: str | Sequence[Any]) -> tuple[str, ...]:
-    """
-    Context columns by key, however they were given: names, Columns, attributes.
-
-    Raises:
-        DeclarationError: one has no name yet.
-    """
-    given = (columns,) if isinstance(columns, str) else tuple(columns)
-    names = tuple(each if isinstance(each, str) else getattr(each, "key", None) for each in given)
-    if not all(names):
-        raise DeclarationError("context takes names of columns, or columns that have a name")
-    return tuple(map(str, names))
-
-
 def columns_of(of: Encrypted, table: Table) -> list[Column[Any]]:
     """
     The context columns of an encrypted column, in order.
@@ -69,7 +56,7 @@ def columns_of(of: Encrypted, table: Table) -> list[Column[Any]]:
     """
     found = []
     for name in of.context:
-        column = table.c.get(name)
+        column = column_named(table, name, of.column)
         if column is None:
             raise DeclarationError(f"{of.described}: context {name!r} is no column of {table}")
         _text_of(of, column)
@@ -110,9 +97,9 @@ def sealer(of: Encrypted) -> Callable[[Any], bytes]:
     def seal(value: Any) -> bytes:
         if not isinstance(value, InContext):
             raise EncryptionError(
-                f"{of.described} is bound to {', '.join(of.context)} of the same row, which this "
-                "statement does not tell: write it with insert() or update() on the table, with "
-                "these columns among the values or compared by == in WHERE"
+                f"{of.described} is bound to {', '.join(map(str, of.context))} of the same row, "
+                "which this statement does not tell: write it with insert() or update() on the "
+                "table, with these columns among the values or compared by == in WHERE"
             )
         return of.seal(value.value, value.parts)
 
@@ -155,7 +142,7 @@ def _subject(of: Encrypted, parts: bytes) -> bytes | None:
 
 
 def _lost(of: Encrypted) -> str:
-    needed = ", ".join(of.context) if of.context else of.dual
+    needed = ", ".join(map(str, of.context)) if of.context else of.dual
     return (
         f"{of.described} is read together with {needed} of the same row; this form of query "
         "(text(), a function such as max(), a subquery or union without these columns) lost them"
@@ -216,7 +203,7 @@ def plain_column(of: Encrypted, table: Table) -> Column[Any]:
         DeclarationError: there is none of this name.
     """
     assert of.dual is not None
-    column = table.c.get(of.dual)
+    column = column_named(table, of.dual, of.column)
     if column is None:
         raise DeclarationError(f"{of.described}: dual={of.dual!r} is no column of {table}")
     return column

@@ -16,10 +16,10 @@ from pgultra.errors import DecryptionError, EncryptionError
 from pgultra.features.encryption import comparator, context, secrecy, writing
 from pgultra.features.encryption.cipher import Box, Place
 from pgultra.features.encryption.codec import codec_of
-from pgultra.features.encryption.context import names_of
 from pgultra.features.encryption.judging import judge
+from pgultra.features.encryption.naming import given_names, settled
 from pgultra.features.encryption.objects import SecretColumn
-from pgultra.features.encryption.parameters import TagOf, TagsOf, printer
+from pgultra.features.encryption.parameters import TagOf, TagsOf, printer, tag_type
 from pgultra.features.encryption.quarantine import Quarantined
 from pgultra.features.encryption.search import Search, Tagger, with_unique
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgultra.features.encryption.keys import KeyRing
+    from pgultra.features.encryption.naming import Named
     from pgultra.features.encryption.subjects import SubjectKeys
 
 __all__ = ["Algorithm", "Encrypted"]
@@ -44,7 +45,8 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         search: ``Equality(…)`` or ``Prefix(…)``; None: it can only be read.
         unique: short for ``search=Equality(unique=True)``.
         context: columns of the same row that a value is bound to, such as the tenant; in
-            another row, where they differ, it does not open.
+            another row, where they differ, it does not open. Names are columns' keys, else
+            mapped attributes; columns and attributes themselves are taken too.
         id: the pinned logical id that the column's key is derived for. Left out, it is
             ``table.column``; write that down here *before* you rename either.
         algorithm: ``AES-256-GCM-SIV`` for more than 2**32 values under one key.
@@ -72,25 +74,25 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         *,
         search: Search | None = None,
         unique: bool = False,
-        context: str | Sequence[str] = (),
+        context: Named | Sequence[Named] = (),
         id: str | None = None,  # noqa: A002  the word of the docs
         algorithm: Algorithm = "AES-256-GCM",
         padding: int | None = None,
         errors: Literal["raise", "quarantine"] = "raise",
         subjects: SubjectKeys | None = None,
-        dual: str | None = None,
+        dual: Named | None = None,
         index_keys: bool = True,
     ) -> None:
         self.inner = to_instance(type_)
         self.keys = keys
         self.search = with_unique(search, unique=unique)
-        self.context = names_of(context)
+        self.context = given_names(context)
         self.id = id
         self.algorithm = algorithm
         self.padding = padding
         self.errors = errors
         self.subjects = subjects
-        self.dual = dual
+        self.dual = given_names(dual)[0] if dual is not None else None
         self.index_keys = index_keys
         self.codec = codec_of(self.inner)
         self.column: Column[Any] | None = None
@@ -115,6 +117,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
             return
         if self.id is None:
             self.id = f"{table.name}.{column.name}"
+        self.context, self.dual = tuple(map(settled, self.context)), settled(self.dual)
         self._forget(self.__dict__)
         plan.declare(table, SecretColumn(column.key))
 
@@ -207,23 +210,19 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         """
         Seals and opens.
         """
-        box: Box | None = self.__dict__.get("_made_box")
-        if box is None:
-            box = Box(self.keys, self.place, self.algorithm, self.padding)
-            self.__dict__["_made_box"] = box
-        return box
+        if "_made_box" not in self.__dict__:
+            self._made_box = Box(self.keys, self.place, self.algorithm, self.padding)
+        return self._made_box
 
     @property
     def tagger(self) -> Tagger:
         """
         Makes tags.
         """
-        tagger: Tagger | None = self.__dict__.get("_made_tagger")
-        if tagger is None:
+        if "_made_tagger" not in self.__dict__:
             assert self.search is not None
-            tagger = Tagger(self.search, self.box, self.codec, self.domain)
-            self.__dict__["_made_tagger"] = tagger
-        return tagger
+            self._made_tagger = Tagger(self.search, self.box, self.codec, self.domain)
+        return self._made_tagger
 
     def tag_type(self, keys: tuple[int, ...], several: bool = False) -> TagOf | TagsOf:
         """
@@ -231,8 +230,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         """
         types: dict[Any, TagOf | TagsOf] = self.__dict__.setdefault("_made_tag_types", {})
         if (keys, several) not in types:
-            single = len(keys) == 1 and not several
-            types[keys, several] = TagOf(self, *keys) if single else TagsOf(self, keys, several)
+            types[keys, several] = tag_type(self, keys, several)
         return types[keys, several]
 
     # -- values ----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from pgultra import plan, sql
+from pgultra.features.encryption.context import plain_column
 from pgultra.features.encryption.format import key_expression, tag_expression
 from pgultra.objects import Function, Index, Trigger
 
@@ -53,7 +54,7 @@ class SecretColumn:
         type_: Any = column.type
         search = getattr(type_, "search", None)
         if getattr(type_, "dual", None):
-            yield from _adopting(column, table.c[type_.dual].name)
+            yield from _adopting(column, plain_column(type_, table).name)
         if getattr(type_, "index_keys", False):
             yield _index(column, key_expression(column), "key")
         if search is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pgultra.features.encryption.model import Encrypted
 
-__all__ = ["TagOf", "TagsOf", "printer"]
+__all__ = ["TagOf", "TagsOf", "printer", "tag_type"]
 
 
 def printer(process: Callable[[Any], bytes | None]) -> Callable[[Any], str]:
@@ -129,3 +129,10 @@ class TagsOf(UserDefinedType[Any]):
 
     def __repr__(self) -> str:
         return f"TagsOf({self.of!r}, {self.keys})"
+
+
+def tag_type(of: Encrypted, keys: tuple[int, ...], several: bool) -> TagOf | TagsOf:
+    """
+    The type of a parameter: one tag where that is enough, else an array.
+    """
+    return TagOf(of, *keys) if len(keys) == 1 and not several else TagsOf(of, keys, several)

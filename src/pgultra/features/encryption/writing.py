@@ -24,6 +24,7 @@ from sqlalchemy.sql.selectable import Select
 from pgultra.errors import EncryptionError
 from pgultra.features.encryption.comparator import is_encrypted
 from pgultra.features.encryption.context import InContext, columns_of, part_of, plain_column
+from pgultra.features.encryption.naming import learn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -52,6 +53,7 @@ def listen() -> None:
     """
     if not event.contains(Engine, "before_execute", _before_execute):
         event.listen(Engine, "before_execute", _before_execute, retval=True)
+        event.listen(Mapper, "after_mapper_constructed", learn)
         event.listen(Mapper, "before_insert", _before_insert)
         event.listen(Mapper, "before_update", _before_update)
 

@@ -1,0 +1,105 @@
+"""
+Columns that options name: by key, by mapped attribute, or by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Column, Table
+
+from pgultra.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Mapped, Mapper
+
+    Named = str | Column[Any] | Mapped[Any]
+
+__all__ = ["column_named", "given_names", "learn", "settled"]
+
+_attributes: WeakKeyDictionary[Table, dict[str, str]] = WeakKeyDictionary()
+
+
+class Key(str):
+    """
+    The key of a column that was given itself: it cannot mean an attribute.
+    """
+
+    __slots__ = ()
+
+
+def learn(mapper: Mapper[Any], class_: type[Any]) -> None:
+    """
+    Note which attributes a class has for the columns of its tables.
+    """
+    for table in mapper.tables:
+        if isinstance(table, Table):
+            _attributes.setdefault(table, {}).update(
+                (name, column.key)
+                for name, column in mapper.columns.items()
+                if isinstance(column, Column) and column.table is table
+            )
+
+
+def given_names(given: Named | Sequence[Named]) -> tuple[Any, ...]:
+    """
+    What an option was given: names as they are, and columns, which may get theirs later.
+    """
+    several = given if isinstance(given, list | tuple) else (given,)
+    return tuple(each if isinstance(each, str) else _column(each) for each in several)
+
+
+def _column(given: Any) -> Any:
+    """
+    The column behind an attribute, or what ``mapped_column`` returned.
+    """
+    found = getattr(given, "column", None)  # mapped_column, in the body of a class
+    if found is None and hasattr(given, "property"):
+        found = given.property.columns[0]
+    found = given if found is None else found
+    if not isinstance(found, Column):
+        raise DeclarationError(f"give a column or its name, not {given!r}")
+    return found
+
+
+def settled(given: Any) -> Any:  # a name, or None, stays as it is
+    """
+    The key of a column, now that it has one.
+
+    Raises:
+        DeclarationError: it never got one.
+    """
+    if isinstance(given, Column):
+        if not given.key:
+            raise DeclarationError("a column in context= or dual= has no name: give its name")
+        return Key(given.key)
+    return given
+
+
+def column_named(table: Table, name: Named, sealed: Column[Any] | None) -> Column[Any] | None:
+    """
+    The column of a key, else of a mapped attribute; None if there is neither.
+
+    Args:
+        table: where it stands.
+        name: as it was given.
+        sealed: the encrypted column whose option this is; it is not meant.
+
+    Raises:
+        DeclarationError: the name is one column's key and another's attribute.
+    """
+    name = settled(name)
+    found: Column[Any] | None = table.c.get(name)
+    key = None if isinstance(name, Key) else _attributes.get(table, {}).get(name)
+    if key is None or (sealed is not None and key == sealed.key):
+        return found
+    mapped: Column[Any] = table.c[key]
+    if found is not None and found is not mapped:
+        raise DeclarationError(
+            f"{table}: {name!r} is the key of one column and the attribute of {mapped.key!r}; "
+            "give the column itself, or a name that means one of them"
+        )
+    return mapped
