@@ -36,6 +36,14 @@ from pgultra.features.partitions.bounds import (
     RangeBound,
 )
 from pgultra.features.partitions.calendar import Grid
+from pgultra.features.partitions.conversion.convert import (
+    Converted,
+    convert,
+    finish_conversion,
+    plan_conversion,
+    undo_conversion,
+)
+from pgultra.features.partitions.conversion.plan import ConversionPlan
 from pgultra.features.partitions.cron import schedule_premake, unschedule_premake
 from pgultra.features.partitions.defaults import drain_default
 from pgultra.features.partitions.draining import Drained
@@ -54,6 +62,8 @@ __all__ = [
     "ByHash",
     "ByList",
     "ByRange",
+    "ConversionPlan",
+    "Converted",
     "DefaultBound",
     "Drained",
     "Grid",
@@ -69,13 +79,17 @@ __all__ = [
     "TableStatus",
     "adopt",
     "assert_pruned",
+    "convert",
     "drain_default",
+    "finish_conversion",
     "maintain",
     "managed_by_partman",
     "partitions_touched",
     "plan",
+    "plan_conversion",
     "read_archive",
     "schedule_premake",
     "status",
+    "undo_conversion",
     "unschedule_premake",
 ]

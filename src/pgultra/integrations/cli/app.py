@@ -20,6 +20,7 @@ from pgultra.integrations.cli import (
     encryption,
     listing,
     partitions,
+    partitions_convert,
     sql,
 )
 from pgultra.integrations.cli.output import complain
@@ -79,4 +80,5 @@ app.command("check")(check.check)
 app.command("adopt")(adopt.adopt)
 app.add_typer(encryption.commands, name="encryption")
 app.add_typer(embeddings.commands, name="embeddings")
+partitions.commands.command("convert")(partitions_convert.convert)
 app.add_typer(partitions.commands, name="partitions")

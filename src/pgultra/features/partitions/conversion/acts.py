@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pgultra.features.partitions.conversion.locks import lock_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,20 +22,24 @@ class Act:
 
     Attributes:
         text: the SQL.
-        lock: what it locks in the eyes of others, and how; empty if nothing.
 
-    >>> print(Act("CREATE TABLE a ()"))
-    CREATE TABLE a ();
+    >>> print(Act("CREATE TRIGGER a AFTER UPDATE ON b EXECUTE FUNCTION c()"))
+    -- SHARE ROW EXCLUSIVE
+    CREATE TRIGGER a AFTER UPDATE ON b EXECUTE FUNCTION c();
     """
 
     text: str
-    lock: str = ""
+
+    @property
+    def lock(self) -> str:
+        """
+        What it locks.
+        """
+        return lock_of(self.text)
 
     def __str__(self) -> str:
-        remark = f"  -- {self.lock}" if self.lock else ""
-        return (
-            f"{self.text};{remark}" if "\n" not in self.text else f"{remark}\n{self.text};".lstrip()
-        )
+        remark = "" if self.lock == "none" else f"-- {self.lock}\n"
+        return f"{remark}{self.text};"
 
 
 @dataclass(frozen=True)

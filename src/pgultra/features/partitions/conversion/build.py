@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "comment", "granted", "mirror"]
 
-READING = "ACCESS SHARE on the table"
-WRITERS_WAIT = "SHARE ROW EXCLUSIVE on the table: reads go on, writes wait; a moment"
 
-
-def build(design: Design, homes: Homes) -> Step:
+def build(design: Design, homes: Homes, *, caught: bool = True) -> Step:
     """
     The new table with its partitions and indexes, empty.
+
+    Args:
+        design: what it shall be.
+        homes: its partitions.
+        caught: whether rows outside of all partitions are caught.
     """
+    nets = list(homes.nets()) if caught else []
     acts = [
         *_table(design),
         *(Act(text) for text in _indexes(design)),
@@ -33,7 +36,7 @@ def build(design: Design, homes: Homes) -> Step:
         *(Act(text) for text in homes.statements()),
         *(Act(text) for text in _belongings(design)),
         *(Act(text) for text in _told_apart(design, homes)),
-        *(Act(f"CREATE TABLE {net} PARTITION OF {table} DEFAULT") for table, net in homes.nets()),
+        *(Act(f"CREATE TABLE {net} PARTITION OF {table} DEFAULT") for table, net in nets),
     ]
     return Step(
         "build",
@@ -49,7 +52,6 @@ def _table(design: Design) -> Iterator[Act]:
         f"CREATE TABLE {names.new} (LIKE {names.table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS "
         "INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING COMMENTS) "
         f"PARTITION BY {design.clause}",
-        READING,
     )
     if not design.old["is_me"]:
         yield Act(f"ALTER TABLE {names.new} OWNER TO {sql.identifier(design.old['owner'])}")
@@ -156,7 +158,7 @@ def mirror(design: Design) -> Step:
         ),
     ]
     acts = [Act(text) for text in texts]
-    acts += [Act(text, WRITERS_WAIT) for text in triggers(design, names.table, names.forward)]
+    acts += [Act(text) for text in triggers(design, names.table, names.forward)]
     return Step(
         "mirror",
         "from here on, every change of the old table reaches the new one too",

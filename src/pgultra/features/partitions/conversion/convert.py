@@ -12,7 +12,13 @@ import sqlalchemy as sa
 
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError, PgultraError
+from pgultra.features.partitions.conversion.attach import Attachment
 from pgultra.features.partitions.conversion.ending import backward, end
+from pgultra.features.partitions.conversion.plan import (
+    ConversionPlan,
+    planned,
+    planned_attachment,
+)
 from pgultra.features.partitions.conversion.run import Conversion
 from pgultra.features.partitions.rules import rules_on
 
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], object]
     Announce = Callable[[str], object]
 
-__all__ = ["Converted", "convert", "finish_conversion", "undo_conversion"]
+__all__ = ["Converted", "convert", "finish_conversion", "plan_conversion", "undo_conversion"]
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,10 @@ def convert(
     connection: Connection,
     model: Any,  # a mapped class or Table
     *,
+    way: str = "copy",
     give_up: Sequence[str] = (),
     batch: int | None = None,
+    resume: bool = False,
     lock_timeout: float = 0.2,
     patience: float = 300.0,
     progress: Progress | None = None,
@@ -113,8 +121,10 @@ def convert(
     Args:
         connection: outside a transaction; an AsyncConnection too (then await).
         model: the class or Table, declared as partitioned.
+        way: ``copy``; or ``attach``: nothing is copied, and the table becomes the first partition.
         give_up: constraints, indexes and dependents that may be lost, by name.
         batch: rows in a page; found out if not given, so that a page takes a tenth of a second.
+        resume: insist on a conversion that broke off, and never begin one.
         lock_timeout: how long one attempt waits for a lock, in seconds; never longer than half
             of the server's deadlock_timeout.
         patience: for how many seconds it tries for a lock.
@@ -131,15 +141,50 @@ def convert(
             done = partitions.convert(connection, Event)
         assert done.longest_wait < 1
     """
-    work = _work(connection, model, give_up, batch, lock_timeout, patience, progress, announce)
+    work = _work(connection, model, give_up, batch, lock_timeout, patience, progress, announce, way)
     with work.alone():
-        work.load()
+        if not work.load() and resume:
+            raise PgultraError(f"no conversion of {work.table.fullname} has broken off")
+        if work.entry.step and work.entry.way != way:
+            raise PgultraError(
+                f"a conversion of {work.table.fullname} with way={work.entry.way!r} is under way: "
+                "go on with that, or undo it first"
+            )
         if work.entry.step == "give_back":
             raise PgultraError(
                 f"{work.table.fullname} is on its way back: finish that with undo_conversion first"
             )
         work.forward()
     return _result(work, "converted")
+
+
+@on_connection
+def plan_conversion(
+    connection: Connection,
+    model: Any,  # a mapped class or Table
+    *,
+    way: str = "copy",
+    give_up: Sequence[str] = (),
+) -> ConversionPlan:
+    """
+    Say what `convert` would do: every statement, with the lock that it takes.
+
+    Args:
+        connection: outside a transaction; an AsyncConnection too (then await).
+        model: the class or Table, declared as partitioned.
+        way: ``copy`` or ``attach``.
+        give_up: constraints, indexes and dependents that may be lost, by name.
+
+    Raises:
+        PgultraError: something stands in the way; all of it is said.
+
+    Example::
+
+        with engine.connect() as connection:
+            print(partitions.plan_conversion(connection, Event))
+    """
+    work = _work(connection, model, give_up, None, 1.0, 10.0, None, None, way)
+    return planned_attachment(work) if isinstance(work, Attachment) else planned(work)
 
 
 @on_connection
@@ -220,9 +265,13 @@ def _work(
     patience: float,
     progress: Progress | None,
     announce: Announce | None,
+    way: str = "copy",
 ) -> Conversion:
     table, rules = declared(model)
-    return Conversion(
+    ways: dict[str, type[Conversion]] = {"copy": Conversion, "attach": Attachment}
+    if way not in ways:
+        raise PgultraError(f"way={way!r} is not one of {', '.join(ways)}")
+    return ways[way](
         connection,
         table,
         rules,

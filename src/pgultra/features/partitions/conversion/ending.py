@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pgultra import sql
 from pgultra.errors import PgultraError
 from pgultra.features.partitions.conversion import exchange
+from pgultra.features.partitions.conversion.attach import taken_away
 from pgultra.features.partitions.conversion.references import validate
 from pgultra.features.partitions.conversion.survey import Survey
 
@@ -27,6 +28,12 @@ def backward(work: Conversion) -> None:
     """
     found = work.design()
     names = found.names
+    attaches = work.entry.way == "attach"
+    if attaches and work.entry.step in EXCHANGED:
+        raise PgultraError(
+            f"{work.table.fullname} is the first partition of the new table already, and nothing "
+            "keeps the old state: there is no way back; close the journal with finish_conversion"
+        )
     if work.entry.step in EXCHANGED:
         if work.announce is not None:
             work.announce("compare")
@@ -54,6 +61,8 @@ def backward(work: Conversion) -> None:
         with work.patience.transaction(blocking=True) as connection:
             for act in exchange.clean_up(found, mirrored=work.entry.step != "give_back"):
                 connection.execute(sql.statement(act.text))
+            for statement in taken_away(found) if attaches else ():
+                connection.execute(sql.statement(statement))
             work.journal.close(connection)
 
     work.patience.until_it_works(clean_up)
@@ -75,7 +84,7 @@ def end(work: Conversion) -> None:
 
     def once() -> None:
         with work.patience.transaction(blocking=True) as connection:
-            for act in exchange.finish(found).acts:
+            for act in () if work.entry.way == "attach" else exchange.finish(found).acts:
                 connection.execute(sql.statement(act.text))
             work.journal.close(connection)
 

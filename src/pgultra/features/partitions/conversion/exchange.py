@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["clean_up", "exchange", "finish", "give_back"]
 
-ALONE = "ACCESS EXCLUSIVE: nobody else; a moment"
 STATES = {"D": "DISABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "O": "ENABLE"}
 
 
@@ -40,9 +39,9 @@ def exchange(
     acts = [_locked(design, names.table, names.new)]
     acts += [Act(text) for text in _without_nets(nets)]
     acts += [Act(text) for text in _drop_triggers(design, names.table, names.forward)]
-    acts += [Act(text, ALONE) for text in _let_go(design, names.table)]
-    acts += [Act(text, ALONE) for text in _quiet(design, now, names.table)]
-    acts += [Act(text, ALONE) for text in names.take()]
+    acts += [Act(text) for text in _let_go(design, names.table)]
+    acts += [Act(text) for text in _quiet(design, now, names.table)]
+    acts += [Act(text) for text in names.take()]
     acts += [Act(text) for text in _sequences(design, "old", names.table)]
     acts += [Act(text) for text in _taken_hold(design)]
     acts += [Act(text) for text in _rights(now, names.table)]
@@ -67,6 +66,41 @@ def exchange(
     )
 
 
+def attached(
+    design: Design, now: Survey, leaves: list[str], between: Iterable[str], child: str
+) -> Step:
+    """
+    The new table takes the name, and the old one becomes its partition.
+
+    Args:
+        design: what was planned.
+        now: the old table as it is at this moment.
+        leaves: the partitions, the old table included, by their names afterwards.
+        between: what happens between the names and the rest.
+        child: the old table's name afterwards.
+    """
+    names = design.names
+    texts = [_locked(design, names.table, names.new).text]
+    texts += _let_go(design, names.table)
+    for each in now["triggers"]:
+        texts.append(f"DROP TRIGGER {sql.identifier(each['name'])} ON {names.table}")
+    texts += names.take()
+    texts += _sequences(design, "old", names.table)
+    texts += between
+    texts += _taken_hold(design)
+    texts += _rights(now, names.table)
+    texts += _policies(now, names.table)
+    texts += _with_triggers(design, now, leaves)
+    texts += _views(now)
+    texts += _published(design, now, leaving=child)
+    return Step(
+        "exchange",
+        "the new table takes the name, and the old one becomes its first partition",
+        tuple(map(Act, texts)),
+        notes=("one transaction, tried again and again with a short lock_timeout",),
+    )
+
+
 def give_back(design: Design, now: Survey, before: Survey) -> Step:
     """
     The old table takes its name again.
@@ -79,16 +113,16 @@ def give_back(design: Design, now: Survey, before: Survey) -> Step:
     names = design.names
     acts = [_locked(design, names.table, names.old)]
     acts += [Act(text) for text in _drop_triggers(design, names.table, names.back)]
-    acts += [Act(text, ALONE) for text in _let_go(design, names.table)]
-    acts += [Act(text, ALONE) for text in names.give_back()]
+    acts += [Act(text) for text in _let_go(design, names.table)]
+    acts += [Act(text) for text in names.give_back()]
     acts += [Act(text) for text in _sequences(design, "new", names.table)]
     acts += [Act(text) for text in _taken_hold(design)]
     for each in before["triggers"]:
         if each["name"] not in (names.forward, names.emptied(names.forward)):
             state, name = STATES[each["enabled"]], sql.identifier(each["name"])
-            acts.append(Act(f"ALTER TABLE {names.table} {state} TRIGGER {name}", ALONE))
+            acts.append(Act(f"ALTER TABLE {names.table} {state} TRIGGER {name}"))
     if before["forced"]:
-        acts.append(Act(f"ALTER TABLE {names.table} FORCE ROW LEVEL SECURITY", ALONE))
+        acts.append(Act(f"ALTER TABLE {names.table} FORCE ROW LEVEL SECURITY"))
     acts += [Act(text) for text in _views(now)]
     acts += [Act(text) for text in _published(design, before, back=True)]
     return Step("give_back", "the old table takes its name again", tuple(acts))
@@ -100,7 +134,7 @@ def finish(design: Design) -> Step:
     """
     names = design.names
     acts = [
-        Act(f"LOCK TABLE {names.table}, {names.old} IN ACCESS EXCLUSIVE MODE", ALONE),
+        Act(f"LOCK TABLE {names.table}, {names.old} IN ACCESS EXCLUSIVE MODE"),
         *(Act(text) for text in _drop_triggers(design, names.table, names.back, leaves=True)),
         Act(f"DROP TABLE {names.old}"),
     ]
@@ -119,7 +153,7 @@ def clean_up(design: Design, *, mirrored: bool) -> Iterator[Act]:
     if mirrored:
         for each in (names.forward, names.emptied(names.forward)):
             trigger = sql.identifier(each)
-            yield Act(f"DROP TRIGGER IF EXISTS {trigger} ON {names.table}", ALONE)
+            yield Act(f"DROP TRIGGER IF EXISTS {trigger} ON {names.table}")
     yield Act(f"DROP TABLE {names.new}")
     for each in (names.forward, names.back):
         for function_name in (each, names.emptied(each)):
@@ -131,7 +165,7 @@ def _locked(design: Design, first: str, second: str) -> Act:
     tables = [first, second]
     tables += [sql.qualified(each["schema"], each["table"]) for each in design.incoming]
     listed = ", ".join(dict.fromkeys(tables))
-    return Act(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE", ALONE)
+    return Act(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE")
 
 
 def _without_nets(nets: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -265,12 +299,14 @@ def _views(now: Survey) -> Iterator[str]:
         yield f"CREATE OR REPLACE VIEW {place}{given} AS {each['definition'].rstrip(';')}"
 
 
-def _published(design: Design, was: Survey, *, back: bool = False) -> Iterator[str]:
+def _published(
+    design: Design, was: Survey, *, back: bool = False, leaving: str | None = None
+) -> Iterator[str]:
     """
     Publications list the table by its oid, so they are told.
     """
     names = design.names
-    leaving = names.new if back else names.old
+    leaving = leaving or (names.new if back else names.old)
     for each in was["publications"]:
         if not each["listed"] or each["name"] in design.lost:
             continue

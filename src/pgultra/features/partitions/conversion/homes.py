@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.conversion.design import Design
     from pgultra.features.partitions.rules import Rules
 
-__all__ = ["MOST", "Homes", "homes_of"]
+__all__ = ["MOST", "Homes", "homes_of", "parent_of", "value_of"]
 
 MOST = 2000
 """More partitions than this are taken for a mistake: one row with a strange date, mostly."""
@@ -117,18 +117,7 @@ def homes_of(connection: Connection, design: Design, table: sa.Table, rules: Rul
     typed = old.column(column)
     assert typed is not None  # an obstacle otherwise
     levels = _levels(connection, design, table, rules)
-    parent = Parent(
-        oid=None,
-        schema=old.schema,
-        name=design.names.new_name,
-        strategy=rules.strategy,
-        key_columns=(column,),
-        rules=levels,
-        owner="" if old["is_me"] else old["owner"],
-        tablespace=old["tablespace"],
-        application=application_of(table.metadata),
-        table=table,
-    )
+    parent = parent_of(design, table, levels)
     place = f"table {table.fullname}"
     least = greatest = None
     moment = connection.execute(NOW).scalar_one()
@@ -136,7 +125,7 @@ def homes_of(connection: Connection, design: Design, table: sa.Table, rules: Rul
     grid = rules.grid(table)
     if grid is not None:
         least, greatest = _extremes(connection, old.table, column)
-        first, last = (_value(each, typed["type"]) for each in (least, greatest))
+        first, last = (value_of(each, typed["type"]) for each in (least, greatest))
         if (least is not None and first is None) or (greatest is not None and last is None):
             raise PgultraError(
                 f"{place}: the values of {column} go from {least} to {greatest}, for which there "
@@ -157,6 +146,25 @@ def homes_of(connection: Connection, design: Design, table: sa.Table, rules: Rul
     return Homes(parent, tuple(named), moment, least, greatest)
 
 
+def parent_of(design: Design, table: sa.Table, rules: Rules) -> Parent:
+    """
+    The new table, as the makers of partitions know it.
+    """
+    old = design.old
+    return Parent(
+        oid=None,
+        schema=old.schema,
+        name=design.names.new_name,
+        strategy=rules.strategy,
+        key_columns=(rules.key_column(table).name,),
+        rules=rules,
+        owner="" if old["is_me"] else old["owner"],
+        tablespace=old["tablespace"],
+        application=application_of(table.metadata),
+        table=table,
+    )
+
+
 def _levels(
     connection: Connection, design: Design, table: sa.Table, rules: Rules, *, top: bool = True
 ) -> Rules:
@@ -173,7 +181,7 @@ def _levels(
         typed = design.old.column(column)
         assert typed is not None  # an obstacle otherwise
         least, _ = _extremes(connection, design.old.table, column)
-        changes["start"] = _value(least, typed["type"])
+        changes["start"] = value_of(least, typed["type"])
     return dataclasses.replace(rules, **changes)
 
 
@@ -210,7 +218,7 @@ def _extremes(connection: Connection, table: str, column: str) -> tuple[str | No
     return found[0], found[1]
 
 
-def _value(printed: str | None, type_: str) -> Any:
+def value_of(printed: str | None, type_: str) -> Any:
     """
     A key as Python has it; None for infinity and what is too far.
     """

@@ -109,16 +109,17 @@ class Journal:
             },
         )
 
-    def advance(self, connection: Connection, position: list[str]) -> None:
+    def advance(self, connection: Connection, position: list[str], copied: int) -> None:
         """
-        Write the position alone: once for each page.
+        Write the position and the rows copied: once for each page.
         """
         connection.execute(
             text(
-                f"UPDATE {self._spelt} SET position = CAST(:position AS jsonb), changed = now() "  # noqa: S608  # quoted
+                f"UPDATE {self._spelt} SET position = CAST(:position AS jsonb), changed = now(), "  # noqa: S608  # quoted
+                "state = state || pg_catalog.jsonb_build_object('copied', CAST(:copied AS bigint)) "
                 "WHERE table_name = :table"
             ),
-            {"table": self.table, "position": json.dumps(position)},
+            {"table": self.table, "position": json.dumps(position), "copied": copied},
         )
 
     def close(self, connection: Connection) -> None:

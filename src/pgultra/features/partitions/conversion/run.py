@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sqlalchemy import text
 
@@ -22,6 +22,7 @@ from pgultra.features.partitions.conversion.homes import homes_of
 from pgultra.features.partitions.conversion.journal import Entry, Journal
 from pgultra.features.partitions.conversion.patience import Patience
 from pgultra.features.partitions.conversion.references import constrain, foreign_keys, validate
+from pgultra.features.partitions.conversion.rehome import rehome
 from pgultra.features.partitions.conversion.survey import Survey, survey, table_oid
 from pgultra.objects import Mark
 from pgultra.plan import apply, check
@@ -39,10 +40,7 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.conversion.route import Route
     from pgultra.features.partitions.rules import Rules
 
-__all__ = ["STEPS", "Conversion"]
-
-STEPS = ("build", "mirror", "copy", "compare", "constrain", "exchange", "settle")
-"""The steps of a conversion with a copy, in their order."""
+__all__ = ["Conversion"]
 
 LEAVES = text(
     "SELECT n.nspname::text, c.relname::text "
@@ -68,6 +66,17 @@ class Conversion:
         progress: is told rows done and rows expected.
         announce: is told each step.
     """
+
+    way: ClassVar[str] = "copy"
+    steps: ClassVar[tuple[str, ...]] = (
+        "build",
+        "mirror",
+        "copy",
+        "compare",
+        "constrain",
+        "exchange",
+        "settle",
+    )
 
     connection: Connection
     table: sa.Table
@@ -187,7 +196,7 @@ class Conversion:
         """
         All steps from where the journal is.
         """
-        steps = list(STEPS)
+        steps = list(self.steps)
         if self.entry.step:
             steps = steps[steps.index(self.entry.step) + 1 :]
         for name in steps:
@@ -223,8 +232,18 @@ class Conversion:
         The new table; a rehearsal shows that it takes rows of the old one.
         """
         found, homes = self.prepared()
-        self.entry = Entry(
-            "copy",
+        self.entry = self.opened(found, homes)
+        step = build.build(found, homes)
+        acts = tuple(Act(each) for each in self.journal.creation()) + step.acts
+        step = dataclasses.replace(step, acts=acts)
+        self.run(step, lambda connection: self._rehearse(connection, found))
+
+    def opened(self, found: Design, homes: Homes) -> Entry:
+        """
+        The first line of the journal.
+        """
+        return Entry(
+            self.way,
             state={
                 "old": dict(found.old.document),
                 "shape": found.old.shape(),
@@ -232,10 +251,6 @@ class Conversion:
                 "nets": [list(each) for each in homes.nets()],
             },
         )
-        step = build.build(found, homes)
-        acts = tuple(Act(each) for each in self.journal.creation()) + step.acts
-        step = dataclasses.replace(step, acts=acts)
-        self.run(step, lambda connection: self._rehearse(connection, found))
 
     def _rehearse(self, connection: Connection, found: Design) -> None:
         """
@@ -272,7 +287,7 @@ class Conversion:
                 self.done(connection, "copy")
             else:
                 self.entry.position = position
-                self.journal.advance(connection, position)
+                self.journal.advance(connection, position, state["copied"])
             if self.progress is not None:
                 self.progress(state["copied"], max(expected, state["copied"]))
 
@@ -322,13 +337,24 @@ class Conversion:
         """
         The names.
         """
+
+        def step(found: Design, now: Survey, leaves: list[str]) -> Step:
+            return exchange.exchange(found, now, self.entry.state["nets"], leaves)
+
+        self.exchanged(step)
+
+    def exchanged(self, step_of: Callable[[Design, Survey, list[str]], Step]) -> None:
+        """
+        Lock, look at the table as it is under the lock, and exchange.
+        """
         found = self.design()
 
         def once() -> None:
+            rehome(self.patience, found, self.table, self.rules, self.entry.state["nets"])
             with self.patience.transaction() as connection:
                 leaves = self.leaves(connection, found.names.new_name)
             with self.patience.transaction(blocking=True) as connection:
-                lock = exchange.exchange(found, found.old, (), ()).acts[0]
+                lock = step_of(found, found.old, []).acts[0]
                 connection.execute(sql.statement(lock.text))
                 now = self.look()
                 if now.shape() != self.entry.state["shape"]:
@@ -338,8 +364,7 @@ class Conversion:
                     )
                 self.entry.state["before"] = dict(now.document)
                 spelt = [sql.qualified(*each) for each in leaves]
-                step = exchange.exchange(found, now, self.entry.state["nets"], spelt)
-                for act in step.acts[1:]:
+                for act in step_of(found, now, spelt).acts[1:]:
                     connection.execute(sql.statement(act.text))
                 self.done(connection, "exchange")
 

@@ -1,0 +1,257 @@
+"""
+The way without a copy: the table becomes the first partition of a new, empty one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+from sqlalchemy import text
+
+from pgultra import sql
+from pgultra.errors import PgultraError
+from pgultra.features.partitions.bounds import RangeBound
+from pgultra.features.partitions.conversion import build, exchange
+from pgultra.features.partitions.conversion.acts import Act, Step
+from pgultra.features.partitions.conversion.homes import value_of
+from pgultra.features.partitions.conversion.run import Conversion
+from pgultra.features.partitions.ddl import BOUND
+from pgultra.features.partitions.names import child_name
+from pgultra.objects import Mark
+from pgultra.plan.declare import application_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgultra.features.partitions.conversion.design import Design, Planned
+    from pgultra.features.partitions.conversion.homes import Homes
+    from pgultra.features.partitions.conversion.journal import Entry
+    from pgultra.features.partitions.conversion.survey import Survey
+
+__all__ = ["Attachment", "taken_away", "unique_indexes"]
+
+INDEX_STATE = text(
+    "SELECT x.indisvalid FROM pg_catalog.pg_index AS x "
+    "JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid "
+    "JOIN pg_catalog.pg_namespace AS n ON n.oid = i.relnamespace "
+    "WHERE n.nspname = CAST(:schema AS name) AND i.relname = CAST(:name AS name)"
+)
+CHECK_STATE = text(
+    "SELECT k.convalidated FROM pg_catalog.pg_constraint AS k "
+    "WHERE k.conrelid = CAST(CAST(:oid AS bigint) AS oid) AND k.conname = CAST(:name AS name)"
+)
+
+
+class Attachment(Conversion):
+    """
+    A table on its way to become a partition.
+    """
+
+    way: ClassVar[str] = "attach"
+    steps: ClassVar[tuple[str, ...]] = ("build", "index", "check", "exchange", "settle")
+
+    def prepared(self) -> tuple[Design, Homes]:
+        """
+        Decide what the first partition holds: all rows there are, up to the end of the next cell.
+
+        Raises:
+            PgultraError: something stands in the way.
+        """
+        found, homes = super().prepared()
+        grid = self.rules.grid(self.table)
+        if grid is None:
+            raise PgultraError(
+                f"{self.table.fullname}: way='attach' needs ByRange with every=, so that all rows "
+                "there are fit one partition; convert with way='copy'"
+            )
+        ranges = [(name, bound) for name, bound in homes.named if isinstance(bound, RangeBound)]
+        others = tuple(each for each in homes.named if not isinstance(each[1], RangeBound))
+        typed = found.old.column(self.rules.key_column(self.table).name)
+        assert typed is not None  # an obstacle otherwise
+        last = value_of(homes.greatest, typed["type"])
+        if grid.unit != "integer":
+            present = grid.value_at(homes.moment)
+            last = present if last is None else max(last, present)
+        end = grid.cell(0 if last is None else last)
+        spare = grid.next(end) or end
+        self.first = RangeBound(ranges[0][1].lower, spare.upper)
+        left = tuple(
+            (name, bound)
+            for name, bound in ranges
+            if spare.upper is not None and bound.lower is not None and bound.lower >= spare.upper
+        )
+        return found, dataclasses.replace(homes, named=(*left, *others))
+
+    def opened(self, found: Design, homes: Homes) -> Entry:
+        """
+        The bound of the first partition is remembered.
+        """
+        entry = super().opened(found, homes)
+        entry.state["nets"] = []
+        entry.state["child"] = child_name(
+            found.names.name, self.first, self.rules, self.rules.grid(self.table)
+        )
+        entry.state["bound"] = self.first.render()
+        column = sql.identifier(self.rules.key_column(self.table).name)
+        entry.state["check"] = self.first.check(column)
+        return entry
+
+    def do_build(self) -> None:
+        """
+        The new table with its partitions for the time to come, and its foreign keys.
+        """
+        found, homes = self.prepared()
+        self.entry = self.opened(found, homes)
+        self.run(dataclasses.replace(self.building(found, homes), name="build"))
+
+    def building(self, found: Design, homes: Homes) -> Step:
+        """
+        As for a copy, but with foreign keys, which have nothing to check yet; without nets.
+        """
+        step = build.build(found, homes, caught=False)
+        keys = [
+            Act(
+                f"ALTER TABLE {found.names.new} ADD CONSTRAINT {sql.identifier(each['name'])} "
+                f"{each['definition']}"
+            )
+            for each in found.outgoing
+        ]
+        journal = tuple(Act(each) for each in self.journal.creation())
+        return dataclasses.replace(step, acts=(*journal, *step.acts, *keys), notes=())
+
+    def do_index(self) -> None:
+        """
+        Unique indexes with the key, built while everybody goes on writing.
+        """
+        found = self.design()
+        for name, statement in unique_indexes(found):
+            with self.patience.transaction() as connection:
+                asked = {"schema": self.schema, "name": name}
+                valid = connection.execute(INDEX_STATE, asked).scalar()
+            if valid:
+                continue
+            self.connection.execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                with self.connection.begin():  # SQLAlchemy's own word; nothing is sent
+                    if valid is not None:  # what an earlier run left
+                        drop = f"DROP INDEX CONCURRENTLY {sql.qualified(self.schema, name)}"
+                        self.connection.execute(sql.statement(drop))
+                    self.connection.execute(sql.statement(statement))
+            finally:
+                if not (self.connection.closed or self.connection.invalidated):
+                    self.connection.execution_options(isolation_level="READ COMMITTED")
+        with self.patience.transaction() as connection:
+            self.done(connection, "index")
+
+    def do_check(self) -> None:
+        """
+        A CHECK that says what the bound will say, so that ATTACH need not look.
+        """
+        found = self.design()
+        for statement, wanted in zip(self.checking(found), (None, False), strict=True):
+
+            def once(statement: str = statement, wanted: bool | None = wanted) -> None:
+                with self.patience.transaction(blocking=wanted is None) as connection:
+                    asked = {"oid": found.old.oid, "name": BOUND}
+                    if connection.execute(CHECK_STATE, asked).scalar() is wanted:
+                        connection.execute(sql.statement(statement))
+
+            self.patience.until_it_works(once)
+        with self.patience.transaction() as connection:
+            self.entry.state["shape"] = self.look().shape()
+            self.done(connection, "check")
+
+    def checking(self, found: Design) -> tuple[str, str]:
+        """
+        The statements of that.
+        """
+        table, check = found.names.table, self.entry.state["check"]
+        return (
+            f"ALTER TABLE {table} ADD CONSTRAINT {BOUND} CHECK ({check}) NOT VALID",
+            f"ALTER TABLE {table} VALIDATE CONSTRAINT {BOUND}",
+        )
+
+    def exchanging(self, found: Design, now: Survey, leaves: list[str]) -> Step:
+        """
+        The table becomes a partition, and the new one takes its name.
+        """
+        names = found.names
+        child = sql.qualified(names.schema, self.entry.state["child"])
+        mark = str(Mark(application_of(self.table.metadata), "partitions"))
+        between = [
+            *_keys_exchanged(found),
+            *_without_identity(found),
+            f"ALTER TABLE {names.old} RENAME TO {sql.identifier(self.entry.state['child'])}",
+            f"ALTER TABLE {names.table} ATTACH PARTITION {child} {self.entry.state['bound']}",
+            f"ALTER TABLE {child} DROP CONSTRAINT {BOUND}",
+            f"COMMENT ON TABLE {child} IS {sql.literal(mark)}",
+        ]
+        return exchange.attached(found, now, [*leaves, child], between, child)
+
+    def do_exchange(self) -> None:
+        """
+        One short transaction.
+        """
+        self.exchanged(self.exchanging)
+
+
+def unique_indexes(found: Design) -> Iterator[tuple[str, str]]:
+    """
+    Name and statement of each unique index that the table lacks.
+    """
+    for each, name in _lacking(found):
+        tail = each.tail
+        if each.constraint is not None:
+            tail = each.constraint[each.constraint.index("(") :]
+            tail += " NULLS NOT DISTINCT" if "NULLS NOT DISTINCT (" in each.constraint else ""
+        place = f"{sql.identifier(name)} ON {found.names.table}"
+        yield name, f"CREATE UNIQUE INDEX CONCURRENTLY {place} {tail}"
+
+
+def _lacking(found: Design) -> Iterator[tuple[Planned, str]]:
+    tails = {each["name"]: each["tail"] for each in found.old["indexes"]}
+    kept = {each["name"]: each["definition"] for each in found.old.constraints("p", "u")}
+    for each in found.indexes:
+        if each.constraint is not None:
+            same = kept.get(each.name) == each.constraint
+        else:
+            same = tails.get(each.name) == each.tail
+        if not same:
+            yield each, sql.short_name(each.name, "partitions", "first")
+
+
+def taken_away(found: Design) -> Iterator[str]:
+    """
+    What was put on the old table, in case it stays what it is.
+    """
+    yield f"ALTER TABLE {found.names.table} DROP CONSTRAINT IF EXISTS {BOUND}"
+    for _, name in _lacking(found):
+        yield f"DROP INDEX IF EXISTS {sql.qualified(found.names.schema, name)}"
+
+
+def _keys_exchanged(found: Design) -> Iterator[str]:
+    """
+    The old table's keys give way to those with the partition key.
+    """
+    called = {each.name: each for each in found.names.called if each.kind == "INDEX"}
+    old = found.names.old
+    primary = next(iter(found.old.constraints("p")), None)
+    for each, name in _lacking(found):
+        if each.constraint is None:
+            continue
+        kind = "UNIQUE"
+        if each.constraint.startswith("PRIMARY"):
+            kind = "PRIMARY KEY"
+            if primary is not None:
+                retired = sql.identifier(called[primary["name"]].old)
+                yield f"ALTER TABLE {old} DROP CONSTRAINT {retired}"
+        quoted = sql.identifier(name)
+        yield f"ALTER TABLE {old} ADD CONSTRAINT {quoted} {kind} USING INDEX {quoted}"
+
+
+def _without_identity(found: Design) -> Iterator[str]:
+    for column in found.old.columns:
+        if column["identity"]:
+            name = sql.identifier(column["name"])
+            yield f"ALTER TABLE {found.names.old} ALTER COLUMN {name} DROP IDENTITY"

@@ -1,0 +1,156 @@
+"""
+What a conversion would do: every statement with its lock, and nothing done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgultra.features.partitions.conversion import build, exchange
+from pgultra.features.partitions.conversion.acts import Act, Step
+from pgultra.features.partitions.conversion.attach import unique_indexes
+from pgultra.features.partitions.conversion.references import foreign_keys, validations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgultra.features.partitions.conversion.attach import Attachment
+    from pgultra.features.partitions.conversion.design import Design
+    from pgultra.features.partitions.conversion.run import Conversion
+
+__all__ = ["ConversionPlan", "planned", "planned_attachment"]
+
+
+@dataclass(frozen=True)
+class ConversionPlan:
+    """
+    The steps of a conversion, and of its two possible ends.
+
+    Attributes:
+        table: its name.
+        steps: what ``convert`` does.
+        undo, finish: what ``undo_conversion`` and ``finish_conversion`` do.
+        notes: what will not be as it was.
+    """
+
+    table: str
+    steps: tuple[Step, ...]
+    undo: tuple[Step, ...] = ()
+    finish: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def statements(self) -> tuple[str, ...]:
+        """
+        All statements of ``convert``.
+        """
+        return tuple(act.text for step in self.steps for act in step.acts)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> Iterator[str]:
+        """
+        The plan as a script, with the lock of each statement above it.
+        """
+        yield f"-- {self.table}: convert"
+        yield from (f"-- note: {note}" for note in self.notes)
+        for title, steps in (
+            ("", self.steps),
+            ("to give the name back (undo)", self.undo),
+            ("for good (finish)", self.finish),
+        ):
+            if title and steps:
+                yield f"\n-- {title}"
+            for step in steps:
+                yield ""
+                yield from step.lines()
+
+
+def planned(work: Conversion) -> ConversionPlan:
+    """
+    The plan of a conversion with a copy.
+
+    Raises:
+        PgultraError: something stands in the way; all of it is said.
+    """
+    design, homes = work.prepared()
+    route, names, old = design.route(), design.names, design.old
+    nets, leaves = list(homes.nets()), homes.leaves()
+    first = build.build(design, homes)
+    journal = tuple(Act(text) for text in work.journal.creation())
+    before_now = [(old.schema, name) for name, rules in homes.tables() if rules is None]
+    constrained = [
+        Act(text) for each in foreign_keys(design, before_now) for text in each.statements
+    ]
+    return ConversionPlan(
+        work.table.fullname,
+        (
+            Step(first.name, first.what, journal + first.acts, notes=first.notes),
+            build.mirror(design),
+            Step(
+                "copy",
+                "page by page in the order of the key; this is the first page's statement",
+                (Act(route.copy(None, None, empty=True)),),
+                how="pages",
+                notes=("rows that somebody is writing are left to the triggers and to `compare`",),
+            ),
+            Step(
+                "compare",
+                "range by range, until both sides are the same; this is the first range's",
+                (Act(route.compare(None, None)), Act(f"ANALYZE {names.new}")),
+                how="pages",
+            ),
+            Step("constrain", "foreign keys, partition by partition", tuple(constrained), "each"),
+            exchange.exchange(design, old, nets, leaves),
+            _settled(work, design),
+        ),
+        undo=(
+            exchange.give_back(design, old, old),
+            Step(
+                "clean_up",
+                "the new table goes",
+                tuple(exchange.clean_up(design, mirrored=False)),
+            ),
+        ),
+        finish=(exchange.finish(design),),
+        notes=design.notes,
+    )
+
+
+def planned_attachment(work: Attachment) -> ConversionPlan:
+    """
+    The plan of a conversion without a copy.
+
+    Raises:
+        PgultraError: something stands in the way; all of it is said.
+    """
+    design, homes = work.prepared()
+    work.entry = work.opened(design, homes)
+    indexes = tuple(Act(text) for _, text in unique_indexes(design))
+    return ConversionPlan(
+        work.table.fullname,
+        (
+            work.building(design, homes),
+            Step("index", "unique indexes with the partition key", indexes, "none"),
+            Step(
+                "check",
+                f"all rows are {work.first}; others are refused from here on",
+                tuple(map(Act, work.checking(design))),
+                "each",
+            ),
+            work.exchanging(design, design.old, homes.leaves()),
+            _settled(work, design),
+        ),
+        notes=(*design.notes, "once the names are exchanged, there is no way back"),
+    )
+
+
+def _settled(work: Conversion, design: Design) -> Step:
+    functions = [Act(text) for each in work.rules.objects(work.table) for text in each.create()]
+    return Step(
+        "settle",
+        "checks what holds already, and makes what the room has beside the table",
+        (*(Act(text) for text in validations(design)), *functions),
+        "each",
+    )
