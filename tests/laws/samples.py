@@ -422,21 +422,33 @@ def partitionings(metadata: sa.MetaData, place: Place) -> None:
         volatility="immutable",
         body=f"SELECT $rules${text}$rules$::pg_catalog.jsonb",
     )
-    declare(
-        parted,
-        premake,
-        told,
-        Partitioning(
-            name=told.name,
-            table=parted.name,
-            schema=place.schema,
-            strategy="list",
-            key=(key,),
-            rules=text,
-            premake=premake.name,
-            requires=(premake.identity, told.identity),
-        ),
+    divided = Partitioning(
+        name=told.name,
+        table=parted.name,
+        schema=place.schema,
+        strategy="list",
+        key=(key,),
+        rules=text,
+        premake=premake.name,
+        requires=(premake.identity, told.identity),
     )
+    declare(parted, Told((premake, told, divided)))
+
+
+@dataclass(frozen=True)
+class Told:
+    """
+    What the room of partitions declares: its mark is looked for.
+    """
+
+    told: tuple[Any, ...]
+    room = "partitions"
+
+    def objects(self, table: sa.Table) -> tuple[Any, ...]:
+        """
+        What was given.
+        """
+        return self.told
 
 
 KINDS_OF: dict[str, Callable[[sa.MetaData, Place], None]] = {
