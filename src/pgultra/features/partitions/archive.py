@@ -215,13 +215,13 @@ def copy_out(connection: Connection, query: str, take: Callable[[bytes], object]
         PgultraError: the driver has no COPY that we know.
     """
     raw: Any = connection.connection.driver_connection  # the driver's own: all of them differ
-    driver = connection.dialect.driver
+    driver = connection.dialect.driver + ("_async" if connection.dialect.is_async else "")
     statement = f"COPY ({query}) TO STDOUT"
     if driver == "psycopg":
         with raw.cursor() as cursor, cursor.copy(statement) as copy:
             for piece in copy:
                 take(bytes(piece))
-    elif driver in ("psycopg_async", "asyncpg"):
+    elif driver in ("psycopg_async", "asyncpg_async"):
         from sqlalchemy.util import await_only
 
         work = _copy_psycopg if driver == "psycopg_async" else _copy_asyncpg

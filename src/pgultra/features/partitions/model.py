@@ -4,10 +4,11 @@ What a user writes in a class: the mixin `PartitionedTable`.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import Table, event
-from sqlalchemy.orm import Mapper  # the event below is known once the ORM is loaded
+from sqlalchemy import Column, Table, event
+from sqlalchemy.orm import Mapper  # noqa: TC002  # the event below is known with the ORM only
 
 from pgultra.errors import DeclarationError
 from pgultra.features.partitions.rules import ByHash, ByList, ByRange
@@ -74,4 +75,25 @@ def _constructed(mapper: Mapper[Any], class_: type[Any]) -> None:
         for column in attribute.columns:
             if getattr(column, "table", None) is table and column.key != attribute.key:
                 column.info.setdefault("pgultra.attribute", attribute.key)
-    declare(table, rules)
+    declare(table, _named(rules, class_))
+
+
+def _named(rules: Any, class_: type[Any]) -> Any:
+    """
+    The rules with names instead of what stands in the body of a class or a mixin.
+
+    SQLAlchemy copies the columns of mixins, so that the object itself is in no table.
+    """
+    if rules is None or isinstance(rules.column, str | Column):
+        named = rules
+    else:
+        names = (
+            name
+            for host in class_.__mro__
+            for name, value in vars(host).items()
+            if value is rules.column
+        )
+        named = dataclasses.replace(rules, column=next(names, rules.column))
+    if named is None or named.then is None:
+        return named
+    return dataclasses.replace(named, then=_named(named.then, class_))
