@@ -4,7 +4,7 @@ The factory for declarative classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from sqlalchemy.orm import MappedColumn, mapped_column
 
@@ -20,7 +20,29 @@ if TYPE_CHECKING:
     from pgultra.features.encryption.search import Search
     from pgultra.features.encryption.subjects import SubjectKeys
 
-__all__ = ["EncryptedColumn"]
+__all__ = ["ColumnOptions", "EncryptedColumn"]
+
+
+class ColumnOptions(TypedDict, total=False):
+    """
+    What ``EncryptedColumn`` hands on to ``mapped_column``.
+    """
+
+    nullable: bool
+    default: Any
+    insert_default: Any
+    onupdate: Any
+    key: str
+    comment: str
+    doc: str
+    info: dict[Any, Any]
+    quote: bool
+    sort_order: int
+    use_existing_column: bool
+    active_history: bool
+    deferred: bool
+    deferred_group: str
+    deferred_raiseload: bool
 
 
 def EncryptedColumn(  # noqa: N802  reads as what it makes
@@ -38,7 +60,7 @@ def EncryptedColumn(  # noqa: N802  reads as what it makes
     dual: Named | None = None,
     index_keys: bool = True,
     name: str | None = None,
-    **options: Any,
+    **options: Unpack[ColumnOptions],
 ) -> MappedColumn[Any]:
     """
     An encrypted column in a declarative class: short for ``mapped_column(Encrypted(…))``.
@@ -57,7 +79,7 @@ def EncryptedColumn(  # noqa: N802  reads as what it makes
         dual: as for ``Encrypted``.
         index_keys: as for ``Encrypted``.
         name: the column's name in the database, if it is not the attribute's.
-        options: for ``mapped_column``.
+        options: for ``mapped_column``; see ``ColumnOptions``.
 
     Example::
 

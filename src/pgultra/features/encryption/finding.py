@@ -23,10 +23,22 @@ __all__ = ["find"]
 Found = TypeVar("Found")
 
 
+# A statement's type holds a tuple in SQLAlchemy 2.0, and what it selects since 2.1.
 @overload
 def find(
     session: Session,
     statement: Select[tuple[Found]],
+    column: Any,
+    value: Any = None,
+    *,
+    starts_with: str | None = None,
+) -> list[Found]: ...
+
+
+@overload
+def find(
+    session: Session,
+    statement: Select[Found],
     column: Any,
     value: Any = None,
     *,
@@ -45,9 +57,20 @@ def find(
 ) -> Coroutine[Any, Any, list[Found]]: ...
 
 
+@overload
+def find(
+    session: AsyncSession,
+    statement: Select[Found],
+    column: Any,
+    value: Any = None,
+    *,
+    starts_with: str | None = None,
+) -> Coroutine[Any, Any, list[Found]]: ...
+
+
 def find(
     session: Any,  # a Session or AsyncSession
-    statement: Select[tuple[Found]],
+    statement: Select[Any],
     column: Any,  # a column or mapped attribute
     value: Any = None,  # of the column's Python type
     *,

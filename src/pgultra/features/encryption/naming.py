@@ -91,15 +91,15 @@ def column_named(table: Table, name: Named, sealed: Column[Any] | None) -> Colum
     Raises:
         DeclarationError: the name is one column's key and another's attribute.
     """
-    name = settled(name)
-    found: Column[Any] | None = table.c.get(name)
-    key = None if isinstance(name, Key) else _attributes.get(table, {}).get(name)
+    asked: str = settled(name)
+    found: Column[Any] | None = table.c.get(asked)
+    key = None if isinstance(asked, Key) else _attributes.get(table, {}).get(asked)
     if key is None or (sealed is not None and key == sealed.key):
         return found
     mapped: Column[Any] = table.c[key]
     if found is not None and found is not mapped:
         raise DeclarationError(
-            f"{table}: {name!r} is the key of one column and the attribute of {mapped.key!r}; "
+            f"{table}: {asked!r} is the key of one column and the attribute of {mapped.key!r}; "
             "give the column itself, or a name that means one of them"
         )
     return mapped
