@@ -73,7 +73,7 @@ class Wrong(Base):
     spelt: Mapped[str] = EncryptedColumn(String, keys="key")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     weak: Mapped[str] = EncryptedColumn(String, keys=PII, algorithm="DES")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     sought: Mapped[str] = EncryptedColumn(String, keys=PII, search="equality")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    misspelt: Mapped[str] = EncryptedColumn(String, keys=PII, unqiue=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    misspelt: Mapped[str] = EncryptedColumn(String, keys=PII, is_unique=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     plainly: Mapped[str] = EncryptedColumn(String, keys=PII, index=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     hidden: Mapped[str] = EncryptedColumn(String, keys=PII, errors="ignore")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
