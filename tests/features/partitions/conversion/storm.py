@@ -9,7 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime  # noqa: TC003  # Mapped[datetime] is evaluated
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -116,7 +116,12 @@ class Storm:
     def _operation(
         self, choice: float, chance: random.Random, own: int, fresh: int, number: int, writers: int
     ) -> tuple[str, dict[str, Any]]:
-        values: dict[str, Any] = {"id": own, "new": fresh, "at": chance.choice(MONTHS), "n": own + 400}
+        values: dict[str, Any] = {
+            "id": own,
+            "new": fresh,
+            "at": chance.choice(MONTHS),
+            "n": own + 400,
+        }
         values |= {"writers": writers, "number": number % writers}
         if choice < 0.3:
             return "INSERT INTO {} VALUES (%(new)s, %(at)s, 'new', %(id)s)", values

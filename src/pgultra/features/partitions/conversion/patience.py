@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["Patience"]
+__all__ = ["SLEEP", "Patience"]
 
 Answer = TypeVar("Answer")
 GIVE_WAY = frozenset({"55P03", "40P01", "40001"})

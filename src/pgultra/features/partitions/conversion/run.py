@@ -20,7 +20,7 @@ from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.design import Design, design
 from pgultra.features.partitions.conversion.homes import homes_of
 from pgultra.features.partitions.conversion.journal import Entry, Journal
-from pgultra.features.partitions.conversion.patience import Patience
+from pgultra.features.partitions.conversion.patience import SLEEP, Patience
 from pgultra.features.partitions.conversion.references import constrain, foreign_keys, validate
 from pgultra.features.partitions.conversion.rehome import rehome
 from pgultra.features.partitions.conversion.survey import Survey, survey, table_oid
@@ -68,14 +68,8 @@ class Conversion:
     """
 
     way: ClassVar[str] = "copy"
-    steps: ClassVar[tuple[str, ...]] = (
-        "build",
-        "mirror",
-        "copy",
-        "compare",
-        "constrain",
-        "exchange",
-        "settle",
+    steps: ClassVar[tuple[str, ...]] = tuple(
+        "build mirror copy compare constrain exchange settle".split()  # noqa: SIM905  # one line
     )
 
     connection: Connection
@@ -122,11 +116,10 @@ class Conversion:
         before = options.get("isolation_level") or self.connection.default_isolation_level
         self.connection.execution_options(isolation_level="READ COMMITTED")
         key = f"pgultra.partitions.convert:{self.schema}.{self.table.name}"
-        with self.connection.begin():
-            if not self.connection.execute(TRY_LOCK, {"key": key}).scalar_one():
-                raise PgultraError(
-                    f"{self.table.fullname} is being converted by another session just now"
-                )
+        if not self._held(key):
+            raise PgultraError(
+                f"{self.table.fullname} is being converted by another session just now"
+            )
         try:
             yield
         finally:
@@ -137,6 +130,17 @@ class Conversion:
                     self.connection.execute(UNLOCK, {"key": key})
                 if before is not None:
                     self.connection.execution_options(isolation_level=before)
+
+    def _held(self, key: str) -> bool:
+        """
+        Take the lock; a converter that was killed may keep it for some seconds.
+        """
+        for _ in range(20):
+            with self.connection.begin():
+                if self.connection.execute(TRY_LOCK, {"key": key}).scalar_one():
+                    return True
+                self.connection.execute(SLEEP, {"seconds": 0.25})
+        return False
 
     def look(self, name: str | None = None) -> Survey:
         """

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from pgultra.features.partitions import convert, finish_conversion, undo_conversion
+from tests.features.partitions.conversion.storm import PLAIN, Event, Storm
+
+if TYPE_CHECKING:
+    from tests.fixtures.database import Database
+
+
+def storm_over(database: Database, rows: int) -> Storm:
+    """
+    A plain table with so many rows, and its shadow.
+    """
+    with psycopg.connect(database.dsn) as connection:
+        for statement in PLAIN.format(rows=rows).split(";"):
+            if statement.strip():
+                connection.execute(statement)  # type: ignore[call-overload]
+    return Storm(database.dsn, rows)
+
+
+def there_and_back(database: Database, storm: Storm) -> None:
+    """
+    Convert, undo, convert and finish, with everybody writing on.
+    """
+    engine = database.engine()
+    with engine.connect() as connection, storm.blowing():
+        time.sleep(0.3)
+        for back in (True, False):
+            done = convert(connection, Event)
+            assert (done.outcome, done.longest_wait < 1) == ("converted", True), done
+            assert done.rows > storm.rows * 0.5
+            assert storm.errors == []
+            time.sleep(0.3)
+            if back:
+                undone = undo_conversion(connection, Event)
+                assert (undone.outcome, undone.longest_wait < 1) == ("undone", True), undone
+                time.sleep(0.3)
+        finish_conversion(connection, Event)
+        time.sleep(0.3)
+    assert storm.errors == []
+    assert storm.longest < 1
+    assert storm.done > 100
+    assert storm.read > 10
+    table, shadow = storm.checksums()
+    assert table == shadow
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(
+            "SELECT relkind, (SELECT count(*) FROM pg_class WHERE relname LIKE '%%partitions_%%'"
+            " AND relkind IN ('r', 'p') AND relname LIKE 'event%%') FROM pg_class"
+            " WHERE relname = 'event'"
+        ).one() == ("p", 0)
+
+
+def test_nothing_is_lost_under_load(database: Database) -> None:
+    """
+    Eight writers and two readers see a table that is converted, undone, converted and finished.
+    """
+    there_and_back(database, storm_over(database, 20_000))
+
+
+@pytest.mark.timeout(1800)
+def test_two_million_rows_under_load(database: Database, request: pytest.FixtureRequest) -> None:
+    """
+    The same with two million rows, which takes minutes.
+    """
+    if not (os.environ.get("PGULTRA_TEST_SLOW") or request.config.getoption("--require-all")):
+        pytest.skip("takes minutes: set PGULTRA_TEST_SLOW=1 or give --require-all")
+    there_and_back(database, storm_over(database, 2_000_000))
