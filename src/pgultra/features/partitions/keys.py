@@ -36,11 +36,12 @@ def column_of(table: sa.Table, name: Any, place: str) -> sa.Column[Any]:
         if found is not None:
             return found
     else:
-        for column in getattr(name, "columns", None) or [getattr(name, "column", name)]:
+        mapped = getattr(getattr(name, "property", None), "columns", None)
+        for column in mapped or [getattr(name, "column", name)]:
             if isinstance(column, sa.Column) and column.table is table:
                 return column
-            if isinstance(column, sa.Column) and column.name in table.columns:
-                return table.columns[column.name]  # a mixin's column, copied into this table
+            if isinstance(column, sa.Column) and column.key and column.key in table.columns:
+                return table.columns[column.key]  # a copy of the table, or of the column
     raise DeclarationError(
         f"{place}: it has no column {name!r} to be partitioned by; there are "
         f"{', '.join(table.columns.keys()) or 'none'}"

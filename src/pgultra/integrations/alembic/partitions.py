@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alembic.autogenerate import comparators, renderers
 from alembic.operations import MigrateOperation, Operations, ops
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import ForeignKeyConstraint, MetaData
+from sqlalchemy import MetaData
 
 from pgultra import sql
 from pgultra.objects import Index, Partitioning
@@ -122,10 +122,12 @@ def _hide(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResul
     several = [given] if isinstance(given, MetaData) else list(given or ())
     connection: Any = context.connection
     if several and connection is not None and connection.dialect.name == "postgresql":
-        default = home_of(connection, several)
-        hidden = hidden_tables(connection, several, default)
+        own = connection.dialect.default_schema_name
+        clones = {(row.nspname, row.relname, row.conname) for row in rows(connection, CLONES)}
+        if clones:
+            _leave_out(clones, context.inspector, own)
+        hidden = hidden_tables(connection, several, home_of(connection, several))
         if hidden:
-            own = connection.dialect.default_schema_name
 
             def is_seen(name: str | None, kind: str, parents: Any) -> bool:
                 schema = parents.get("schema_name") or own
@@ -135,13 +137,35 @@ def _hide(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResul
     return PriorityDispatchResult.CONTINUE
 
 
+def _leave_out(clones: set[tuple[str, str, str]], inspector: Any, default: str) -> None:
+    """
+    Let an Inspector forget the foreign keys that PostgreSQL keeps for single partitions.
+
+    SQLAlchemy reflects them beside the one that was declared.
+    """
+    one, many = inspector.get_foreign_keys, inspector.get_multi_foreign_keys
+
+    def kept(found: Any, schema: str | None, table: str) -> Any:
+        return [key for key in found if (schema or default, table, key["name"]) not in clones]
+
+    def get_foreign_keys(table_name: str, schema: str | None = None, **options: Any) -> Any:
+        return kept(one(table_name, schema, **options), schema, table_name)
+
+    def get_multi_foreign_keys(*given: Any, **options: Any) -> Any:
+        found = many(*given, **options)
+        return {place: kept(keys, *place) for place, keys in found.items()}
+
+    inspector.get_foreign_keys = get_foreign_keys
+    inspector.get_multi_foreign_keys = get_multi_foreign_keys
+
+
 @comparators.dispatch_for("autogenerate", priority=DispatchPriority.LAST, subgroup="partitions")
 def _mend(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResult:
     """
     What Alembic makes of partitioned tables, as it should be.
 
-    Foreign keys that PostgreSQL keeps for single partitions are left alone; an index on a table
-    that has partitions is made ON ONLY; a table that is dropped comes back as it was divided.
+    An index on a table that has partitions is made ON ONLY, and a table that is dropped comes
+    back as it was divided.
     """
     connection: Any = context.connection
     if connection is None or connection.dialect.name != "postgresql":
@@ -149,39 +173,22 @@ def _mend(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResul
     default = connection.dialect.default_schema_name
     divided = {(row.nspname, row.relname): row.clause for row in rows(connection, DIVIDED)}
     if divided:
-        clones = {(row.nspname, row.relname, row.conname) for row in rows(connection, CLONES)}
-        upgrade.ops[:] = _mended(upgrade.ops, divided, clones, default)
+        upgrade.ops[:] = _mended(upgrade.ops, divided, default)
     return PriorityDispatchResult.CONTINUE
 
 
 def _mended(
-    operations: list[MigrateOperation],
-    divided: dict[tuple[str, str], str],
-    clones: set[tuple[str, str, str]],
-    default: str,
+    operations: list[MigrateOperation], divided: dict[tuple[str, str], str], default: str
 ) -> Iterator[MigrateOperation]:
     for operation in operations:
         place = _place(operation, default)
         if isinstance(operation, ops.ModifyTableOps):
-            operation.ops[:] = _mended(operation.ops, divided, clones, default)
-            if not operation.ops:
-                continue
-        elif isinstance(operation, ops.DropConstraintOp):
-            if (*place, operation.constraint_name) in clones:
-                continue
+            operation.ops[:] = _mended(operation.ops, divided, default)
         elif isinstance(operation, ops.CreateIndexOp) and place in divided:
             yield CreateIndexOnlyOp(operation)
             continue
-        elif isinstance(operation, ops.DropTableOp) and operation._reverse is not None:
-            back = operation._reverse
-            back.columns = [
-                item
-                for item in back.columns
-                if not isinstance(item, ForeignKeyConstraint)
-                or (*place, str(item.name)) not in clones
-            ]
-            if place in divided:
-                operation.table_kw["postgresql_partition_by"] = divided[place]
+        elif isinstance(operation, ops.DropTableOp) and place in divided:
+            operation.table_kw["postgresql_partition_by"] = divided[place]
         yield operation
 
 
