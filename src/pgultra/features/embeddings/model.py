@@ -16,6 +16,7 @@ from pgultra.features.embeddings.index import HNSW, IVFFlat
 from pgultra.features.embeddings.ranker import VectorRanker
 from pgultra.features.embeddings.state import attach_state, state_objects
 from pgultra.features.embeddings.vector import VectorType
+from pgultra.features.embeddings.version import NextVersion, attach_version
 from pgultra.plan import Facts, declare
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def Embedding(  # noqa: N802  # a column factory reads like the type it makes
     precision: str = "single",
     source: str | Sequence[str] = (),
     model: str | None = None,
+    next_version: NextVersion | None = None,
     **column: Any,  # whatever mapped_column takes
 ) -> MappedColumn[Any]:
     """
@@ -52,6 +54,7 @@ def Embedding(  # noqa: N802  # a column factory reads like the type it makes
         precision: what the index holds: ``single``, ``half`` or ``bit``.
         source: columns whose text is embedded.
         model: the name of the embedding model.
+        next_version: the model that it is going to change to.
         column: further options of ``mapped_column``, such as ``deferred=True``.
 
     Raises:
@@ -69,7 +72,13 @@ def Embedding(  # noqa: N802  # a column factory reads like the type it makes
         ['note_embedding_hnsw']
     """
     type_ = VectorType(
-        dimensions, metric=metric, index=index, precision=precision, source=source, model=model
+        dimensions,
+        metric=metric,
+        index=index,
+        precision=precision,
+        source=source,
+        model=model,
+        next_version=next_version,
     )
     name = column.pop("name", None)
     return mapped_column(type_, **column) if name is None else mapped_column(name, type_, **column)
@@ -113,6 +122,9 @@ class Rules:
             )
         objects.attach_index(found)
         attach_state(found)
+        side = attach_version(found)
+        if side is not None:
+            declare(side, Rules("embedding"))
 
     def objects(self, table: Table) -> Iterable[DatabaseObject]:
         """

@@ -39,6 +39,9 @@ __all__ = ["nearest", "rerank"]
 T = TypeVar("T")
 Plan = Literal["auto", "index", "exact"]
 
+VERSION_OF = "pgultra.version_of"
+"""The key in ``Column.info`` of vectors in a side table: whose next version they are."""
+
 DELETED_OPTION = "pgultra.deleted"
 """The execution option of a statement that wants deleted rows too, by whatever room."""
 
@@ -139,6 +142,14 @@ def nearest(
         ['id', 'language', 'embedding', 'distance']
     """
     chosen = statement if isinstance(statement, Select) else select(statement)
+    info = getattr(column, "info", None)
+    if info and VERSION_OF in info:  # its table is beside the host's, row by row
+        from pgultra.features.embeddings.chunks import nearest_parents
+
+        more = {} if oversample is None else {"oversample": oversample}
+        return nearest_parents(
+            chosen, column, vector, k, plan=plan, effort=effort, exact_below=exact_below, **more
+        )
     search = Search.of(chosen, column, vector, k)
     found = search.found(plan, effort=effort, oversample=oversample, exact_below=exact_below)
     return (

@@ -18,18 +18,15 @@ from sqlalchemy import (
     cast,
     func,
     literal,
-    or_,
     select,
     tuple_,
     update,
     values,
 )
 from sqlalchemy import column as column_
-from sqlalchemy.dialects.postgresql import insert as upsert
 
-from pgultra.bridge import on_connection
 from pgultra.features.embeddings.queries import resolved
-from pgultra.features.embeddings.state import content, content_hash, state_table
+from pgultra.features.embeddings.state import content, hash_of, state_table
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -37,7 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, Connection, FromClause, Table
 
-__all__ = ["Job", "Queue", "QueueStatus", "backfill", "queue_status", "retry_failed"]
+__all__ = ["Job", "Queue", "QueueStatus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,8 @@ class QueueStatus:
         failed: rows that were given up; their errors are in the state table.
         embedded: rows whose vector is fresh.
         oldest: how long the oldest waiting row has been stale; None when none waits.
+        unsplit: parents whose text waits to be split into chunks, where the table is one of
+            chunks; those that failed count among the failed.
 
     Example:
         >>> QueueStatus(waiting=0, leased=0, failed=0, embedded=12, oldest=None).done
@@ -74,13 +73,14 @@ class QueueStatus:
     failed: int
     embedded: int
     oldest: dt.timedelta | None
+    unsplit: int = 0
 
     @property
     def done(self) -> bool:
         """
         Whether nothing waits; what failed does not wait.
         """
-        return self.waiting == 0
+        return self.waiting == 0 and self.unsplit == 0
 
 
 class Queue:
@@ -92,7 +92,15 @@ class Queue:
         expression, self.type_ = resolved(column)
         self.table: Table = expression.table
         self.column: Column[Any] = self.table.c[expression.key]
-        self.state = state_table(self.column)
+        self.text = content(self.column)
+        self._look_after(self.table, state_table(self.column))
+
+    def _look_after(self, table: Table, state: Table) -> None:
+        """
+        Say whose rows wait, and where that is noted; ``text`` was said before.
+        """
+        self.table, self.state = table, state
+        self.hash = hash_of(self.text)
         self.keys = list(self.table.primary_key)
         self.own = [self.state.c[f"key_{number}"] for number, _ in enumerate(self.keys)]
         self.waits = and_(self.state.c.stale_since.is_not(None), self.state.c.failed_at.is_(None))
@@ -127,7 +135,7 @@ class Queue:
             .values(lease=token, available_at=func.now() + lease, attempts=state.c.attempts + 1)
         )
         texts = (
-            select(*self.keys, content(self.column), content_hash(self.column), state.c.attempts)
+            select(*self.keys, self.text, self.hash, state.c.attempts)
             .join(state, self._same())
             .where(state.c.lease == token)
             .order_by(*self.keys)
@@ -173,6 +181,23 @@ class Queue:
         state = self.state
         rows = self._rows(jobs, vectors)
         same_key = and_(*(key == rows.c[f"key_{n}"] for n, key in enumerate(self.keys)))
+        self._lock(connection, jobs)
+        leased = (
+            select(literal(1)).where(self._same(), state.c.lease == token).correlate(self.table)
+        )
+        written = connection.execute(
+            update(self.table)
+            .where(same_key, self.hash == rows.c.hash, leased.exists())
+            .values({self.column: cast(rows.c.embedding, self.column.type)})
+            .returning(*self.keys)
+        ).all()
+        self._done(connection, token, jobs, {tuple(key) for key in written}, model)
+        return len(written)
+
+    def _lock(self, connection: Connection, jobs: Sequence[Job]) -> None:
+        """
+        Keep the rows' texts as they are until the transaction ends.
+        """
         connection.execute(
             select(literal(1))
             .select_from(self.table)
@@ -180,25 +205,27 @@ class Queue:
             .order_by(*self.keys)
             .with_for_update(key_share=True)
         )
-        leased = (
-            select(literal(1)).where(self._same(), state.c.lease == token).correlate(self.table)
-        )
-        written = connection.execute(
-            update(self.table)
-            .where(same_key, content_hash(self.column) == rows.c.hash, leased.exists())
-            .values({self.column: cast(rows.c.embedding, self.column.type)})
-            .returning(*self.keys)
-        ).all()
-        hashes = {job.key: job.hash for job in jobs}
-        fresh = [(tuple(key), hashes[tuple(key)]) for key in written]
+
+    def _done(
+        self,
+        connection: Connection,
+        token: uuid.UUID,
+        jobs: Sequence[Job],
+        written: set[tuple[Any, ...]],
+        model: str,
+    ) -> None:
+        """
+        Note what is fresh now; where the text changed meanwhile, the row waits again.
+        """
+        state = self.state
+        fresh = [(job.key, job.hash) for job in jobs if job.key in written]
         if fresh:
             self._mark_fresh(connection, token, fresh, model)
-        connection.execute(  # the text changed meanwhile: it waits again
+        connection.execute(
             update(state)
             .where(state.c.lease == token)
             .values(lease=None, available_at=func.now(), attempts=0)
         )
-        return len(fresh)
 
     def _mark_fresh(
         self,
@@ -282,108 +309,3 @@ class Queue:
     def _same(self) -> ColumnElement[bool]:
         pairs = zip(self.own, self.keys, strict=True)
         return and_(*(own == key for own, key in pairs))
-
-
-@on_connection
-def queue_status(connection: Connection, column: Any) -> QueueStatus:
-    """
-    Count what waits, what failed and what is done.
-
-    Args:
-        connection: a Connection, or an AsyncConnection, and then it is to be awaited.
-        column: the vector column, with a source.
-
-    Example:
-        >>> queue_status(connection, Article.embedding).waiting  # doctest: +SKIP
-        3
-    """
-    queue = Queue(column)
-    state = queue.state
-    leased = and_(queue.waits, state.c.lease.is_not(None), state.c.available_at > func.now())
-    row = connection.execute(
-        select(
-            func.count().filter(queue.waits),
-            func.count().filter(leased),
-            func.count().filter(state.c.failed_at.is_not(None)),
-            func.count().filter(state.c.stale_since.is_(None)),
-            func.clock_timestamp() - func.min(state.c.stale_since).filter(queue.waits),
-        )
-    ).one()
-    return QueueStatus(*row)
-
-
-@on_connection
-def backfill(
-    connection: Connection, column: Any, *, everything: bool = False, dry_run: bool = False
-) -> int:
-    """
-    Put rows into the queue that have no embedding of the declared model yet.
-
-    After an ``Embedding`` with a source was added to a table with rows, after rows were
-    loaded with triggers off, and after ``model=`` was changed. It only notes keys; run it
-    again at any time.
-
-    Args:
-        connection: a Connection, or an AsyncConnection, and then it is to be awaited.
-        column: the vector column, with a source.
-        everything: also rows that are fresh.
-        dry_run: count only.
-
-    Returns:
-        How many rows were put into the queue, or would be.
-
-    Example:
-        >>> backfill(connection, Article.embedding)  # doctest: +SKIP
-        5210
-    """
-    queue = Queue(column)
-    state = queue.state
-    model = queue.type_.model
-    wrong: ColumnElement[bool] = state.c.stale_since.is_(None)
-    if not everything:
-        other = state.c.model.is_distinct_from(model) if model is not None else literal(False)
-        wrong = and_(wrong, other)
-    missing = state.c.key_0.is_(None)
-    rows = (
-        select(*queue.keys, func.now()).outerjoin(state, queue._same()).where(or_(missing, wrong))
-    )
-    if dry_run:
-        return connection.scalar(select(func.count()).select_from(rows.subquery())) or 0
-    names = [own.name for own in queue.own]
-    statement = upsert(state).from_select([*names, "stale_since"], rows)
-    statement = statement.on_conflict_do_update(
-        index_elements=names,
-        set_={
-            "stale_since": func.coalesce(state.c.stale_since, func.now()),
-            "available_at": func.now(),
-            "attempts": 0,
-            "lease": None,
-        },
-    )
-    options = {"preserve_rowcount": True}
-    return connection.execute(statement, execution_options=options).rowcount
-
-
-@on_connection
-def retry_failed(connection: Connection, column: Any) -> int:
-    """
-    Put the rows that failed back into the queue.
-
-    Args:
-        connection: a Connection, or an AsyncConnection, and then it is to be awaited.
-        column: the vector column, with a source.
-
-    Returns:
-        How many there were.
-
-    Example:
-        >>> retry_failed(connection, Article.embedding)  # doctest: +SKIP
-        2
-    """
-    state = Queue(column).state
-    statement = (
-        update(state)
-        .where(state.c.failed_at.is_not(None))
-        .values(failed_at=None, attempts=0, available_at=func.now())
-    )
-    return connection.execute(statement).rowcount

@@ -34,13 +34,24 @@ from pgultra.objects import Function, Identity, Trigger
 from pgultra.plan import declarations, facts_of, function_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import ColumnElement
 
     from pgultra.objects import DatabaseObject
 
-__all__ = ["attach_state", "content", "content_hash", "state_objects", "state_table"]
+__all__ = [
+    "attach_state",
+    "body",
+    "content",
+    "hash_of",
+    "make_state",
+    "marking",
+    "on_change",
+    "state_objects",
+    "state_table",
+    "text_of",
+]
 
 BETWEEN = "\n\n"
 """What stands between two source columns in the text that is embedded."""
@@ -108,14 +119,21 @@ def content(column: Column[Any]) -> ColumnElement[str]:
     """
     The text that is embedded: the sources that are not NULL, a blank line between them.
     """
-    return func.concat_ws(literal(BETWEEN), *(cast(each, Text) for each in sources(column)))
+    return text_of(sources(column))
 
 
-def content_hash(column: Column[Any]) -> ColumnElement[bytes]:
+def text_of(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
     """
-    SHA-256 of the text.
+    The texts of columns as one.
     """
-    return func.sha256(func.convert_to(content(column), "UTF8"), type_=LargeBinary())
+    return func.concat_ws(literal(BETWEEN), *(cast(each, Text) for each in columns))
+
+
+def hash_of(written: ColumnElement[str]) -> ColumnElement[bytes]:
+    """
+    SHA-256 of a text.
+    """
+    return func.sha256(func.convert_to(written, "UTF8"), type_=LargeBinary())
 
 
 def attach_state(column: Column[Any]) -> None:
@@ -125,15 +143,25 @@ def attach_state(column: Column[Any]) -> None:
     table: Any = column.table
     if not _has_source(column) or not isinstance(table, Table):
         return
-    name = state_name(column)
+    make_state(table, state_name(column), f"stale rows of {column.key}")
+
+
+def make_state(table: Table, name: str, what: str) -> None:
+    """
+    Add a side table that tells which rows of a table wait, once.
+
+    Args:
+        table: whose rows wait.
+        name: of the side table.
+        what: is noted there, for the error.
+    """
     schema = f"{table.schema}." if table.schema else ""
     if f"{schema}{name}" in table.metadata.tables:
         return
     keys = list(table.primary_key)
     if not keys:
         raise DeclarationError(
-            f"table {table.fullname} needs a primary key: stale rows of {column.key} are noted "
-            "by it"
+            f"table {table.fullname} needs a primary key: {what} are noted by it"
         )
     own = [f"key_{number}" for number, _ in enumerate(keys)]
     state = Table(
@@ -169,7 +197,10 @@ def _has_source(column: Column[Any]) -> bool:
 
 
 @cache
-def _body(name: str) -> str:
+def body(name: str) -> str:
+    """
+    A function's body, from a file.
+    """
     return (resources.files(__package__) / "sql" / f"{name}.sql").read_text()
 
 
@@ -180,31 +211,52 @@ def state_objects(column: Column[Any]) -> Iterator[DatabaseObject]:
     table: Any = column.table
     if not _has_source(column) or not isinstance(table, Table):
         return
-    state = state_name(column)
+    yield from marking(table, state_name(column), sources(column), (table.name, column.name))
+
+
+def marking(
+    table: Table, state: str, columns: Sequence[Column[Any]], words: tuple[str, ...]
+) -> Iterator[DatabaseObject]:
+    """
+    What marks new and changed rows of a table in a side table.
+
+    Args:
+        table: whose rows are marked.
+        state: the side table's name.
+        columns: a change of these makes a row stale.
+        words: the triggers' names begin with these.
+    """
     needs = (Identity("table", table.schema, state),)
     arguments = (state, *(key.name for key in table.primary_key))
-    names = [each.name for each in sources(column)]
-    changed = " OR ".join(
-        f"old.{sql.identifier(name)} IS DISTINCT FROM new.{sql.identifier(name)}" for name in names
-    )
     for verb, options in (
         ("new", {"events": ("INSERT",), "level": "STATEMENT", "new_table": "pgultra_new"}),
-        ("changed", {"events": ("UPDATE",), "columns": tuple(names), "when": changed}),
+        ("changed", on_change(columns)),
     ):
         function = function_name(table.metadata, "embeddings", f"mark_{verb}")
         yield Function(
             name=function,
             schema=table.schema,
-            body=_body(f"mark_{verb}"),
+            body=body(f"mark_{verb}"),
             settings=(("search_path", "pg_catalog, pg_temp"),),
         )
         yield Trigger(
-            name=sql.short_name(table.name, column.name, verb),
+            name=sql.short_name(*words, verb),
             table=table.name,
             schema=table.schema,
             timing="AFTER",
             function=function,
             arguments=arguments,
             requires=needs,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
+
+
+def on_change(columns: Sequence[Column[Any]]) -> dict[str, Any]:
+    """
+    The options of a trigger that fires where one of the columns differs.
+    """
+    names = [each.name for each in columns]
+    changed = " OR ".join(
+        f"old.{sql.identifier(name)} IS DISTINCT FROM new.{sql.identifier(name)}" for name in names
+    )
+    return {"events": ("UPDATE",), "columns": tuple(names), "when": changed}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.sql.compiler import SQLCompiler
 
+    from pgultra.features.embeddings.version import NextVersion
+
 __all__ = ["VectorType"]
 
 MOST = {"single": 2000, "half": 4000, "bit": 64000}
@@ -50,6 +52,7 @@ class VectorType(VECTOR):
             stores single precision, and candidates are ranked again by it.
         source: columns whose text is embedded; with it, rows are marked stale when it changes.
         model: the name of the embedding model, kept beside each row.
+        next_version: the model that the column is going to change to.
 
     Raises:
         DeclarationError: options that cannot stand together.
@@ -70,6 +73,7 @@ class VectorType(VECTOR):
         precision: str = "single",
         source: str | Sequence[str] = (),
         model: str | None = None,
+        next_version: NextVersion | None = None,
     ) -> None:
         super().__init__(dimensions)
         self.dimensions = dimensions
@@ -78,6 +82,7 @@ class VectorType(VECTOR):
         self.precision = precision
         self.source = (source,) if isinstance(source, str) else tuple(source)
         self.model = model
+        self.next_version = next_version
         self._insist()
 
     def __repr__(self) -> str:

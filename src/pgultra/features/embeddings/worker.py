@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgultra.errors import DeclarationError, PgultraError
-from pgultra.features.embeddings.queue import Job, Queue
+from pgultra.features.embeddings.splitting import chunks_of
+from pgultra.features.embeddings.version import queue_of
 
 if TYPE_CHECKING:
     import uuid
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from pgultra.features.embeddings.embedder import Embedder
+    from pgultra.features.embeddings.queue import Job, Queue
 
 __all__ = ["EmbeddingWorker", "Worked"]
 
@@ -41,25 +43,28 @@ class Worked:
         embedded: rows whose vector was written.
         changed: rows whose text changed while it was embedded; they wait again.
         failed: rows that were given back with an error.
+        split: parents whose text was cut into chunks, where the table is one of chunks.
 
     Example:
         >>> Worked(2, 0, 1) + Worked(3, 1, 0)
-        Worked(embedded=5, changed=1, failed=1)
+        Worked(embedded=5, changed=1, failed=1, split=0)
     """
 
     embedded: int = 0
     changed: int = 0
     failed: int = 0
+    split: int = 0
 
     def __add__(self, other: Worked) -> Worked:
         return Worked(
             self.embedded + other.embedded,
             self.changed + other.changed,
             self.failed + other.failed,
+            self.split + other.split,
         )
 
     def __bool__(self) -> bool:
-        return bool(self.embedded or self.changed or self.failed)
+        return bool(self.embedded or self.changed or self.failed or self.split)
 
 
 class EmbeddingWorker:
@@ -83,7 +88,7 @@ class EmbeddingWorker:
         >>> worker = EmbeddingWorker(engine, HashingEmbedder(384),
         ...     Article.embedding)  # doctest: +SKIP
         >>> worker.work()  # doctest: +SKIP
-        Worked(embedded=128, changed=0, failed=0)
+        Worked(embedded=128, changed=0, failed=0, split=0)
     """
 
     def __init__(
@@ -99,7 +104,8 @@ class EmbeddingWorker:
     ) -> None:
         self.engine: Any = engine
         self.embedder = embedder
-        self.queue = Queue(column)
+        self.queue = queue_of(column)
+        self.chunks = chunks_of(self.queue.table)
         self.batch = batch
         self.lease = lease
         self.most_attempts = most_attempts
@@ -133,8 +139,29 @@ class EmbeddingWorker:
 
     def work_once(self) -> Worked:
         """
-        Take one batch, if one is due.
+        Take one batch, if one is due; parents that wait to be split come first.
         """
+        return (self._split_once() if self.chunks is not None else None) or self._embed_once()
+
+    def _split_once(self) -> Worked:
+        assert self.chunks is not None
+        queue = self.chunks.queue(self.queue.table)
+        with self.engine.begin() as connection:
+            token, jobs = queue.claim(connection, self.batch, self.lease, self.most_attempts)
+        if not jobs:
+            return Worked()
+        try:
+            pieces = [self.chunks.pieces(job.text) for job in jobs]
+        except Exception as error:
+            log.warning("splitting %d rows failed: %s", len(jobs), error)
+            with self.engine.begin() as connection:
+                self._give_back(connection, token, jobs, error, queue)
+            return Worked(failed=len(jobs))
+        with self.engine.begin() as connection:
+            written = queue.write(connection, token, jobs, pieces, self.chunks.name)
+        return Worked(split=written, changed=len(jobs) - written)
+
+    def _embed_once(self) -> Worked:
         with self.engine.begin() as connection:
             token, jobs = self.queue.claim(connection, self.batch, self.lease, self.most_attempts)
         if not jobs:
@@ -187,6 +214,30 @@ class EmbeddingWorker:
         """
         Take one batch, if one is due, on an AsyncEngine.
         """
+        split = await self._split_once_async() if self.chunks is not None else None
+        return split or await self._embed_once_async()
+
+    async def _split_once_async(self) -> Worked:
+        assert self.chunks is not None
+        queue = self.chunks.queue(self.queue.table)
+        async with self.engine.begin() as connection:
+            token, jobs = await connection.run_sync(
+                queue.claim, self.batch, self.lease, self.most_attempts
+            )
+        if not jobs:
+            return Worked()
+        try:
+            pieces = [self.chunks.pieces(job.text) for job in jobs]
+        except Exception as error:
+            log.warning("splitting %d rows failed: %s", len(jobs), error)
+            async with self.engine.begin() as connection:
+                await connection.run_sync(self._give_back, token, jobs, error, queue)
+            return Worked(failed=len(jobs))
+        async with self.engine.begin() as connection:
+            written = await connection.run_sync(queue.write, token, jobs, pieces, self.chunks.name)
+        return Worked(split=written, changed=len(jobs) - written)
+
+    async def _embed_once_async(self) -> Worked:
         async with self.engine.begin() as connection:
             token, jobs = await connection.run_sync(
                 self.queue.claim, self.batch, self.lease, self.most_attempts
@@ -242,10 +293,15 @@ class EmbeddingWorker:
         return self.queue.write(connection, token, jobs, vectors, self.embedder.model)
 
     def _give_back(
-        self, connection: Any, token: uuid.UUID, jobs: Sequence[Job], error: Exception
+        self,
+        connection: Any,
+        token: uuid.UUID,
+        jobs: Sequence[Job],
+        error: Exception,
+        queue: Queue | None = None,
     ) -> None:
         later = dt.timedelta(seconds=self.wait(_Attempt(max(job.attempts for job in jobs))))
-        self.queue.fail(
+        (queue or self.queue).fail(
             connection, token, f"{type(error).__name__}: {error}", later, self.most_attempts
         )
 

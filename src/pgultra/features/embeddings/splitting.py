@@ -1,0 +1,210 @@
+"""
+Chunk tables that keep up with their parents: declared once, split by the worker.
+
+When the text of a parent changes, by whatever means, its chunks go in the same statement,
+and the parent waits to be split anew. A chunk that is there is always one of the text that
+is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pgultra import sql
+from pgultra.errors import DeclarationError
+from pgultra.features.embeddings.chunks import split_text
+from pgultra.features.embeddings.side import SplitQueue
+from pgultra.features.embeddings.state import body, make_state, marking, on_change
+from pgultra.objects import Function, Identity, Trigger
+from pgultra.plan import declarations, facts_of, function_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sqlalchemy import Column, ForeignKeyConstraint, Table
+
+    from pgultra.objects import DatabaseObject
+
+__all__ = ["Chunks", "chunks_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunks:
+    """
+    That a table holds the chunks of its parents' texts.
+
+    The table refers to its parent's primary key by a foreign key. ``EmbeddingWorker`` on one
+    of its vector columns splits what is new or changed before it embeds; rows that it makes
+    have the foreign key, ``text`` and ``number``, so other columns need defaults.
+
+    Args:
+        source: columns of the parent whose text is split.
+        text: the column of a chunk's text.
+        number: the column of a chunk's number in its parent, from 0; None for none.
+        parent: the parent table's name, where the table refers to several.
+        size: characters in a chunk at most, as in ``split_text``.
+        overlap: about so many characters come again in the next chunk.
+        split: something else than ``split_text``: from a text to its chunks.
+        version: the name of that splitter. It is kept beside the rows: after a change of it,
+            or of size and overlap, ``backfill`` finds what is split the old way.
+
+    Example:
+        >>> from sqlalchemy import Column, ForeignKey, Integer, MetaData, Text
+        >>> import pgultra
+        >>> metadata = MetaData()
+        >>> book = Table("book", metadata, Column("id", Integer, primary_key=True),
+        ...     Column("body", Text))
+        >>> page = Table("page", metadata, Column("book_id", ForeignKey("book.id"),
+        ...     primary_key=True), Column("number", Integer, primary_key=True),
+        ...     Column("text", Text))
+        >>> pgultra.declare(page, Chunks(source="body", text="text", number="number"))
+        >>> sorted(metadata.tables)
+        ['book', 'book_page_state', 'page']
+    """
+
+    source: str | tuple[str, ...]
+    text: str
+    number: str | None = None
+    parent: str | None = None
+    size: int = 1000
+    overlap: int = 100
+    split: Callable[[str], Sequence[str]] | None = None
+    version: str | None = None
+    room = "embeddings"
+
+    def __post_init__(self) -> None:
+        if self.split is not None and self.version is None:
+            raise DeclarationError(
+                "Chunks(split=…) needs version='…', a name that changes with the splitter"
+            )
+        if self.split is None:
+            split_text("", self.size, self.overlap)  # which insists on what it is given
+
+    @property
+    def name(self) -> str:
+        """
+        What is kept beside the rows that were split so.
+        """
+        return self.version or f"split-text-1-{self.size}-{self.overlap}"
+
+    def pieces(self, written: str) -> list[str]:
+        """
+        The chunks of a text.
+        """
+        if self.split is not None:
+            return list(self.split(written))
+        return split_text(written, self.size, self.overlap)
+
+    def attached(self, table: Table) -> None:
+        """
+        Add the side table that tells which parents wait.
+
+        Raises:
+            DeclarationError: columns are missing, or the parent cannot be told.
+        """
+        for key in (self.text, self.number):
+            if key is not None and key not in table.c:
+                raise DeclarationError(f"table {table.fullname} has no column {key!r}")
+        parent = self.reference(table).referred_table
+        self.sources(parent)
+        make_state(parent, _state_name(parent, table), f"parents of {table.name} to be split")
+
+    def objects(self, table: Table) -> Iterable[DatabaseObject]:
+        """
+        The triggers on the parent's table, and their functions.
+        """
+        key = self.reference(table)
+        parent, sources = key.referred_table, self.sources(key.referred_table)
+        words = (parent.name, table.name)
+        yield from marking(parent, _state_name(parent, table), sources, words)
+        function = function_name(table.metadata, "embeddings", "drop_chunks")
+        yield Function(
+            name=function,
+            schema=parent.schema,
+            body=body("drop_chunks"),
+            settings=(("search_path", "pg_catalog, pg_temp"),),
+        )
+        schema = table.schema if table.schema != parent.schema else None
+        pairs = [n for e in key.elements for n in (e.column.name, e.parent.name)]
+        yield Trigger(
+            name=sql.short_name("0", *words, "dropped"),  # before a new key is cascaded
+            table=parent.name,
+            schema=parent.schema,
+            timing="AFTER",
+            function=function,
+            arguments=(table.name, schema or "", *pairs),
+            requires=(Identity("table", table.schema, table.name),),
+            **on_change(sources),
+        )
+
+    def reference(self, table: Table) -> ForeignKeyConstraint:
+        """
+        The foreign key to the parent.
+
+        Raises:
+            DeclarationError: there is not one, or it refers to something else than its key.
+        """
+        found = [
+            each
+            for each in table.foreign_key_constraints
+            if self.parent in (None, each.referred_table.name, each.referred_table.fullname)
+        ]
+        if len(found) != 1:
+            raise DeclarationError(
+                f"Chunks on {table.fullname} needs one foreign key to the parent, and there are "
+                f"{len(found)}: say parent='…'"
+            )
+        [key] = found
+        if {each.column for each in key.elements} != set(key.referred_table.primary_key):
+            raise DeclarationError(
+                f"the foreign key of {table.fullname} must refer to the primary key of "
+                f"{key.referred_table.fullname}: chunks belong to one row"
+            )
+        return key
+
+    def sources(self, parent: Table) -> list[Column[Any]]:
+        """
+        The columns whose text is split.
+
+        Raises:
+            DeclarationError: one is missing, or is secret.
+        """
+        names = (self.source,) if isinstance(self.source, str) else self.source
+        secret = facts_of(parent).secret_columns
+        for name in names:
+            found = parent.c.get(name)
+            if found is None or found.name in secret or found.key in secret:
+                why = "has no column" if found is None else "keeps secret the column"
+                raise DeclarationError(
+                    f"table {parent.fullname} {why} {name!r}, which Chunks names as a source"
+                )
+        return [parent.c[name] for name in names]
+
+    def queue(self, table: Table) -> SplitQueue:
+        """
+        The parents that wait.
+        """
+        key = self.reference(table)
+        parent = key.referred_table
+        by_parent = {each.column: each.parent for each in key.elements}
+        schema = f"{parent.schema}." if parent.schema else ""
+        return SplitQueue(
+            parent,
+            table.metadata.tables[f"{schema}{_state_name(parent, table)}"],
+            self.sources(parent),
+            [by_parent[each] for each in parent.primary_key],
+            table.c[self.text],
+            table.c[self.number] if self.number is not None else None,
+        )
+
+
+def chunks_of(table: Any) -> Chunks | None:
+    """
+    What is declared of a chunk table, if it is one.
+    """
+    return next((each for each in declarations(table) if isinstance(each, Chunks)), None)
+
+
+def _state_name(parent: Table, table: Table) -> str:
+    return sql.short_name(parent.name, table.name, "state")

@@ -1,0 +1,157 @@
+"""
+What a host asks of a queue: how it stands, what is missing, what failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from pgultra.bridge import on_connection
+from pgultra.features.embeddings.queue import Queue, QueueStatus
+from pgultra.features.embeddings.splitting import chunks_of
+from pgultra.features.embeddings.version import queue_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import ColumnElement, Connection
+
+__all__ = ["backfill", "queue_status", "retry_failed"]
+
+
+def _queues(column: Any) -> Iterator[tuple[Queue, str | None]]:
+    """
+    The queue of a column and its model; and of its parents and their splitter.
+    """
+    queue = queue_of(column)
+    yield queue, queue.type_.model
+    chunks = chunks_of(queue.table)
+    if chunks is not None:
+        yield chunks.queue(queue.table), chunks.name
+
+
+@on_connection
+def queue_status(connection: Connection, column: Any) -> QueueStatus:
+    """
+    Count what waits, what failed and what is done.
+
+    Args:
+        connection: a Connection, or an AsyncConnection, and then it is to be awaited.
+        column: the vector column, with a source.
+
+    Example:
+        >>> queue_status(connection, Article.embedding).waiting  # doctest: +SKIP
+        3
+    """
+    (queue, _), *parents = _queues(column)
+    found = _status(connection, queue)
+    for splitting, _ in parents:
+        unsplit = _status(connection, splitting)
+        found = replace(found, unsplit=unsplit.waiting, failed=found.failed + unsplit.failed)
+    return found
+
+
+def _status(connection: Connection, queue: Queue) -> QueueStatus:
+    state = queue.state
+    leased = and_(queue.waits, state.c.lease.is_not(None), state.c.available_at > func.now())
+    row = connection.execute(
+        select(
+            func.count().filter(queue.waits),
+            func.count().filter(leased),
+            func.count().filter(state.c.failed_at.is_not(None)),
+            func.count().filter(state.c.stale_since.is_(None)),
+            func.clock_timestamp() - func.min(state.c.stale_since).filter(queue.waits),
+        )
+    ).one()
+    return QueueStatus(*row)
+
+
+@on_connection
+def backfill(
+    connection: Connection, column: Any, *, everything: bool = False, dry_run: bool = False
+) -> int:
+    """
+    Put rows into the queue that have no embedding of the declared model yet.
+
+    After an ``Embedding`` with a source was added to a table with rows, after rows were
+    loaded with triggers off, and after ``model=`` was changed. It only notes keys; run it
+    again at any time.
+
+    Args:
+        connection: a Connection, or an AsyncConnection, and then it is to be awaited.
+        column: the vector column, with a source.
+        everything: also rows that are fresh.
+        dry_run: count only.
+
+    Returns:
+        How many rows were put into the queue, or would be.
+
+    Example:
+        >>> backfill(connection, Article.embedding)  # doctest: +SKIP
+        5210
+    """
+    return sum(
+        _note(connection, queue, model, everything=everything, dry_run=dry_run)
+        for queue, model in _queues(column)
+    )
+
+
+def _note(
+    connection: Connection, queue: Queue, model: str | None, *, everything: bool, dry_run: bool
+) -> int:
+    state = queue.state
+    wrong: ColumnElement[bool] = state.c.stale_since.is_(None)
+    if not everything:
+        other = state.c.model.is_distinct_from(model) if model is not None else literal(False)
+        wrong = and_(wrong, other)
+    missing = state.c.key_0.is_(None)
+    rows = (
+        select(*queue.keys, func.now()).outerjoin(state, queue._same()).where(or_(missing, wrong))
+    )
+    if dry_run:
+        return connection.scalar(select(func.count()).select_from(rows.subquery())) or 0
+    names = [own.name for own in queue.own]
+    statement = upsert(state).from_select([*names, "stale_since"], rows)
+    statement = statement.on_conflict_do_update(
+        index_elements=names,
+        set_={
+            "stale_since": func.coalesce(state.c.stale_since, func.now()),
+            "available_at": func.now(),
+            "attempts": 0,
+            "lease": None,
+        },
+    )
+    options = {"preserve_rowcount": True}
+    return connection.execute(statement, execution_options=options).rowcount
+
+
+@on_connection
+def retry_failed(connection: Connection, column: Any) -> int:
+    """
+    Put the rows that failed back into the queue.
+
+    Args:
+        connection: a Connection, or an AsyncConnection, and then it is to be awaited.
+        column: the vector column, with a source.
+
+    Returns:
+        How many there were.
+
+    Example:
+        >>> retry_failed(connection, Article.embedding)  # doctest: +SKIP
+        2
+    """
+    found = 0
+    for queue, _ in _queues(column):
+        state = queue.state
+        statement = (
+            update(state)
+            .where(state.c.failed_at.is_not(None))
+            .values(failed_at=None, attempts=0, available_at=func.now())
+        )
+        found += connection.execute(statement).rowcount
+    return found
