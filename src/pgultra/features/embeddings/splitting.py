@@ -50,7 +50,7 @@ class Chunks:
             or of size and overlap, ``backfill`` finds what is split the old way.
 
     Example:
-        >>> from sqlalchemy import Column, ForeignKey, Integer, MetaData, Text
+        >>> from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
         >>> import pgultra
         >>> metadata = MetaData()
         >>> book = Table("book", metadata, Column("id", Integer, primary_key=True),
