@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from database import opened
+from embedder import choose
 from load import load
 from models import Base
 from pgultra import PgultraError
 from pgultra.integrations.cli.database import address_of
 from scenes import SCENES
+from scenes.questions import questions
 from stage import Stage
 
 if TYPE_CHECKING:
@@ -50,11 +52,13 @@ def main(address: URL | None = None, *, keep: bool = False) -> None:
             stage.code("Base.metadata.create_all(engine)")
             with stage.timed("tables, functions, triggers, indexes, views"):
                 Base.metadata.create_all(engine)
-            count = load(engine, stage)
+            embedder = choose()
+            count = load(engine, stage, embedder)
             stage.say(f"    {count:,} docstrings of Python's standard library are the articles")
 
             for scene in SCENES:
                 scene(stage, engine)
+            questions(stage, engine, embedder)
             if keep:
                 stage.say(f"Kept on your server: {where.rpartition(', in ')[2]}")
     except KeyboardInterrupt:

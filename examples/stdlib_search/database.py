@@ -8,13 +8,15 @@ import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Engine, NullPool, create_engine, event
+from sqlalchemy import URL, Engine, NullPool, create_engine, event, text
 from sqlalchemy.schema import CreateSchema, DropSchema
 
 from pgultra.integrations.embedded import PrivateServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+VECTOR = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'"
 
 
 @contextmanager
@@ -32,18 +34,21 @@ def opened(address: URL | None, *, keep: bool = False) -> Iterator[tuple[Engine,
             yield engine, "embedded, in a temporary folder"
             engine.dispose()
         return
-    schema = f"pgultra_demo_{secrets.token_hex(4)}"
+    schema = path = f"pgultra_demo_{secrets.token_hex(4)}"
     engine = create_engine(address, poolclass=NullPool)
 
     @event.listens_for(engine, "connect", insert=True)
     def in_our_schema(connection: Any, record: Any) -> None:  # a connection of the driver's
         before, connection.autocommit = connection.autocommit, True
         with connection.cursor() as cursor:
-            cursor.execute(f"SET SESSION search_path = {schema}")
+            cursor.execute(f"SET SESSION search_path = {path}")
         connection.autocommit = before
 
     with engine.begin() as connection:
         connection.execute(CreateSchema(schema))
+        home = connection.scalar(text(VECTOR))
+    if home is not None:  # pgvector's types are found where your server has them
+        path = f"{schema}, {home}"
     try:
         yield engine, f"yours, in the schema {schema}"
     finally:

@@ -1,5 +1,6 @@
 """
-What the application declares: three tables that are soft-deleted together, and a view.
+What the application declares: three tables that are soft-deleted together, a view, and a
+search by words, by meaning and by both.
 """
 
 from __future__ import annotations
@@ -7,7 +8,17 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, MetaData, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from pgultra import SoftDelete, View, declare, soft_delete
+from embedder import DIMENSIONS
+from pgultra import (
+    Embedding,
+    SearchVector,
+    SoftDelete,
+    TSVector,
+    Vector,
+    View,
+    declare,
+    soft_delete,
+)
 
 
 class Base(DeclarativeBase):
@@ -46,10 +57,17 @@ class Article(SoftDelete, Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     module_id: Mapped[int] = mapped_column(ForeignKey("module.id"), index=True)
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column()
     kind: Mapped[str]
     line: Mapped[int]
     body: Mapped[str]
+    # What can be searched: the name's words count most, and the words of docstrings are
+    # kept for corrections. The database maintains it, with its GIN index.
+    search: Mapped[TSVector] = SearchVector(
+        {func.translate(name, "._", "  "): "A", "body": "B"}, config="english", vocabulary=["body"]
+    )
+    # Eight thousand vectors are compared one by one in milliseconds: they need no index.
+    embedding: Mapped[Vector | None] = Embedding(DIMENSIONS, index=None)
     module: Mapped[Module] = relationship(back_populates="articles")
     comments: Mapped[list[Comment]] = relationship(back_populates="article", cascade="all")
 

@@ -85,6 +85,7 @@ def test_comments_belong_to_the_innermost_definition(
     assert corpus.docstrings(path) == []
 
 
+@pytest.mark.needs("vector")
 def test_the_demo_runs_on_a_server_and_leaves_nothing(database: Database) -> None:
     """
     All scenes within a minute and 80 columns; afterwards the database is as it was.
@@ -115,6 +116,11 @@ def test_the_demo_runs_on_a_server_and_leaves_nothing(database: Database) -> Non
         "cannot be restored as it was",
         "changed: view shelf (declared)",
         "no drift",
+        "0 docstrings have these words",
+        "Did you mean “compresses a file with gzip”?",
+        "gzip.open",
+        "genericpath._splitext",
+        "tempfile.mkdtemp",
         str(EXAMPLE),
     ):
         assert words in text
@@ -126,6 +132,31 @@ def test_the_demo_runs_on_a_server_and_leaves_nothing(database: Database) -> Non
         assert [each.identity.name for each in inventory(connection)] == ["stranger"]
 
 
+@pytest.mark.needs("vector")
+def test_an_extension_of_the_host_is_used_where_it_is(database: Database) -> None:
+    """
+    pgvector stands in a schema of its own on some servers; the demo finds and leaves it.
+    """
+    with database.engine().begin() as connection:
+        connection.exec_driver_sql('CREATE SCHEMA "My types"')
+        connection.exec_driver_sql('CREATE EXTENSION vector SCHEMA "My types"')
+    done = subprocess.run(
+        [*DEMO, "--url", database.dsn],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the nearest three: " in done.stdout
+    with database.engine().connect() as connection:
+        where = sa.text(
+            "SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'vector'"
+        )
+        assert connection.scalar(where) == '"My types"'
+
+
+@pytest.mark.needs("vector")
 def test_keep_leaves_the_schema(database: Database) -> None:
     """
     With --keep everything is there to be looked at.
@@ -146,6 +177,7 @@ def test_keep_leaves_the_schema(database: Database) -> None:
         assert count >= 5_000
 
 
+@pytest.mark.needs("vector")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_cleans_up(database: Database, how: signal.Signals) -> None:
     """
@@ -188,6 +220,8 @@ def test_the_demo_runs_with_nothing_but_python() -> None:
     done = subprocess.run(DEMO, capture_output=True, text=True, check=False, env=environment())
     assert done.returncode == 0, done.stdout + done.stderr
     assert "embedded, in a temporary folder" in done.stdout
+    for words in ("Did you mean “", "the nearest three: ", "the best five: ", "tempfile.mkdtemp"):
+        assert words in done.stdout
     assert str(EXAMPLE) in done.stdout
 
 

@@ -11,6 +11,7 @@ from pgultra import DeclarationError, declare, plan
 from pgultra.features import search
 from pgultra.features.search import SearchVector, TSVector
 from pgultra.plan.rankers import Ranker, source_of
+from tests.features.search.tables import note_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,3 +156,20 @@ def test_errors_say_what_is_missing() -> None:
         search.hybrid(Plain, text="fox")
     with pytest.raises(DeclarationError, match="mapped class"):
         search.hybrid("article", text="fox")  # type: ignore[arg-type]
+
+
+def test_rows_with_all_words_come_before_those_with_some(connection: sa.Connection) -> None:
+    """
+    A question that few rows answer wholly still gets a ranked list by words.
+    """
+    metadata = sa.MetaData()
+    note = note_table(metadata, {"title": "A"}, config="english")
+    metadata.create_all(connection)
+    titles = ("fox fox fox", "fox and dog", "dog", "cat", "fox", "lazy fox with a dog")
+    rows = [{"id": number, "title": title} for number, title in enumerate(titles)]
+    connection.execute(note.insert(), rows)
+    found = connection.execute(search.hybrid(note, text="dog fox", limit=10)).all()
+    assert [row.id for row in found] == [1, 5, 0, 2, 4]
+    assert [row.text_rank for row in found] == [1, 2, 3, 4, 5]
+    few = connection.execute(search.hybrid(note, text="dog fox", limit=2, candidates=2)).all()
+    assert [row.id for row in few] == [1, 5]

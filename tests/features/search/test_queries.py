@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pgultra import DeclarationError, plan
@@ -98,6 +98,7 @@ def test_no_text_raises(connection: sa.Connection, notes: sa.Table, query: str) 
 
 @ANY
 @given(query=TEXTS)
+@example(query="D\xa0:")
 def test_no_expression_raises(connection: sa.Connection, notes: sa.Table, query: str) -> None:
     """
     The same holds for a query that is read from a column; it means the same.

@@ -248,3 +248,18 @@ def test_a_trigram_index_serves_the_fallback(session: Session) -> None:
     )
     lines = "".join(connection.exec_driver_sql(f"EXPLAIN {statement}").scalars())
     assert "Bitmap Index Scan on t" in lines
+
+
+def test_any_word_will_do_if_asked_for(session: Session) -> None:
+    """
+    With words="any" rows with more of the words come first, and nothing is an operator.
+    """
+    session.add(Article(id=50, title="a quick brown fox", body=None, deleted_at=None))
+    session.flush()
+    for query in ("quick fox -dog missing", 'brown "fox" quick-witted'):
+        assert session.execute(search.top(Article, Article.search, query)).all() == []
+        rows = session.execute(search.top(Article, Article.search, query, 99, words="any")).all()
+        assert rows[0].Article.id == 50
+        assert len(rows) == 21
+    for query in ("the", "", "a & b", "' | '", "o'neill \\ fox:*"):
+        session.execute(search.top(Article, Article.search, query, words="any")).all()

@@ -10,6 +10,7 @@ from pgultra.features.search.hybrid import hybrid
 from pgultra.features.search.model import SearchVector, TSVector, TSVectorType
 from pgultra.features.search.parts import Part
 from pgultra.features.search.queries import (
+    any_word,
     match,
     phrase,
     prefix,
@@ -33,6 +34,7 @@ __all__ = [
     "Source",
     "TSVector",
     "TSVectorType",
+    "any_word",
     "backfill",
     "did_you_mean",
     "federated",

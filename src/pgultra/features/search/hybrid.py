@@ -9,7 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Float, Integer, Select, Table, case, cast, func, inspect, literal, select
+from sqlalchemy import (
+    Float,
+    Integer,
+    Select,
+    Table,
+    case,
+    cast,
+    func,
+    inspect,
+    literal,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.exc import NoInspectionAvailable
 
 from pgultra.errors import DeclarationError
@@ -26,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["TextRanker", "hybrid"]
 
 Entity = TypeVar("Entity")
+ALL, ANY = literal_column("0", Integer()), literal_column("1", Integer())
 SMOOTHING = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
 
@@ -33,7 +47,7 @@ SMOOTHING = 60
 @dataclass(frozen=True, kw_only=True)
 class TextRanker(Ranker):
     """
-    Ranks rows by the words of a vector column.
+    Ranks rows by the words of a vector column: those with all words, then those with some.
 
     Attributes:
         table: whose vector it is.
@@ -51,14 +65,32 @@ class TextRanker(Ranker):
         The best rows for a query, by rank and then by key.
         """
         source = source_of(statement, self.table)
-        best = ranked(
-            statement, source.c[self.column], query, limit, candidates=max(1000, limit)
-        ).subquery()
+        column, most = source.c[self.column], max(1000, limit)
         names = [column.key for column in source.primary_key]
-        keys = [best.c[f"k{index}"] for index in range(len(names))]
-        place = func.row_number().over(order_by=[best.c.rank.desc(), *keys])
+        places = [f"k{index}" for index in range(len(names))]
+        strict = ranked(statement, column, query, limit, candidates=most).cte()
+        few = select(func.count()).select_from(strict).scalar_subquery() < number(limit)
+        loose = ranked(
+            statement.where(few),
+            column,
+            query,
+            limit,
+            candidates=10 * most,
+            words="any",
+            fallback=False,
+        ).cte()
+        sides = union_all(
+            *(
+                select(*(side.c[place] for place in places), side.c.rank, tier.label("tier"))
+                for side, tier in ((strict, ALL), (loose, ANY))
+            )
+        ).subquery("sides")
+        keys = [sides.c[place] for place in places]
+        order = [func.min(sides.c.tier), func.max(sides.c.rank).desc(), *keys]
         labelled = [key.label(name) for key, name in zip(keys, names, strict=True)]
-        return select(*labelled, cast(place, Integer).label("rank"))
+        rank = func.row_number().over(order_by=order)
+        found: Select[Any] = select(*labelled, cast(rank, Integer).label("rank"))
+        return found.group_by(*keys).order_by(*order).limit(number(limit))
 
 
 def hybrid(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pgultra.features.search.words import Searched, Words
 
-__all__ = ["match", "phrase", "prefix", "rank", "rank_cd", "ranked_by", "understood"]
+__all__ = ["any_word", "match", "phrase", "prefix", "rank", "rank_cd", "ranked_by", "understood"]
 
 
 def match(
@@ -61,6 +61,24 @@ def phrase(
         ``select(Article).where(search.phrase(Article.search, "quick brown fox"))``
     """
     return _matches(column, read(column, query, config, language, "phrase"))
+
+
+def any_word(
+    column: Searched, query: Words, *, config: str | None = None, language: str | None = None
+) -> ColumnElement[bool]:
+    """
+    Whether a row has one of these words at least: for questions, which few rows answer wholly.
+
+    Args:
+        column: a vector.
+        query: what the user typed, as it is.
+        config: as for ``match``.
+        language: as for ``match``.
+
+    Example:
+        ``select(Article).where(search.any_word(Article.search, "who paints foxes"))``
+    """
+    return _matches(column, read(column, query, config, language, "any"))
 
 
 def prefix(

@@ -5,7 +5,7 @@ The best rows of a statement: a bounded number of matches is ranked, and no more
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import (
     Boolean,
@@ -69,6 +69,7 @@ def top(
     normalization: int = 0,
     config: str | None = None,
     language: str | None = None,
+    words: Literal["all", "any"] = "all",
     fallback: bool = True,
 ) -> Select[Any]:
     """
@@ -98,6 +99,8 @@ def top(
         normalization: as for ``rank``.
         config: as for ``match``.
         language: as for ``match``.
+        words: ``all``: rows that ``match``; ``any``: rows that have ``any_word``, those with
+            more of them higher. Then say ``candidates=None``, unless few rows have any.
         fallback: whether a query of stop words alone finds rows at all.
 
     Returns:
@@ -121,6 +124,7 @@ def top(
         normalization=normalization,
         config=config,
         language=language,
+        words=words,
         fallback=fallback,
     ).subquery("best")
     key = _key(source_behind(column))
@@ -147,6 +151,7 @@ def ranked(
     config: str | None = None,
     language: str | None = None,
     newest: bool = False,
+    words: Literal["all", "any"] = "all",
     fallback: bool = True,
 ) -> Select[Any]:
     """
@@ -165,12 +170,13 @@ def ranked(
         config: as for ``match``.
         language: as for ``match``.
         newest: as for ``top``.
+        words: as for ``top``.
         fallback: as for ``top``.
     """
     source = source_behind(column)
     key = _key(source)
     names = [f"k{place}" for place in range(len(key))]
-    tsquery = read(column, query, config, language)
+    tsquery = read(column, query, config, language, "any" if words == "any" else "websearch")
     element = plain(column)
     matches = element.bool_op("@@")(tsquery)
     if fallback and isinstance(query, str):

@@ -61,7 +61,9 @@ NEGATIONS = f"-[{SPACES}!&|()-]*-"
 """Each of these would nest a negation in the last, until PostgreSQL's stack is too small."""
 
 RUNS = re.compile(NEGATIONS)
-LAST = re.compile(r"\S*$")
+SPACE = " \t-\r\x1c-\x1f\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""What Python takes for a space; PostgreSQL's ``\\s`` depends on the database's locale."""
+LAST = re.compile(f"[^{SPACE}]*$")
 
 
 def constant(text: str) -> ColumnElement[str]:
@@ -144,7 +146,7 @@ def _names(configuration: Configuration, language: str | None) -> tuple[str, ...
     return (dict(configuration.languages).get(language, configuration.default),)
 
 
-Kind = Literal["websearch", "phrase", "prefix"]
+Kind = Literal["websearch", "phrase", "prefix", "any"]
 
 
 def read(
@@ -248,8 +250,10 @@ def _ends(query: Any) -> tuple[Any, ...]:
         before, last = bound(text[:start]), bound(text[start:])
     else:
         whole = cut(query)
-        before = func.regexp_replace(whole, constant("\\S*\\s*$"), constant(""))
-        last = func.coalesce(func.substring(whole, constant("(\\S+)\\s*$")), constant(""))
+        before = func.regexp_replace(whole, constant(f"[^{SPACE}]*[{SPACE}]*$"), constant(""))
+        last = func.coalesce(
+            func.substring(whole, constant(f"([^{SPACE}]+)[{SPACE}]*$")), constant("")
+        )
     return before, last, last
 
 
@@ -257,6 +261,7 @@ _GIVEN: dict[Kind, Any] = {
     "websearch": _calm,
     "phrase": lambda query: (cut(query),),
     "prefix": _ends,
+    "any": lambda query: (cut(query),),
 }
 BEGINNING = "CAST(COALESCE(nullif(plainto_tsquery({}, {{hole}})::text, '') || ':*', '') AS tsquery)"
 """A word as ``word:*``; nothing of it stays nothing."""
@@ -268,4 +273,5 @@ READERS: dict[Kind, str] = {
     + " || "
     + BEGINNING.format("'simple'::regconfig")
     + "))",
+    "any": "replace(plainto_tsquery({regconfig}, {hole})::text, ''' & ''', ''' | ''')::tsquery",
 }
