@@ -113,7 +113,8 @@ class Names:
         """
         The function that passes a TRUNCATE on, and its trigger.
         """
-        return sql.short_name(name, "truncate")
+        way = "forward" if name == self.forward else "back"
+        return sql.short_name(self.name, "partitions", f"{way}_truncate")
 
     def take(self) -> list[str]:
         """

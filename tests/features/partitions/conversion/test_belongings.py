@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pgultra import plan
+from pgultra.features.partitions import convert, finish_conversion, undo_conversion
+from pgultra.sql import qualified, statement
+from tests.features.partitions.conversion.belongings import NAME, SCHEMA, models, picture, script
+
+TABLE = qualified(SCHEMA, NAME)
+numbers = itertools.count()
+
+
+def run(connection: sa.Connection, *texts: str) -> Any:
+    """
+    Run statements as they are; the result of the last one.
+    """
+    result = None
+    for text in texts:
+        result = connection.execute(statement(text))
+    return result
+
+
+@pytest.fixture
+def engine(owner_engine: sa.Engine) -> sa.Engine:
+    """
+    The table that has everything, made and owned by a role that may nothing else.
+    """
+    with owner_engine.begin() as connection:
+        for text in script(next(numbers)):
+            run(connection, text)
+    return owner_engine
+
+
+def seen(engine: sa.Engine) -> dict[str, Any]:
+    """
+    Everything that can be told of the table.
+    """
+    with engine.begin() as connection:
+        return picture(connection)
+
+
+def contents(engine: sa.Engine) -> Any:
+    """
+    All rows, in their order.
+    """
+    with engine.begin() as connection:
+        return run(connection, f'SELECT t::text FROM {TABLE} AS t ORDER BY "I d"').scalars().all()
+
+
+@pytest.mark.parametrize("way", ["copy", "attach"])
+def test_everything_comes_along(engine: sa.Engine, way: str) -> None:
+    """
+    Columns, defaults, indexes, triggers, grants, policies, views, comments: the same afterwards.
+    """
+    base, everything = models()
+    before, rows = seen(engine), contents(engine)
+    assert len(rows) == 1000
+    with engine.connect() as connection:
+        done = convert(connection, everything, way=way)
+        assert done.longest_wait < 1
+        assert plan.check(connection, base.metadata).steps == ()
+    after = seen(engine)
+    for word, value in before.items():
+        assert after[word] == value, word
+    assert contents(engine) == rows
+    with engine.connect() as connection:
+        finish_conversion(connection, everything)
+        assert plan.check(connection, base.metadata).steps == ()
+    assert seen(engine) == after
+    assert contents(engine) == rows
+
+
+def test_everything_comes_back(engine: sa.Engine) -> None:
+    """
+    Undone, the table is exactly what it was, triggers that fire and publications included.
+    """
+    _, everything = models()
+    before, rows = seen(engine), contents(engine)
+    with engine.connect() as connection:
+        convert(connection, everything)
+        undo_conversion(connection, everything)
+    assert seen(engine) == before
+    assert contents(engine) == rows
+
+
+def test_what_came_along_works(engine: sa.Engine) -> None:
+    """
+    Triggers fire once, numbers go on, foreign keys hold in both directions, views can be written.
+    """
+    _, everything = models()
+    heard = qualified(SCHEMA, "heard")
+    with engine.connect() as connection:
+        convert(connection, everything)
+    with engine.begin() as connection:
+        run(connection, f"TRUNCATE {heard}")
+        column = '"at", "select", email'
+        number = run(
+            connection,
+            f"INSERT INTO {TABLE} ({column}) VALUES ('2026-02-02Z', 1, 'new') RETURNING \"I d\", serial",
+        ).one()
+        assert tuple(number) == (5 + 3 * 1000, 1001)
+        run(connection, f"UPDATE {TABLE} SET email = 'newer' WHERE email = 'new'")
+        run(connection, f"DELETE FROM {TABLE} WHERE email = 'newer'")
+    with engine.begin() as connection:
+        words = sorted(run(connection, f"SELECT what FROM {heard}").scalars())
+        assert words == sorted(
+            ["Each: % INSERT", "always INSERT", "Each: % UPDATE", "late UPDATE", "whole DELETE"]
+        )
+        note = qualified(SCHEMA, "note")
+        run(connection, f"UPDATE {TABLE} SET \"at\" = '2026-03-03Z' WHERE email = 'e1'")
+        where = "\"at\" = '2026-03-03Z'"
+        assert run(connection, f"SELECT count(*) FROM {note} WHERE {where}").scalar_one() == 1
+        run(connection, f"DELETE FROM {TABLE} WHERE email = 'e1'")
+        assert run(connection, f"SELECT count(*) FROM {note} WHERE email IS NULL").scalar_one() == 1
+        run(connection, f"DELETE FROM {qualified(SCHEMA, 'or' + chr(34) + 'g')} WHERE id = 2")
+        assert run(connection, f"SELECT count(*) FROM {TABLE}").scalar_one() == 500
+        run(connection, f"UPDATE {qualified(SCHEMA, 'seen')} SET email = 'z' WHERE email = 'e2'")
+    for wrong in (
+        f"INSERT INTO {TABLE} ({column}) VALUES ('2026-02-02Z', 7, 'no org')",
+        f"INSERT INTO {note} VALUES (1000, 'nobody', '2026-02-02Z')",
+        f"INSERT INTO {TABLE} ({column}) VALUES ('2026-02-02Z', 1, ':x %s')",
+    ):
+        with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
+            run(connection, wrong)
+    with engine.connect() as connection:
+        undo_conversion(connection, everything)
+    with engine.begin() as connection:
+        assert run(connection, f"SELECT count(*) FROM {TABLE}").scalar_one() == 500
+        text = f"INSERT INTO {TABLE} ({column}) VALUES ('2026-02-02Z', 1, 'y') RETURNING \"I d\""
+        assert run(connection, text).scalar_one() > 5 + 3 * 1000
