@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import enum
 import uuid
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
@@ -32,12 +32,27 @@ class Doubled(sa.TypeDecorator[int]):
         return value // 2
 
 
+class Price(sa.TypeDecorator[Decimal]):
+    impl = sa.Numeric
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        return value
+
+
+offsets = st.integers(-14 * 60, 14 * 60).map(lambda each: timezone(timedelta(minutes=each)))
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
     lambda each: st.lists(each, max_size=3) | st.dictionaries(texts, each, max_size=3),
     max_leaves=8,
 ).filter(lambda value: "Infinity" not in str(value) and "inf" not in str(value))
+
+
+def _in_range(moment: datetime) -> bool:
+    return 1 < moment.year < 9999  # elsewhere UTC may not exist
+
+
 CASES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (sa.String(), texts),
     (sa.Text(), texts),
@@ -49,7 +64,8 @@ CASES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (sa.Date(), st.dates()),
     (sa.Time(), st.times()),
     (sa.DateTime(), st.datetimes()),
-    (sa.DateTime(timezone=True), st.datetimes(timezones=st.just(UTC))),
+    (sa.Time(timezone=True), st.times(timezones=offsets)),
+    (sa.DateTime(timezone=True), st.datetimes(timezones=st.just(UTC) | offsets).filter(_in_range)),
     (sa.Interval(), st.timedeltas()),
     (sa.Uuid(), st.uuids()),
     (postgresql.UUID(), st.uuids()),
@@ -58,6 +74,7 @@ CASES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (sa.JSON(), json_values),
     (postgresql.JSONB(), json_values),
     (Doubled(), st.integers()),
+    (Price(), st.decimals(allow_nan=False)),
 ]
 
 
@@ -92,12 +109,34 @@ def test_equal_values_have_equal_bytes(
     assert (index(one) == index(two)) == (one == two)
 
 
-@given(st.decimals(allow_nan=False, allow_infinity=False, places=3), st.integers(0, 5))
-def test_trailing_zeros_do_not_count(value: Any, zeros: int) -> None:
+@given(st.times(timezones=offsets), st.times(timezones=offsets), st.booleans())
+def test_times_of_several_offsets(one: time, other: time, same: bool) -> None:
+    """
+    They are found by each other exactly if Python calls them equal, and come back as given.
+    """
+    if same:  # the same moment, an offset further east
+        minutes = one.hour * 60 + one.minute + 30
+        offset = one.utcoffset()
+        assert offset is not None
+        assume(minutes < 24 * 60)
+        assume(offset + timedelta(minutes=30) < timedelta(hours=24))
+        east = timezone(offset + timedelta(minutes=30))
+        other = one.replace(hour=minutes // 60, minute=minutes % 60, tzinfo=east)
+        assert one == other
+    codec = codec_of(sa.Time(timezone=True))
+    assert codec.index is not None
+    assert (codec.index(one) == codec.index(other)) == (one == other)
+    assert codec.index(one) != codec.index(one.replace(tzinfo=None))
+    assert codec.decode(codec.encode(other)).utcoffset() == other.utcoffset()
+
+
+@pytest.mark.parametrize("type_", [sa.Numeric(), Price()], ids=str)
+@given(value=st.decimals(allow_nan=False, allow_infinity=False, places=3), zeros=st.integers(0, 5))
+def test_trailing_zeros_do_not_count(type_: Any, value: Any, zeros: int) -> None:
     """
     1.5 and 1.500 are found by each other, and are stored as they were.
     """
-    codec = codec_of(sa.Numeric())
+    codec = codec_of(type_)
     sign, digits, exponent = value.as_tuple()
     longer = Decimal((sign, (*digits, *[0] * zeros), exponent - zeros))
     assert longer == value

@@ -114,41 +114,85 @@ def test_hkdf_is_that_of_rfc_5869() -> None:
     assert derived.hex() == "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
 
 
-def test_aes_gcm_is_that_of_nist() -> None:
-    """
-    Test case 16 of the GCM specification: a 256-bit key with associated data.
-    """
-    key = "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"
-    plain = (
-        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
-        "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
-    )
-    sealed = (
-        "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
-        "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
-        "76fc6ece0f4e1768cddf8853bb2d551b"
-    )
-    aead = cipher.cipher_class(1)(bytes.fromhex(key))
-    bound = bytes.fromhex("feedfacedeadbeeffeedfacedeadbeefabaddad2")
-    nonce = bytes.fromhex("cafebabefacedbaddecaf888")
-    assert aead.encrypt(nonce, bytes.fromhex(plain), bound).hex() == sealed
+GCM_KEY = "feffe9928665731c6d6a8f9467308308" * 2
+GCM_TEXT = (
+    "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+    "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255"
+)
+GCM_SEALED = (
+    "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
+    "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662898015ad"
+)
+GCM_BOUND = "feedfacedeadbeeffeedfacedeadbeefabaddad2"
+NIST = {
+    13: ("00" * 32, "00" * 12, "", "", "530f8afbc74536b9a963b4f1c4cb738b"),
+    14: (
+        "00" * 32, "00" * 12, "00" * 16, "",
+        "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919",
+    ),
+    15: (
+        GCM_KEY, "cafebabefacedbaddecaf888", GCM_TEXT, "",
+        GCM_SEALED + "b094dac5d93471bdec1a502270e3cc6c",
+    ),
+    16: (
+        GCM_KEY, "cafebabefacedbaddecaf888", GCM_TEXT[:-8], GCM_BOUND,
+        GCM_SEALED[:-8] + "76fc6ece0f4e1768cddf8853bb2d551b",
+    ),
+}  # fmt: skip
+SIV_KEY, SIV_NONCE = "01" + "00" * 31, "03" + "00" * 11
+RFC_8452 = [
+    ("", "", "07f5f4169bbf55a8400cd47ea6fd400f"),
+    ("01" + "00" * 7, "", "c2ef328e5c71c83b843122130f7364b761e0b97427e3df28"),
+    ("01" + "00" * 11, "", "9aab2aeb3faa0a34aea8e2b18ca50da9ae6559e48fd10f6e5c9ca17e"),
+    ("01" + "00" * 15, "", "85a01b63025ba19b7fd3ddfc033b3e76c9eac6fa700942702e90862383c6c366"),
+    ("02" + "00" * 7, "01", "1de22967237a813291213f267e3b452f02d01ae33e4ec854"),
+]
+RFC_4231 = [
+    (b"\x0b" * 20, b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b"),
+    (b"Jefe", b"what do ya want for nothing?", "5bdcc146bf60754e6a042426089575c7"),
+    (b"\xaa" * 20, b"\xdd" * 50, "773ea91e36800e46854db8ebd09181a7"),
+    (bytes(range(1, 26)), b"\xcd" * 50, "82558a389a443c0ea4cc819899f2083a"),
+    (b"\x0c" * 20, b"Test With Truncation", "a3b6167473100ee06e0c796c2955552b"),
+    (
+        b"\xaa" * 131, b"Test Using Larger Than Block-Size Key - Hash Key First",
+        "60e431591ee0b67f0d8a26aacbf5b77f",
+    ),
+    (
+        b"\xaa" * 131,
+        (b"This is a test using a larger than block-size key and a larger than block-size data. "
+        b"The key needs to be hashed before being used by the HMAC algorithm."),
+        "9b09ffa71b942fcb27635fbcd5b0e944",
+    ),
+]  # fmt: skip
 
 
-def test_aes_gcm_siv_is_that_of_rfc_8452() -> None:
+@pytest.mark.parametrize("case", NIST)
+def test_aes_gcm_is_that_of_nist(case: int) -> None:
     """
-    Appendix C.2 of the RFC: an eight-byte plaintext under a 256-bit key.
+    The test cases of the GCM specification with a 256-bit key and a 96-bit nonce.
     """
-    aead = cipher.cipher_class(2)(bytes.fromhex("01" + "00" * 31))
-    sealed = aead.encrypt(bytes.fromhex("03" + "00" * 11), bytes.fromhex("01" + "00" * 7), b"")
-    assert sealed.hex() == "c2ef328e5c71c83b843122130f7364b761e0b97427e3df28"
+    key, nonce, plain, bound, sealed = map(bytes.fromhex, NIST[case])
+    aead = cipher.cipher_class(1)(key)
+    assert aead.encrypt(nonce, plain, bound) == sealed
+    assert aead.decrypt(nonce, sealed, bound) == plain
 
 
-def test_tags_are_hmac_sha_256() -> None:
+@pytest.mark.parametrize(("plain", "bound", "sealed"), RFC_8452)
+def test_aes_gcm_siv_is_that_of_rfc_8452(plain: str, bound: str, sealed: str) -> None:
     """
-    RFC 4231, test case 2, cut to 16 bytes.
+    Appendix C.2 of the RFC: under a 256-bit key, with and without associated data.
     """
-    tag = cipher.tag_of(cipher.hasher(b"Jefe"), b"what do ya want for nothing?", 16)
-    assert tag.hex() == "5bdcc146bf60754e6a042426089575c7"
+    aead = cipher.cipher_class(2)(bytes.fromhex(SIV_KEY))
+    given = bytes.fromhex(SIV_NONCE), bytes.fromhex(plain), bytes.fromhex(bound)
+    assert aead.encrypt(*given).hex() == sealed
+
+
+@pytest.mark.parametrize(("key", "data", "expected"), RFC_4231, ids=range(1, 8))
+def test_tags_are_hmac_sha_256(key: bytes, data: bytes, expected: str) -> None:
+    """
+    All test cases of RFC 4231, cut to 16 bytes as its fifth is.
+    """
+    assert cipher.tag_of(cipher.hasher(key), data, 16).hex() == expected
 
 
 def test_an_index_key_is_derived_as_the_reference_says() -> None:

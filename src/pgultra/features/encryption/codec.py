@@ -162,6 +162,19 @@ def _time(value: time) -> bytes:
     return value.isoformat().encode()
 
 
+def _same_time(value: time) -> bytes:
+    offset = value.utcoffset() if isinstance(value, time) else None
+    if offset is None:
+        return _time(value)
+    since = timedelta(
+        hours=value.hour,
+        minutes=value.minute,
+        seconds=value.second,
+        microseconds=value.microsecond,
+    )
+    return _interval(since - offset) + b"Z"  # as Python compares them: not around midnight
+
+
 def _interval(value: timedelta) -> bytes:
     if not isinstance(value, timedelta):
         raise _refuse(value, "timedelta")
@@ -218,9 +231,17 @@ def _decorated(type_: types.TypeDecorator[Any]) -> Codec:
     def decode(raw: bytes) -> Any:
         return type_.process_result_value(inner.decode(raw), dialect)
 
+    def index(value: Any) -> bytes:
+        assert inner.index is not None
+        return inner.index(type_.process_bind_param(value, dialect))
+
     bound = kind.process_bind_param is not types.TypeDecorator.process_bind_param
     read = kind.process_result_value is not types.TypeDecorator.process_result_value
-    return Codec(encode if bound else inner.encode, decode if read else inner.decode)
+    return Codec(
+        encode if bound else inner.encode,
+        decode if read else inner.decode,
+        index if bound and inner.index is not None else inner.index,
+    )
 
 
 _CODECS: list[tuple[type[TypeEngine[Any]], Codec]] = [
@@ -231,6 +252,6 @@ _CODECS: list[tuple[type[TypeEngine[Any]], Codec]] = [
     (types.Numeric, Codec(_decimal, lambda raw: Decimal(raw.decode()), _same_decimal)),
     (types.DateTime, Codec(_aware, lambda raw: datetime.fromisoformat(raw.decode()))),
     (types.Date, Codec(_date, lambda raw: date.fromisoformat(raw.decode()))),
-    (types.Time, Codec(_time, lambda raw: time.fromisoformat(raw.decode()))),
+    (types.Time, Codec(_time, lambda raw: time.fromisoformat(raw.decode()), _same_time)),
     (types.Interval, Codec(_interval, lambda raw: timedelta(microseconds=int(raw)))),
 ]
