@@ -82,6 +82,8 @@ def test_encrypt_a_column(
             if "class " not in block:
                 run(block, names)
                 session.flush()
+        found = sa.select(person.email).where(person.email == "Carl@example.com")
+        assert session.scalars(found).all() == ["carl@example.com"]
         assert names["ann"] is ann
         assert len(names["some"]) == 2
         assert names["parisians"] == names["millers"] == [ann]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pgultra.errors import DeclarationError, EncryptionError
+from pgultra.errors import DeclarationError, DecryptionError, EncryptionError
 from pgultra.features.encryption import KeyProvider, KeyRing, keys
 
 if TYPE_CHECKING:
@@ -142,3 +142,25 @@ def test_a_provider_is_asked_in_prefetch_only(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(EncryptionError, match="prefetch"):
         ring.current()
     assert service.calls == 1
+
+
+def test_bytes_that_stand_in_no_column() -> None:
+    """
+    They open under the same id and ring, after a rotation too, and nowhere else.
+    """
+    old = KeyRing("test_keys_loose_old", {1: bytes(range(32))})
+    new = KeyRing("test_keys_loose", {1: bytes(range(32)), 2: bytes(range(40, 72))})
+    sealed = old.encrypt(b"secret", id="report")
+    assert b"secret" not in sealed
+    assert new.decrypt(sealed, id="report") == b"secret"
+    assert new.decrypt(new.encrypt(b"", id="report"), id="report") == b""
+    other = KeyRing("test_keys_loose_other", {1: bytes(range(60, 92))})
+    for ring, given, what in (
+        (new, sealed, "letter"),
+        (other, sealed, "report"),
+        (new, sealed[:-1], "report"),
+        (old, new.encrypt(b"secret", id="report"), "report"),
+    ):
+        with pytest.raises(DecryptionError) as caught:
+            ring.decrypt(given, id=what)
+        assert "secret" not in str(caught.value)

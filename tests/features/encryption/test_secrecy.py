@@ -52,6 +52,10 @@ def use(engine: sa.Engine) -> None:
         session.execute(sa.select(Person).where(Person.email.in_(["Topsecret@a", "b"]))).all()
         find(session, sa.select(Person), Person.surname, starts_with="topsecret")
         find(session, sa.select(Person), Person.city, "Topsecret")
+        for asked in (Person.email == "topsecret@example.com", Person.email.in_(["Topsecret", ""])):
+            printed = sa.select(Person).where(asked).compile(compile_kwargs={"literal_binds": True})
+            explain = sa.text(f"EXPLAIN (ANALYZE, VERBOSE) {printed}".replace(":", "\\:"))
+            assert_clean("\n".join(session.execute(explain).scalars()))
         person.note = "Topsecret again"
         session.commit()
         for account in session.scalars(sa.select(Account)):
@@ -136,7 +140,7 @@ def test_a_dump_holds_neither(logged: sa.Engine, server: Server) -> None:
         pytest.skip("no pg_dump")
     use(logged)
     url = logged.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    for options in ([], ["--inserts"]):
+    for options in ([], ["--inserts"], ["--format=custom", "--compress=0"]):
         done = subprocess.run(
             [server.binaries / "pg_dump", *options, url], capture_output=True, check=True
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 from pgultra.errors import DeclarationError, EncryptionError
+from pgultra.features.encryption.cipher import Box, Place
 
 __all__ = ["KeyProvider", "KeyRing"]
 
@@ -242,6 +243,29 @@ class KeyRing:
         expires = None if self._lifetime is None else time.monotonic() + self._lifetime
         self.snapshot = Snapshot(keys, active, expires)
         return self.snapshot
+
+    def encrypt(self, value: bytes, *, id: str) -> bytes:  # noqa: A002  the word of the docs
+        """
+        Seal bytes that stand in no column: a file, a message, a token.
+
+        Args:
+            value: what only holders of the ring may read.
+            id: what it is; the key is derived for that, and nothing else opens it.
+
+        >>> ring = KeyRing("example", {1: bytes(range(32))})
+        >>> ring.decrypt(ring.encrypt(b"a report", id="report"), id="report")
+        b'a report'
+        """
+        return Box(self, Place(self.name, id, id)).seal(value)
+
+    def decrypt(self, sealed: bytes, *, id: str) -> bytes:  # noqa: A002  the word of the docs
+        """
+        Open what ``encrypt`` sealed.
+
+        Raises:
+            DecryptionError: it was sealed for another id, by another key, or changed.
+        """
+        return Box(self, Place(self.name, id, id)).open(sealed)
 
     @property
     def expires(self) -> bool:
