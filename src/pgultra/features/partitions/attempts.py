@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["Attempts", "alone", "sqlstate_of"]
+__all__ = ["Attempts", "alone", "plainly", "sqlstate_of"]
 
 Answer = TypeVar("Answer")
 
@@ -52,6 +52,16 @@ def sqlstate_of(error: DBAPIError) -> str | None:
         if state is not None:
             return str(state)
     return None
+
+
+def plainly(name: str) -> str:
+    r"""
+    A quoted name within ``text()``, where a colon would begin a parameter.
+
+    >>> plainly('"a:b".event')
+    '"a\\:b".event'
+    """
+    return name.replace(":", "\\:")
 
 
 @contextmanager

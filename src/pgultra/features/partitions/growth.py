@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from pgultra import sql
 from pgultra.errors import PgultraError
 from pgultra.features.partitions import ddl
-from pgultra.features.partitions.attempts import sqlstate_of
+from pgultra.features.partitions.attempts import plainly, sqlstate_of
 from pgultra.features.partitions.bounds import ListBound, RangeBound, literal, typed
 from pgultra.features.partitions.draining import Drain
 from pgultra.features.partitions.objects import premake_function
@@ -41,8 +41,8 @@ def premake(attempts: Attempts, parent: Parent, moment: datetime) -> tuple[str, 
     function = premake_function(parent.table.metadata, parent.schema)
     name = sql.qualified(parent.schema, function.name)
     statement = text(
-        f"SELECT {name}(CAST(CAST(:parent AS text) AS regclass), CAST(:rules AS jsonb), "
-        "CAST(:moment AS timestamptz))".replace("%", "%%")
+        f"SELECT {plainly(name)}(CAST(CAST(:parent AS text) AS regclass), CAST(:rules AS jsonb), "
+        "CAST(:moment AS timestamptz))"
     )
     given = {
         "parent": parent.spelt,

@@ -15,6 +15,8 @@ from ('2026-02-01 00:00:00+00') to ('2026-03-01 00:00:00+00')
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pgultra import sql
@@ -184,10 +186,24 @@ def missing(
         cutoff = cutoff_of(rules, grid, moment, current) if moment is not None else None
         if cutoff is not None and first < cutoff:
             first = cutoff
-        for cell in grid.ahead(first, current, rules.premake):
-            wanted.extend(cell.minus(ranges))
+        edge = next_gap(ranges, first)  # up to there nothing is missing
+        begin = current if edge is None else min(max(first, edge), current)
+        at = 0
+        for cell in grid.ahead(begin, current, rules.premake):
+            while at < len(ranges) and _ends_before(ranges[at], cell):
+                at += 1
+            near = list(takewhile(partial(_begins_within, cell=cell), ranges[at:]))
+            wanted.extend(piece for piece in cell.minus(near) if not expired(piece, first))
     wanted.extend(each for each in fixed if isinstance(each, DefaultBound) and each not in there)
     return tuple(wanted)
+
+
+def _ends_before(each: RangeBound, cell: RangeBound) -> bool:
+    return each.upper is not None and cell.lower is not None and bool(each.upper <= cell.lower)
+
+
+def _begins_within(each: RangeBound, cell: RangeBound) -> bool:
+    return each.lower is None or cell.upper is None or bool(each.lower < cell.upper)
 
 
 def sorted_ranges(bounds: Iterable[Bound]) -> list[RangeBound]:

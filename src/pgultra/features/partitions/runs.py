@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
-from pgultra.features.partitions.attempts import sqlstate_of
+from pgultra.features.partitions.attempts import plainly, sqlstate_of
 from pgultra.objects import Mark
 from pgultra.objects._catalog import rows
 from pgultra.plan.declare import function_name
@@ -91,7 +91,7 @@ def _write(
             connection.execute(sql.statement(f"COMMENT ON TABLE {table} IS {mark}"))
         connection.execute(
             text(
-                f"INSERT INTO {table} (parent, ran_at, ran_on, done, problems) "  # noqa: S608
+                f"INSERT INTO {plainly(table)} (parent, ran_at, ran_on, done, problems) "  # noqa: S608
                 "VALUES (:parent, pg_catalog.clock_timestamp(), :host, :done, :problems) "
                 "ON CONFLICT (parent) DO UPDATE SET ran_at = EXCLUDED.ran_at, "
                 "ran_on = EXCLUDED.ran_on, done = EXCLUDED.done, problems = EXCLUDED.problems"

@@ -41,12 +41,15 @@ DECLARE
     cell_high timestamptz;
     since timestamptz;
     until timestamptz;
+    kept timestamptz;
+    first timestamptz;
     n_lows numeric[];
     n_highs numeric[];
     n_low numeric;
     n_high numeric;
     n_since numeric;
     n_until numeric;
+    n_first numeric;
     least_n numeric;
     left_over integer;
     whole boolean;
@@ -147,6 +150,7 @@ BEGIN
                     (grid ->> 'start')::numeric, now_n));
                 -- what retention would take away is no gap
                 n_low := greatest(n_low, now_n - (grid -> 'retain' ->> 0)::numeric);
+                n_first := n_low;
                 n := pg_catalog.floor(n_low / step);
                 LOOP
                     n_low := n * step;
@@ -162,7 +166,7 @@ BEGIN
                         ORDER BY s.low
                     LOOP
                         n_until := least(each.low, n_high);
-                        IF n_since < n_until THEN
+                        IF n_since < n_until AND n_until > n_first THEN
                             wanted := wanted || pg_catalog.jsonb_build_array(
                                 pg_catalog.jsonb_build_array(
                                     pg_catalog.replace(n_since::text, '-', 'm'),
@@ -194,7 +198,7 @@ BEGIN
                             CASE WHEN s.low = '-infinity' THEN s.high ELSE s.low END)
                         FROM unnest(lows, highs) AS s (low, high)),
                     (grid ->> 'start')::timestamptz, now_at));
-                since := (CASE grid -> 'retain' ->> 1 -- by the clock of the zone
+                kept := (CASE grid -> 'retain' ->> 1 -- by the clock of the zone
                     WHEN 'minute' THEN moment
                         - (grid -> 'retain' ->> 0)::double precision * interval '1 minute'
                     WHEN 'day' THEN (moment AT TIME ZONE (grid ->> 'zone') - pg_catalog.make_interval(
@@ -203,9 +207,10 @@ BEGIN
                         months => (grid -> 'retain' ->> 0)::integer)) AT TIME ZONE (grid ->> 'zone')
                     END);
                 IF kind IN ('timestamp', 'date') THEN
-                    since := (since AT TIME ZONE (grid ->> 'zone')) AT TIME ZONE 'UTC';
+                    kept := (kept AT TIME ZONE (grid ->> 'zone')) AT TIME ZONE 'UTC';
                 END IF;
-                cell_low := greatest(cell_low, since);
+                first := greatest(cell_low, kept);
+                cell_low := first;
                 n := CASE unit
                     WHEN 'minute' THEN pg_catalog.floor(
                         extract(epoch FROM cell_low - timestamptz '2000-01-01 00:00:00+00') / 60 / step)
@@ -236,7 +241,7 @@ BEGIN
                         ORDER BY s.low
                     LOOP
                         until := least(each.low, cell_high);
-                        IF since < until THEN
+                        IF since < until AND until > first THEN
                             whole := since = cell_low;
                             label := pg_catalog.to_char(
                                 since AT TIME ZONE CASE WHEN unit = 'minute' THEN 'UTC'
