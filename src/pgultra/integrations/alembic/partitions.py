@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CreateIndexOnlyOp", "hidden_tables"]
 
+ANY_AT_ALL = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_partitioned_table)
+    OR EXISTS (SELECT FROM pg_catalog.pg_description AS d
+        WHERE d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
+            AND d.description LIKE :marks) AS here
+"""
+"""Most databases have none, and shall not pay for a closer look."""
+
 HIDDEN = """
 WITH RECURSIVE parent AS (
     SELECT c.oid
@@ -121,7 +129,9 @@ def _hide(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResul
     given = context.metadata
     several = [given] if isinstance(given, MetaData) else list(given or ())
     connection: Any = context.connection
-    if several and connection is not None and connection.dialect.name == "postgresql":
+    if not several or connection is None or connection.dialect.name != "postgresql":
+        return PriorityDispatchResult.CONTINUE
+    if rows(connection, ANY_AT_ALL, marks="%pgultra:%:partitions%")[0].here:
         own = connection.dialect.default_schema_name
         clones = {(row.nspname, row.relname, row.conname) for row in rows(connection, CLONES)}
         if clones:
@@ -168,7 +178,7 @@ def _mend(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResul
     back as it was divided.
     """
     connection: Any = context.connection
-    if connection is None or connection.dialect.name != "postgresql":
+    if not upgrade.ops or connection is None or connection.dialect.name != "postgresql":
         return PriorityDispatchResult.CONTINUE
     default = connection.dialect.default_schema_name
     divided = {(row.nspname, row.relname): row.clause for row in rows(connection, DIVIDED)}
