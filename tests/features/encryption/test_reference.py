@@ -97,6 +97,13 @@ class Colour(enum.Enum):
     RED = "r"
 
 
+def named(case: Any) -> str | None:
+    """
+    A test's name, the same in every process: a function's text bears its address.
+    """
+    return None if callable(case) else str(case)[:40]
+
+
 MOMENT = dt.datetime(2024, 2, 29, 23, 30, 0, 5, tzinfo=dt.timezone(dt.timedelta(hours=2)))
 TYPES: list[tuple[Any, Any, Callable[[bytes], Any]]] = [
     (sa.String(), "Stra\u00dfe", lambda raw: raw.decode("utf-8")),
@@ -118,7 +125,7 @@ TYPES: list[tuple[Any, Any, Callable[[bytes], Any]]] = [
 
 @pytest.mark.parametrize("algorithm", ["AES-256-GCM", "AES-256-GCM-SIV"])
 @pytest.mark.parametrize("padding", [None, 64])
-@pytest.mark.parametrize(("type_", "value", "read"), TYPES, ids=lambda each: str(each)[:12])
+@pytest.mark.parametrize(("type_", "value", "read"), TYPES, ids=named)
 def test_values_of_every_type(
     type_: Any, value: Any, read: Any, padding: int | None, algorithm: Any
 ) -> None:
@@ -146,9 +153,7 @@ FORMS: list[tuple[Search, str, Callable[[str], str], int]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("search", "form", "normal", "bits"), FORMS, ids=lambda each: str(each)[:40]
-)
+@pytest.mark.parametrize(("search", "form", "normal", "bits"), FORMS, ids=named)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=12))
 def test_tags_of_every_search(
     search: Any, form: str, normal: Callable[[str], str], bits: int, text: str

@@ -24,6 +24,8 @@ from pgultra.features.encryption.comparator import candidates
 from tests.features.encryption.models import RING, Invitation, Person
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.orm import Session
 
 
@@ -228,14 +230,60 @@ def test_operators_that_cannot_work_raise_at_once(ask: Any, reason: str) -> None
         ask()
 
 
-@pytest.mark.parametrize("word", ["order_by", "group_by"])
-def test_ciphertexts_are_not_sorted(session: Session, word: str) -> None:
+EMAIL = Person.email
+SORTING: list[tuple[str, Callable[[], Any]]] = [
+    ("ORDER BY", lambda: sa.select(Person.id).order_by(EMAIL)),
+    ("ORDER BY", lambda: sa.select(Person.id).order_by(sa.desc(EMAIL))),
+    ("ORDER BY", lambda: sa.select(Person.id).order_by(sa.nulls_last(sa.asc(EMAIL)))),
+    ("ORDER BY", lambda: sa.select(Person.id, EMAIL.label("x")).order_by(EMAIL.label("x"))),
+    ("ORDER BY", lambda: sa.select(sa.select(Person.id).order_by(EMAIL).limit(1).subquery())),
+    ("ORDER BY", lambda: sa.select(sa.select(Person.id).order_by(EMAIL).cte())),
+    ("ORDER BY", lambda: sa.select(Person.id).where(sa.exists(sa.select(1).order_by(EMAIL)))),
+    ("ORDER BY", lambda: sa.select(sa.func.row_number().over(order_by=EMAIL))),
+    (
+        "ORDER BY",
+        lambda: sa.select(sa.func.array_agg(postgresql.aggregate_order_by(Person.id, EMAIL))),
+    ),
+    ("PARTITION BY", lambda: sa.select(sa.func.row_number().over(partition_by=[EMAIL, Person.id]))),
+    ("GROUP BY", lambda: sa.select(sa.func.count(Person.id)).group_by(EMAIL)),
+    ("DISTINCT", lambda: sa.select(EMAIL).distinct()),
+    ("DISTINCT", lambda: sa.select(Person.id).distinct(EMAIL)),
+    ("DISTINCT", lambda: sa.select(Person).distinct()),
+    ("DISTINCT", lambda: sa.select(sa.func.count(sa.distinct(EMAIL)))),
+    ("UNION", lambda: sa.union(sa.select(EMAIL), sa.select(Invitation.email))),
+    ("INTERSECT", lambda: sa.intersect(sa.select(EMAIL), sa.select(Invitation.email))),
+    ("max", lambda: sa.select(sa.func.max(EMAIL))),
+    ("min", lambda: sa.select(Person.id).where(sa.func.min(EMAIL).is_(None))),
+]
+
+
+@pytest.mark.parametrize(("word", "make"), SORTING)
+def test_ciphertexts_are_not_sorted(session: Session, word: str, make: Any) -> None:
     """
-    ORDER BY and GROUP BY over a ciphertext raise before the statement is sent.
+    An order or an equality of ciphertexts is refused as it is built, or before it runs, every time.
     """
-    statement = getattr(sa.select(Person.id), word)(Person.email)
-    with pytest.raises(EncryptionError, match="random"):
-        session.execute(statement)
+    for _ in range(2):
+        with pytest.raises(EncryptionError, match=f"cannot stand in {word}: |be asked for "):
+            session.execute(make())
+
+
+def test_what_does_not_compare_ciphertexts_runs(session: Session) -> None:
+    """
+    The advice that the refusals give works.
+    """
+    for n, email in enumerate(["a@x", "A@x", "b@x"]):
+        session.add(Invitation(id=n, email=email))
+    session.flush()
+    index = blind_index(Invitation.email)
+    one_each = sa.select(Invitation.email).distinct(index).order_by(index, Invitation.id)
+    assert sorted(session.scalars(one_each)) == ["a@x", "b@x"]
+    assert session.scalar(sa.select(sa.func.count(index.distinct()))) == 2
+    both = sa.union_all(sa.select(Invitation.email), sa.select(Invitation.email))
+    assert len(session.execute(both).all()) == 6
+    numbers = sa.func.row_number().over(partition_by=index, order_by=Invitation.id)
+    assert sorted(session.scalars(sa.select(numbers))) == [1, 1, 2]
+    ids = sa.select(Invitation.id).distinct().order_by(Invitation.id.desc())
+    assert session.scalars(ids).all() == [2, 1, 0]
 
 
 def test_unique_means_among_live_rows() -> None:

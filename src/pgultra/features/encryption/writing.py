@@ -19,12 +19,12 @@ from sqlalchemy.orm.attributes import flag_modified, set_attribute
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.dml import Insert, Update
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, Null
-from sqlalchemy.sql.selectable import Select
 
 from pgultra.errors import EncryptionError
 from pgultra.features.encryption.comparator import is_encrypted
 from pgultra.features.encryption.context import InContext, columns_of, part_of, plain_column
 from pgultra.features.encryption.naming import learn
+from pgultra.features.encryption.refusing import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -53,6 +53,7 @@ def listen() -> None:
     """
     if not event.contains(Engine, "before_execute", _before_execute):
         event.listen(Engine, "before_execute", _before_execute, retval=True)
+        event.listen(Engine, "before_cursor_execute", refuse)
         event.listen(Mapper, "after_mapper_constructed", learn)
         event.listen(Mapper, "before_insert", _before_insert)
         event.listen(Mapper, "before_update", _before_update)
@@ -91,9 +92,7 @@ def doubled_columns(table: Table) -> tuple[tuple[Column[Any], Column[Any]], ...]
 def _before_execute(
     connection: object, clause: Any, several: Any, single: Any, options: Mapping[str, Any]
 ) -> tuple[Any, Any, Any]:
-    if isinstance(clause, Select):
-        _refuse_order(clause)
-    elif isinstance(clause, Insert | Update) and isinstance(clause.table, Table):
+    if isinstance(clause, Insert | Update) and isinstance(clause.table, Table):
         bound = bound_columns(clause.table)
         if bound and not options.get(SEALED):
             rows = [dict(row) for row in several] or [dict(single)]
@@ -102,20 +101,6 @@ def _before_execute(
                 return clause, rows, single
             return clause, several, rows[0]
     return clause, several, single
-
-
-def _refuse_order(select: Select[Any]) -> None:
-    for word, clauses in (
-        ("ORDER BY", select._order_by_clauses),
-        ("GROUP BY", select._group_by_clauses),
-    ):
-        for each in clauses:
-            type_: Any = getattr(each, "type", None)
-            if is_encrypted(type_):
-                raise EncryptionError(
-                    f"{type_.described} cannot stand in {word}: its ciphertexts are random; "
-                    "sort in Python, or group by blind_index(column)"
-                )
 
 
 def _statement(
