@@ -22,7 +22,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgultra.errors import DeclarationError
-from pgultra.features.partitions.bounds import RangeBound
+from pgultra.features.partitions.bounds import RangeBound, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,8 +169,11 @@ class Grid:
             return None
         least = timedelta(microseconds=1)
         place = self._inner(bound.lower)
-        before = place - 1 if isinstance(place, int) else place - least
-        return RangeBound(self.cell(self._value(before)).lower, bound.lower)
+        try:
+            before = place - 1 if isinstance(place, int) else place - least
+            return RangeBound(self.cell(self._value(before)).lower, bound.lower)
+        except OverflowError:  # before the year 1
+            return RangeBound(None, bound.lower)
 
     def cells(self, first: Any, last: Any) -> Iterator[RangeBound]:
         """
@@ -194,6 +197,19 @@ class Grid:
                 if left < 0:
                     return
             cell = self.next(cell)
+
+    def key(self, value: Any) -> Any:
+        """
+        A value as the key has it: of a moment the lowest uuid7, of a datetime the date.
+        """
+        return self._value(self._inner(value))
+
+    def place(self, value: Any) -> str:
+        """
+        A value as the premake function reads it: a number, or a moment as if in UTC.
+        """
+        found = self._inner(value)
+        return str(found) if isinstance(found, int) else instant(found)
 
     def value_at(self, moment: datetime) -> Any:
         """

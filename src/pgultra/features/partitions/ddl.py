@@ -41,6 +41,7 @@ def make_child(
     schema: str | None = None,
     attached: bool = True,
     moment: datetime | None = None,
+    level: int = 0,
 ) -> tuple[str, ...]:
     """
     The statements that make one partition, those of its own levels included.
@@ -58,14 +59,16 @@ def make_child(
         schema: where it shall lie; beside the table at the top if left out.
         attached: False leaves it a table of its own, with the CHECK.
         moment: what counts as the present where a level below is one of time.
+        level: how far below the top; each level's CHECK bears another name.
     """
     rules = rules or parent.rules
     above = of or parent.spelt
     child = sql.qualified(schema or parent.schema, name)
     column = rules.key_column(parent.table).name
     check = bound.check(sql.identifier(column))
+    bound_name = f"{BOUND}_{level}" if level else BOUND
     like = f"LIKE {above} INCLUDING ALL EXCLUDING IDENTITY"
-    held = f", CONSTRAINT {BOUND} CHECK ({check})" if check else ""
+    held = f", CONSTRAINT {bound_name} CHECK ({check})" if check else ""
     below = rules.then
     tail = ""
     if below is not None:
@@ -89,14 +92,16 @@ def make_child(
         for each in (*_first_cells(below, grid, moment), *below.bounds_for(parent.table, name)):
             sub = child_name(name, each, below, grid)
             statements += make_child(
-                parent, sub, each, below, of=child, schema=schema, moment=moment
+                parent, sub, each, below, of=child, schema=schema, moment=moment, level=level + 1
             )
     if attached:
-        statements += attach(above, child, bound, checked=bool(check))
+        statements += attach(above, child, bound, checked=bool(check), name=bound_name)
     return tuple(statements)
 
 
-def attach(parent: str, child: str, bound: Bound, *, checked: bool = True) -> tuple[str, ...]:
+def attach(
+    parent: str, child: str, bound: Bound, *, checked: bool = True, name: str = BOUND
+) -> tuple[str, ...]:
     """
     The statements that attach a table which holds the CHECK of its bound.
 
@@ -104,11 +109,12 @@ def attach(parent: str, child: str, bound: Bound, *, checked: bool = True) -> tu
         parent: as SQL.
         child: as SQL.
         bound: what the table takes.
-        checked: whether there is a CHECK, of the name `BOUND`, that is not needed any more.
+        checked: whether there is a CHECK that is not needed any more.
+        name: of that CHECK.
     """
     statements = [f"ALTER TABLE {parent} ATTACH PARTITION {child} {bound.render()}"]
     if checked:
-        statements.append(f"ALTER TABLE {child} DROP CONSTRAINT {BOUND}")
+        statements.append(f"ALTER TABLE {child} DROP CONSTRAINT {name}")
     return tuple(statements)
 
 
@@ -119,10 +125,10 @@ def _first_cells(rules: Any, grid: Grid | None, moment: datetime | None) -> Iter
     if grid is None:
         return
     if grid.unit == "integer":
-        present = rules.start if rules.start is not None else 0
+        present = rules.start or 0
     else:
         present = grid.value_at(moment or datetime.now(timezone.utc))  # noqa: UP017
-    first = rules.start if rules.start is not None else present
+    first = present if rules.start is None else grid.key(rules.start)
     yield from grid.ahead(min(first, present), present, rules.premake)
 
 

@@ -7,12 +7,10 @@ The text is the registration: when rules change, it changes, and every door sees
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
 from pgultra.features.partitions import keys
-from pgultra.features.partitions.bounds import instant
 from pgultra.features.partitions.calendar import step_of
 from pgultra.features.partitions.names import label_of, pattern_of
 
@@ -85,6 +83,5 @@ def _grid(grid: Grid, rules: Any) -> dict[str, Any]:
     if rules.retain is not None:
         found["retain"] = step_of(rules.retain)
     if rules.start is not None:
-        first = grid.cell(rules.start).lower
-        found["start"] = instant(first) if isinstance(first, datetime) else str(first)
+        found["start"] = grid.place(rules.start)
     return found

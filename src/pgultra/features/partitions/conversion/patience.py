@@ -28,7 +28,8 @@ SETTINGS = text(
     "SELECT pg_catalog.set_config('lock_timeout', :timeout, true), "
     "pg_catalog.set_config('statement_timeout', '0', true), "
     "pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true), "
-    "pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), "
+    "pg_catalog.set_config('search_path', CASE WHEN :safe THEN 'pg_catalog, pg_temp' "
+    "ELSE pg_catalog.current_setting('search_path') END, true), "
     "pg_catalog.set_config('TimeZone', 'UTC', true), "
     "pg_catalog.set_config('DateStyle', 'ISO', true), "
     "pg_catalog.set_config('IntervalStyle', 'postgres', true), "
@@ -65,16 +66,20 @@ class Patience:
     _asked: bool = field(default=False, repr=False)
 
     @contextmanager
-    def transaction(self, *, blocking: bool = False) -> Iterator[Connection]:
+    def transaction(self, *, blocking: bool = False, safe: bool = True) -> Iterator[Connection]:
         """
-        One transaction; with ``blocking``, what it takes counts as a writer's wait.
+        One transaction.
+
+        Args:
+            blocking: what it takes counts as a writer's wait.
+            safe: with ``pg_catalog`` as search_path, and not the caller's own.
         """
         self._ask()
         timeout = f"{max(1, round(self.lock_timeout * 1000))}ms"
         start = time.perf_counter()
         try:
             with self.connection.begin():
-                self.connection.execute(SETTINGS, {"timeout": timeout})
+                self.connection.execute(SETTINGS, {"timeout": timeout, "safe": safe})
                 start = time.perf_counter()
                 yield self.connection
         finally:

@@ -11,6 +11,7 @@ from pgultra.features.partitions.conversion import build, exchange
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.attach import unique_indexes
 from pgultra.features.partitions.conversion.references import foreign_keys, validations
+from pgultra.objects import Function
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +148,12 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
 
 
 def _settled(work: Conversion, design: Design) -> Step:
-    functions = [Act(text) for each in work.rules.objects(work.table) for text in each.create()]
+    functions = [
+        Act(text)
+        for each in work.rules.objects(work.table)
+        if isinstance(each, Function)
+        for text in each.create()
+    ]
     return Step(
         "settle",
         "checks what holds already, and makes what the room has beside the table",

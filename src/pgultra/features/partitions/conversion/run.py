@@ -18,6 +18,7 @@ from pgultra.errors import PgultraError
 from pgultra.features.partitions.conversion import build, exchange, rows
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.design import Design, design
+from pgultra.features.partitions.conversion.drift import drifted
 from pgultra.features.partitions.conversion.homes import homes_of
 from pgultra.features.partitions.conversion.journal import Entry, Journal
 from pgultra.features.partitions.conversion.patience import SLEEP, Patience
@@ -25,7 +26,7 @@ from pgultra.features.partitions.conversion.references import constrain, foreign
 from pgultra.features.partitions.conversion.rehome import rehome
 from pgultra.features.partitions.conversion.survey import Survey, survey, table_oid
 from pgultra.objects import Mark
-from pgultra.plan import apply, check
+from pgultra.plan import apply
 from pgultra.plan.compare import Plan
 from pgultra.plan.declare import application_of, function_name
 from pgultra.plan.read import home_of
@@ -380,19 +381,10 @@ class Conversion:
         """
         found = self.design()
         validate(self.patience, found)
-        with self.connection.begin():  # with the caller's search_path
-            self._functions(self.connection)
-        with self.patience.transaction() as connection:
-            self.done(connection, "settle")
 
-    def _functions(self, connection: Connection) -> None:
-        """
-        What the room has for a partitioned table, such as the function that makes partitions.
-        """
-        wanted = {each.identity for each in self.rules.objects(self.table)}
-        plan = check(connection, self.table.metadata)
-        steps = tuple(
-            step for step in plan.steps if step.identity in wanted and step.before is None
-        )
-        if steps:
-            apply(Plan(steps), connection)
+        def once() -> None:
+            with self.patience.transaction(blocking=True, safe=False) as connection:
+                apply(Plan(drifted(connection, self.table, self.rules, self.home)), connection)
+                self.done(connection, "settle")
+
+        self.patience.until_it_works(once)

@@ -151,6 +151,14 @@ BEGIN
                 -- what retention would take away is no gap
                 n_low := greatest(n_low, now_n - (grid -> 'retain' ->> 0)::numeric);
                 n_first := n_low;
+                FOR each IN SELECT s.low, s.high FROM unnest(n_lows, n_highs) AS s (low, high)
+                    ORDER BY s.low
+                LOOP -- on to the first gap
+                    IF each.low <= n_low AND each.high > n_low THEN
+                        n_low := each.high;
+                    END IF;
+                END LOOP;
+                n_low := least(n_low, now_n);
                 n := pg_catalog.floor(n_low / step);
                 LOOP
                     n_low := n * step;
@@ -211,6 +219,14 @@ BEGIN
                 END IF;
                 first := greatest(cell_low, kept);
                 cell_low := first;
+                FOR each IN SELECT s.low, s.high FROM unnest(lows, highs) AS s (low, high)
+                    ORDER BY s.low
+                LOOP -- on to the first gap
+                    IF each.low <= cell_low AND each.high > cell_low THEN
+                        cell_low := each.high;
+                    END IF;
+                END LOOP;
+                cell_low := least(cell_low, now_at);
                 n := CASE unit
                     WHEN 'minute' THEN pg_catalog.floor(
                         extract(epoch FROM cell_low - timestamptz '2000-01-01 00:00:00+00') / 60 / step)

@@ -34,7 +34,9 @@ SELECT pg_catalog.jsonb_build_object(
             'generated', a.attgenerated::text,
             'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
             'target', NULLIF(COALESCE(a.attstattarget, -1), -1),
-            'options', COALESCE(pg_catalog.to_jsonb(a.attoptions), '[]')) ORDER BY a.attnum)
+            'options', (SELECT COALESCE(pg_catalog.jsonb_agg(o.option ORDER BY o.option), '[]')
+                FROM unnest(a.attoptions) AS o (option)
+                WHERE o.option LIKE 'n\_distinct%')) ORDER BY a.attnum)
         FROM pg_catalog.pg_attribute AS a
         LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]'),

@@ -1,0 +1,161 @@
+"""
+Upkeep: a month that goes, and a run that has nothing to do.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from benchmarks.kernel import database
+from benchmarks.measure import Bar, Figure, compare
+from pgultra import declare
+from pgultra.features import partitions
+from pgultra.features.partitions import ByRange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fixtures.server import Server
+
+ROWS = 1_000_000
+TABLES, CHILDREN = 10, 120
+PRESENT = datetime(2026, 3, 15, tzinfo=UTC)
+CATALOG = """
+SELECT i.inhparent, c.oid, n.nspname, c.relname, pg_get_expr(c.relpartbound, c.oid),
+    i.inhdetachpending, obj_description(c.oid, 'pg_class')
+FROM pg_inherits AS i
+JOIN pg_class AS c ON c.oid = i.inhrelid
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE i.inhparent::regclass::text LIKE 'event_%' AND c.relispartition
+"""
+
+
+def figures(server: Server) -> Iterator[Figure]:
+    """
+    The room's two rows about upkeep.
+    """
+    with database(server, "partitions_month") as engine:
+        yield _month(engine)
+    with database(server, "partitions_idle") as engine:
+        yield _idle(engine)
+
+
+def _table(metadata: sa.MetaData, name: str, **rules: Any) -> sa.Table:
+    table = sa.Table(
+        name,
+        metadata,
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("at", sa.DateTime(timezone=True), primary_key=True),
+        sa.Column("note", sa.Text),
+    )
+    declare(table, ByRange("at", every="1 month", **rules))
+    return table
+
+
+def _month(engine: sa.Engine) -> Figure:
+    """
+    ``maintain`` with on_expire="drop" against DELETE and VACUUM of the same million rows.
+    """
+    ours = _table(sa.MetaData(), "event", premake=0, retain="1 month", on_expire="drop")
+    plain = sa.Table(
+        "plain",
+        sa.MetaData(),
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("at", sa.DateTime(timezone=True), primary_key=True, index=True),
+        sa.Column("note", sa.Text),
+    )
+    old = datetime(2025, 1, 10, tzinfo=UTC)
+    fill = (
+        "INSERT INTO {} SELECT g, timestamptz '2025-01-01 00:00+00' + g * interval '2 seconds', "
+        f"'note ' || g FROM generate_series(1, {ROWS}) AS g"
+    )
+    with engine.begin() as connection:
+        ours.metadata.create_all(connection)
+        plain.metadata.create_all(connection)
+    times: dict[str, list[float]] = {"maintain": [], "DELETE and VACUUM": []}
+    for _ in range(5):
+        with engine.connect() as connection:
+            partitions.maintain(connection, ours.metadata, now=old)
+            with connection.begin():
+                for name in ("event", "plain"):
+                    connection.exec_driver_sql(fill.format(name))
+            with connection.begin():  # a row that stays, as there always is one
+                connection.exec_driver_sql("INSERT INTO plain VALUES (0, now(), 'stays')")
+        with engine.connect() as connection:
+            partitions.maintain(connection, ours.metadata, now=old + timedelta(days=1))
+            begun = time.perf_counter()
+            done = partitions.maintain(connection, ours.metadata, now=old + timedelta(days=62))
+            times["maintain"].append(time.perf_counter() - begun)
+            assert "drop" in {action.verb for action in done.done}
+        autocommit = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        with autocommit as connection:
+            begun = time.perf_counter()
+            connection.exec_driver_sql("DELETE FROM plain WHERE at < '2025-02-01 00:00+00'")
+            connection.exec_driver_sql("VACUUM plain")
+            times["DELETE and VACUUM"].append(time.perf_counter() - begun)
+            connection.exec_driver_sql("TRUNCATE plain")
+            for name in _children(connection, "event"):
+                connection.exec_driver_sql(f"DROP TABLE {name}")
+    medians = {label: sorted(values)[len(values) // 2] for label, values in times.items()}
+    return Figure(
+        name="removing a month of a million rows",
+        ours="maintain",
+        theirs="DELETE and VACUUM",
+        seconds=medians,
+        spread={label: (min(values), max(values)) for label, values in times.items()},
+        ratio=medians["DELETE and VACUUM"] / medians["maintain"],
+        rounds=5,
+        bar=Bar(">=", 50),
+        note="times faster; maintain makes the present month's partitions in the same run",
+    )
+
+
+def _children(connection: sa.Connection, table: str) -> list[str]:
+    found = connection.exec_driver_sql(
+        f"SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = '{table}'::regclass"
+    )
+    return list(found.scalars())
+
+
+def _idle(engine: sa.Engine) -> Figure:
+    """
+    ``maintain`` with nothing to do, 10 tables of 120 partitions, against one catalog query.
+    """
+    metadata = sa.MetaData()
+    for number in range(TABLES):
+        _table(
+            metadata,
+            f"event_{number}",
+            premake=3,
+            start=PRESENT - timedelta(days=30.44 * (CHILDREN - 4)),
+            retain="12 years",
+        )
+    for table in metadata.sorted_tables:  # locks of 1,200 tables at once would be too many
+        with engine.begin() as connection:
+            metadata.create_all(connection, tables=[table])
+    with engine.connect() as connection:
+        done = partitions.maintain(connection, metadata)
+        assert not done.problems, str(done)
+
+        def ours() -> None:
+            done = partitions.maintain(connection, metadata)
+            assert not done.done
+
+        def theirs() -> None:
+            with connection.begin():
+                connection.exec_driver_sql(CATALOG.replace("%", "%%")).all()
+
+        figure = compare(
+            f"maintain with nothing to do, {TABLES} tables x {CHILDREN} partitions",
+            ours=("maintain", ours),
+            theirs=("one catalog query", theirs),
+            rounds=15,
+        )
+    more = (figure.seconds["maintain"] - figure.seconds["one catalog query"]) * 1000
+    figure.name += ", milliseconds more"
+    figure.ratio, figure.bar = more, Bar("<=", 100)
+    return figure
