@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from pgvector import Vector  # noqa: TC002  # SQLAlchemy reads the annotations
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from pgultra.features.embeddings import HNSW, Embedding
+import pgultra
+from pgultra.features.embeddings import HNSW, Chunks, Embedding, IVFFlat, NextVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,26 @@ def models(schema: str | None = None, name: Callable[[str], str] = str) -> Simpl
         text: Mapped[str] = mapped_column(spelt("text"))
         embedding: Mapped[Vector | None] = Embedding(3, source="text", name=spelt("embedding"))
 
-    return SimpleNamespace(Base=Base, Article=Article, Chunk=Chunk)
+    class Note(Base):
+        __tablename__ = spelt("note")
+        __table_args__ = place
+
+        id: Mapped[int] = mapped_column(spelt("id"), primary_key=True, autoincrement=name is str)
+        text: Mapped[str] = mapped_column(spelt("text"))
+        embedding: Mapped[Vector | None] = Embedding(
+            3,
+            index=IVFFlat(metric="l2"),
+            source="text",
+            model="old",
+            next_version=NextVersion(dimensions=4, model="new"),
+            name=spelt("embedding"),
+        )
+
+    pgultra.declare(
+        Chunk,
+        Chunks(source=(Article.title, Article.body), text=Chunk.text, number=Chunk.number),
+    )
+    return SimpleNamespace(Base=Base, Article=Article, Chunk=Chunk, Note=Note)
 
 
 BLOG = models()

@@ -39,7 +39,7 @@ class Chunks:
     have the foreign key, ``text`` and ``number``, so other columns need defaults.
 
     Args:
-        source: columns of the parent whose text is split.
+        source: columns of the parent whose text is split: keys, Columns or attributes.
         text: the column of a chunk's text.
         number: the column of a chunk's number in its parent, from 0; None for none.
         parent: the parent table's name, where the table refers to several.
@@ -63,9 +63,9 @@ class Chunks:
         ['book', 'book_page_state', 'page']
     """
 
-    source: str | tuple[str, ...]
-    text: str
-    number: str | None = None
+    source: Any  # a key, a Column or an attribute, or several
+    text: Any
+    number: Any = None
     parent: str | None = None
     size: int = 1000
     overlap: int = 100
@@ -80,6 +80,10 @@ class Chunks:
             )
         if self.split is None:
             split_text("", self.size, self.overlap)  # which insists on what it is given
+        several = self.source if isinstance(self.source, list | tuple) else (self.source,)
+        object.__setattr__(self, "source", tuple(map(_name, several)))
+        object.__setattr__(self, "text", _name(self.text))
+        object.__setattr__(self, "number", _name(self.number))
 
     @property
     def name(self) -> str:
@@ -104,7 +108,7 @@ class Chunks:
             DeclarationError: columns are missing, or the parent cannot be told.
         """
         for key in (self.text, self.number):
-            if key is not None and key not in table.c:
+            if key is not None and _find(table, key) is None:
                 raise DeclarationError(f"table {table.fullname} has no column {key!r}")
         parent = self.reference(table).referred_table
         self.sources(parent)
@@ -170,22 +174,25 @@ class Chunks:
         Raises:
             DeclarationError: one is missing, or is secret.
         """
-        names = (self.source,) if isinstance(self.source, str) else self.source
         secret = facts_of(parent).secret_columns
-        for name in names:
-            found = parent.c.get(name)
+        several = []
+        for name in self.source:
+            found = _find(parent, name)
             if found is None or found.name in secret or found.key in secret:
                 why = "has no column" if found is None else "keeps secret the column"
                 raise DeclarationError(
                     f"table {parent.fullname} {why} {name!r}, which Chunks names as a source"
                 )
-        return [parent.c[name] for name in names]
+            several.append(found)
+        return several
 
     def queue(self, table: Table) -> SplitQueue:
         """
         The parents that wait.
         """
         key = self.reference(table)
+        text, number = (_find(table, name) for name in (self.text, self.number))
+        assert text is not None
         parent = key.referred_table
         by_parent = {each.column: each.parent for each in key.elements}
         schema = f"{parent.schema}." if parent.schema else ""
@@ -194,8 +201,8 @@ class Chunks:
             table.metadata.tables[f"{schema}{_state_name(parent, table)}"],
             self.sources(parent),
             [by_parent[each] for each in parent.primary_key],
-            table.c[self.text],
-            table.c[self.number] if self.number is not None else None,
+            text,
+            number,
         )
 
 
@@ -204,6 +211,19 @@ def chunks_of(table: Any) -> Chunks | None:
     What is declared of a chunk table, if it is one.
     """
     return next((each for each in declarations(table) if isinstance(each, Chunks)), None)
+
+
+def _name(given: Any) -> Any:  # None stays None
+    clause = getattr(given, "__clause_element__", None)
+    return getattr(given if clause is None else clause(), "name", given)
+
+
+def _find(table: Table, name: str | None) -> Column[Any] | None:
+    """
+    A column by its key, or by its name.
+    """
+    by_name = {each.name: each for each in table.columns}
+    return table.c.get(name, by_name.get(name)) if name is not None else None
 
 
 def _state_name(parent: Table, table: Table) -> str:
