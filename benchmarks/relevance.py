@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from benchmarks.kernel import database
 from benchmarks.measure import Bar, Figure
-from benchmarks.search import database
 from pgultra import declare
 from pgultra.features import embeddings, search
 from pgultra.features.embeddings import VectorType

@@ -7,36 +7,22 @@ Search: ranking a bounded set, corrections, and what a vector costs those who wr
 from __future__ import annotations
 
 import math
-import os
 import random
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from benchmarks import _search_upkeep
+from benchmarks._documents import DOCUMENTS, fill, table
+from benchmarks.kernel import database
 from benchmarks.measure import Bar, Figure, compare
-from pgultra import Function, Trigger, declare
 from pgultra.features import search
-from pgultra.features.search import TSVectorType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.fixtures.server import Server
-
-DOCUMENTS = int(os.environ.get("PGULTRA_BENCH_DOCUMENTS", "200000"))
-WORDS = 30_000
-LENGTH = 100
-"""Words of a body."""
-ROWS = 2_000
-SYLLABLES = (  # noqa: SIM905  # a list of fifty lines says no more
-    "an er in on al st re th ou tion com pro de ing ment ra li ta mo ex ver ble ness cal phy gra "
-    "bio log ter mar ke su pi lo ne ca do vi ha ti fra glo mis tre pla cor den sul wim jax"
-).split()
-FILLED = 70
-"""Per cent of a page that an insert fills, so that an update of a row stays on its page."""
-PARTS = {"title": "A", "body": "B"}
 
 
 def figures(server: Server) -> Iterator[Figure]:
@@ -44,103 +30,17 @@ def figures(server: Server) -> Iterator[Figure]:
     All figures of search.
     """
     with database(server, "search_write") as engine:
-        yield from _inserts(engine)
-        yield from _updates(engine)
-        yield from _vocabulary(engine)
+        yield from _search_upkeep.figures(engine)
     with database(server, "search_read") as engine:
         metadata = sa.MetaData()
-        document = _table(metadata, "document", vocabulary=True)
+        document = table(metadata, "document", vocabulary=True)
         metadata.create_all(engine)
-        words = _fill(engine, document)
+        words = fill(engine, document)
         with engine.connect() as connection:
             yield _top(connection, document, words)
             yield _helper(connection, document)
             if "pg_trgm" in server.extensions:
                 yield _did_you_mean(connection, document, words)
-
-
-@contextmanager
-def database(server: Server, name: str) -> Iterator[sa.Engine]:
-    """
-    A database for the length of a block.
-    """
-    database = f"{server.prefix}_{name}"
-    server.execute(f'CREATE DATABASE "{database}"')
-    engine = sa.create_engine(server.url(database))
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-        server.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
-
-
-def _table(
-    metadata: sa.MetaData,
-    name: str,
-    *,
-    vector: bool = True,
-    fillfactor: int = 100,
-    **options: Any,
-) -> sa.Table:
-    columns = [
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("title", sa.Text),
-        sa.Column("body", sa.Text),
-        sa.Column("views", sa.Integer, server_default="0"),
-        sa.Column("updated_at", sa.DateTime),
-    ]
-    if vector:
-        columns.append(sa.Column("search", TSVectorType(PARTS, config="english", **options)))
-    storage = {"postgresql_with": {"fillfactor": fillfactor}}
-    return sa.Table(name, metadata, *columns, **storage)
-
-
-def vocabulary_of(size: int) -> list[str]:
-    """
-    Made-up words, the same each time.
-    """
-    chance = random.Random(1)
-    found: dict[str, None] = {}
-    while len(found) < size:
-        found["".join(chance.choices(SYLLABLES, k=chance.choice((2, 3, 3, 3, 4))))] = None
-    return list(found)
-
-
-def documents(words: list[str], count: int, length: int) -> Iterator[tuple[int, str, str]]:
-    """
-    Titles and bodies, with a few frequent words and many rare ones.
-    """
-    chance = random.Random(3)
-    for number in range(1, count + 1):
-        title = (words[int(chance.random() ** 2 * len(words))] for _ in range(6))
-        body = [words[int(chance.random() ** 4 * len(words))] for _ in range(length)]
-        if chance.random() < 0.6:
-            body += ["common"] * chance.randint(1, 4)
-        yield number, " ".join(title), " ".join(body)
-
-
-def _copy(connection: sa.Connection, target: str, rows: Iterator[tuple[int, str, str]]) -> None:
-    cursor = connection.connection.cursor()
-    with cursor.copy(f"COPY {target} (id, title, body) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
-
-
-def _fill(engine: sa.Engine, document: sa.Table) -> list[str]:
-    words = vocabulary_of(WORDS)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DROP INDEX document_search_gin")
-        _copy(connection, "document", documents(words, DOCUMENTS, LENGTH))
-        connection.exec_driver_sql(
-            "CREATE INDEX document_search_gin ON document USING gin (search)"
-        )
-        search.roll_up(connection, document.c.search)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("VACUUM ANALYZE")
-    return words
-
-
-# -- reading ------------------------------------------------------------------------------
 
 
 def _top(connection: sa.Connection, document: sa.Table, words: list[str]) -> Figure:
@@ -270,149 +170,3 @@ def _did_you_mean(connection: sa.Connection, document: sa.Table, words: list[str
     right = sum(found == word for found, word in zip(ours(), meant, strict=True))
     figure.extra["corrected_as_meant"] = round(right / len(meant), 2)
     return figure
-
-
-# -- writing ------------------------------------------------------------------------------
-
-
-def _rolled_back(engine: sa.Engine, statement: str) -> Callable[[], None]:
-    def call() -> None:
-        with engine.connect() as connection:
-            connection.exec_driver_sql(statement)
-            connection.rollback()
-
-    return call
-
-
-def _into_empty(engine: sa.Engine, name: str) -> Callable[[], None]:
-    """
-    A load of an empty table: what is rolled back would stay in GIN's list of pending entries.
-    """
-
-    def call() -> None:
-        with engine.begin() as connection:
-            connection.exec_driver_sql(f"TRUNCATE {name}")
-            connection.exec_driver_sql(f"INSERT INTO {name} (id, title, body) SELECT * FROM text")
-
-    return call
-
-
-def _texts(engine: sa.Engine) -> None:
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE text (id int, title text, body text)")
-        _copy(connection, "text", documents(vocabulary_of(5_000), ROWS, LENGTH))
-
-
-def _touched(metadata: sa.MetaData, table: sa.Table) -> None:
-    body = "BEGIN NEW.updated_at := now(); RETURN NEW; END"
-    declare(metadata, Function(name="touch", body=body))
-    declare(
-        table,
-        Trigger(
-            name="touch", table=table.name, timing="BEFORE", events=("UPDATE",), function="touch"
-        ),
-    )
-
-
-def _inserts(engine: sa.Engine) -> Iterator[Figure]:
-    _texts(engine)
-    metadata = sa.MetaData()
-    for name, mode in (("ours_generated", "generated"), ("ours_trigger", "trigger")):
-        _table(metadata, name, mode=mode)
-    metadata.create_all(engine)
-    with engine.begin() as connection:
-        run = connection.exec_driver_sql
-        for name in ("theirs", "peer"):
-            run(
-                f"CREATE TABLE {name} (id int PRIMARY KEY, title text, body text, "
-                "views int DEFAULT 0, updated_at timestamp, search tsvector)"
-            )
-            run(f"CREATE INDEX ON {name} USING gin (search)")
-        run(
-            "CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON theirs FOR EACH ROW EXECUTE FUNCTION "
-            "tsvector_update_trigger(search, 'pg_catalog.english', title, body)"
-        )
-        run(
-            "CREATE FUNCTION peer_search_update() RETURNS trigger AS $$ BEGIN NEW.search = "
-            "setweight(to_tsvector('pg_catalog.english', coalesce(NEW.title, '')), 'A') || "
-            "setweight(to_tsvector('pg_catalog.english', coalesce(NEW.body, '')), 'B'); "
-            "RETURN NEW; END $$ LANGUAGE plpgsql"
-        )
-        run("CREATE TRIGGER peer_search_trigger BEFORE UPDATE OR INSERT ON peer "
-            "FOR EACH ROW EXECUTE PROCEDURE peer_search_update()")  # fmt: skip
-    insert = "INSERT INTO {} (id, title, body) SELECT * FROM text"
-    for name in ("ours_trigger", "ours_generated"):
-        yield compare(
-            f"insert of {ROWS:,} documents, {name.removeprefix('ours_')}",
-            ours=("SearchVector", _into_empty(engine, name)),
-            theirs=("tsvector_update_trigger", _into_empty(engine, "theirs")),
-            bar=Bar("<=", 1.05),
-            rounds=25,
-        )
-    with engine.begin() as connection:
-        for name in ("ours_trigger", "peer"):
-            connection.exec_driver_sql(f"TRUNCATE {name}")
-            connection.exec_driver_sql(insert.format(name))
-    save = "UPDATE {} SET title = title || '', body = body || '', views = views + 1"
-    yield compare(
-        "a save with unchanged text",
-        ours=("SearchVector", _rolled_back(engine, save.format("ours_trigger"))),
-        theirs=("sqlalchemy-searchable's trigger", _rolled_back(engine, save.format("peer"))),
-        bar=Bar("<=", 0.55),
-        rounds=11,
-    )
-
-
-def _updates(engine: sa.Engine) -> Iterator[Figure]:
-    for touched in (False, True):
-        word = "touched" if touched else "plain"
-        metadata = sa.MetaData()
-        ours = _table(metadata, f"ours_{word}", fillfactor=FILLED)
-        theirs = _table(metadata, f"bare_{word}", vector=False, fillfactor=FILLED)
-        if touched:
-            _touched(metadata, ours)
-            _touched(metadata, theirs)
-        metadata.create_all(engine)
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            for table in (ours, theirs):
-                connection.exec_driver_sql(
-                    f"INSERT INTO {table.name} (id, title, body) SELECT * FROM text"
-                )
-                connection.exec_driver_sql(f"VACUUM ANALYZE {table.name}")
-
-        def update(name: str) -> None:
-            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql(f"UPDATE {name} SET views = views + 1 WHERE id %% 4 = 0")
-
-        figure = compare(
-            f"an unrelated update, {'with' if touched else 'without'} an updated_at trigger",
-            ours=("with search", lambda: update(ours.name)),  # noqa: B023
-            theirs=("without search", lambda: update(theirs.name)),  # noqa: B023
-            bar=Bar("<=", 1.2),
-            rounds=31,
-        )
-        with engine.connect() as connection:
-            connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
-            figure.extra["hot_share"] = float(
-                connection.scalar(
-                    sa.text("SELECT n_tup_hot_upd::float / n_tup_upd FROM pg_stat_user_tables "
-                            "WHERE relname = :name"),
-                    {"name": ours.name},
-                ) or 0
-            )  # fmt: skip
-        yield figure
-
-
-def _vocabulary(engine: sa.Engine) -> Iterator[Figure]:
-    metadata = sa.MetaData()
-    _table(metadata, "with_vocabulary", vocabulary=True)
-    _table(metadata, "without_vocabulary")
-    metadata.create_all(engine)
-    insert = "INSERT INTO {} (id, title, body) SELECT * FROM text"
-    yield compare(
-        f"bulk insert of {ROWS:,} documents",
-        ours=("with a vocabulary", _rolled_back(engine, insert.format("with_vocabulary"))),
-        theirs=("without", _rolled_back(engine, insert.format("without_vocabulary"))),
-        bar=Bar("<=", 1.25),
-        rounds=11,
-    )
