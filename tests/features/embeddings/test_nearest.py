@@ -99,7 +99,7 @@ def test_nearest_is_the_exact_answer_on_small_tables(
     shared_engine: sa.Engine, metric: str, precision: str
 ) -> None:
     """
-    For every metric, precision, filter and k; and the index alone gives as many rows.
+    For every metric, precision, filter and k; and plan="index" gives as many rows, in order.
     """
 
     @given(st.data())
@@ -172,6 +172,26 @@ def test_k_rows_come_when_k_rows_match(
         ).all()
         assert len(found) == wanted
         assert [row.distance for row in found] == sorted(row.distance for row in found)
+
+
+@pytest.mark.parametrize("plan", ["auto", "index", "exact"])
+def test_rows_without_a_vector_never_come(connection: sa.Connection, plan: Any) -> None:
+    """
+    Also where so many of them match that PostgreSQL sorts instead of walking the index.
+    """
+    table = table_for("l2", "single")
+    table.metadata.create_all(connection)
+    rows = vectors(40, 4, 3)
+    connection.execute(
+        table.insert(),
+        [{"id": n, "kind": 1, "embedding": rows[n] if n < 4 else None} for n in range(6000)],
+    )
+    query = sa.select(table.c.id).where(table.c.kind == 1)
+    nearest_four = nearest(query, table.c.embedding, rows[5], 10, plan=plan, exact_below=100)
+    assert {row.id for row in connection.execute(nearest_four)} == {0, 1, 2, 3}
+    none = sa.select(table.c.embedding).where(table.c.id == 77).scalar_subquery()
+    like_nothing = nearest(query, table.c.embedding, none, 10, plan=plan, exact_below=100)
+    assert connection.execute(like_nothing).all() == []
 
 
 @pytest.mark.parametrize(("metric", "precision"), KINDS)

@@ -111,8 +111,9 @@ def nearest(
         vector: what to look for. An expression may stand here, such as a scalar subquery
             for another row's vector.
         k: how many rows.
-        plan: ``auto`` counts a little and decides; ``index`` takes the index at once, for
-            filters that are known to keep many rows; ``exact`` never takes it.
+        plan: ``auto`` counts a little and decides; ``index`` does not count, for filters that
+            are known to keep many rows, and makes up for what the index lacks all the same;
+            ``exact`` never takes the index.
         effort: ``hnsw.ef_search`` or ``ivfflat.probes``: more finds more, and takes longer.
         oversample: candidates for each wanted row: 1 for single precision, 2 for half, 20
             for bit, unless said.

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    PrimaryKeyConstraint,
     Table,
     Text,
     Uuid,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     literal,
     text,
 )
+from sqlalchemy.sql.elements import conv
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
@@ -48,6 +50,7 @@ __all__ = [
     "make_state",
     "marking",
     "on_change",
+    "side_constraints",
     "state_objects",
     "state_table",
     "text_of",
@@ -167,10 +170,7 @@ def make_state(table: Table, name: str, what: str) -> None:
     state = Table(
         name,
         table.metadata,
-        *(
-            Column(mine, key.type, primary_key=True, autoincrement=False)
-            for mine, key in zip(own, keys, strict=True)
-        ),
+        *(Column(mine, key.type, autoincrement=False) for mine, key in zip(own, keys, strict=True)),
         Column("stale_since", DateTime(timezone=True)),
         Column(
             "available_at", DateTime(timezone=True), nullable=False, server_default=text("now()")
@@ -182,13 +182,33 @@ def make_state(table: Table, name: str, what: str) -> None:
         Column("content_hash", LargeBinary),
         Column("model", Text),
         Column("embedded_at", DateTime(timezone=True)),
-        ForeignKeyConstraint(own, keys, ondelete="CASCADE", onupdate="CASCADE"),
+        *side_constraints(name, own, keys),
         schema=table.schema,
     )
     Index(
         sql.short_name(name, "due"),
         state.c.available_at,
         postgresql_where=text("stale_since IS NOT NULL AND failed_at IS NULL"),
+    )
+
+
+def side_constraints(
+    name: str, own: Sequence[str], keys: Sequence[Column[Any]]
+) -> tuple[PrimaryKeyConstraint, ForeignKeyConstraint]:
+    """
+    The keys of a side table, by names that do not depend on what was made before it.
+
+    PostgreSQL cuts the names that it makes up and counts those that are alike.
+    """
+    return (
+        PrimaryKeyConstraint(*own, name=conv(sql.short_name(name, "pkey"))),
+        ForeignKeyConstraint(
+            own,
+            keys,
+            name=conv(sql.short_name(name, "fkey")),
+            ondelete="CASCADE",
+            onupdate="CASCADE",
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, ForeignKeyConstraint, MetaData, Table, select
+from sqlalchemy import Column, MetaData, Table, select
 
 from pgultra import sql
 from pgultra.bridge import on_connection
@@ -21,7 +21,13 @@ from pgultra.features.embeddings.objects import database_objects, index_name, sc
 from pgultra.features.embeddings.queries import resolved
 from pgultra.features.embeddings.queue import Queue
 from pgultra.features.embeddings.side import VersionQueue
-from pgultra.features.embeddings.state import make_state, marking, sources, state_table
+from pgultra.features.embeddings.state import (
+    make_state,
+    marking,
+    side_constraints,
+    sources,
+    state_table,
+)
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.objects import Index
 from pgultra.plan import collect, declarations, declare
@@ -123,12 +129,9 @@ def attach_version(column: Column[Any]) -> Table | None:
     side = Table(
         _name(column),
         host.metadata,
-        *(
-            Column(mine, key.type, primary_key=True, autoincrement=False)
-            for mine, key in zip(own, keys, strict=True)
-        ),
+        *(Column(mine, key.type, autoincrement=False) for mine, key in zip(own, keys, strict=True)),
         Column("embedding", following.type(), info={VERSION_OF: column.key}),
-        ForeignKeyConstraint(own, keys, ondelete="CASCADE", onupdate="CASCADE"),
+        *side_constraints(_name(column), own, keys),
         schema=host.schema,
     )
     declare(side, Version(column.key))

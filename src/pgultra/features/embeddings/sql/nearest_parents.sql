@@ -20,7 +20,7 @@ SELECT *
 FROM (
     SELECT {keys}, distance
     FROM pgultra_near
-    WHERE (SELECT count(*) FROM pgultra_near) >= {k}
+    WHERE (SELECT count(distance) FROM pgultra_near) >= {k}
     ORDER BY distance + 0, {keys}
     LIMIT {k}
 ) AS pgultra_best
