@@ -14,7 +14,8 @@ from pgultra.features.partitions.bounds import typed
 from pgultra.features.partitions.growth import drain_bound
 from pgultra.features.partitions.names import child_name, free_name
 from pgultra.features.partitions.planning import expired, sorted_ranges
-from pgultra.features.partitions.survey import metadata_of, moment_of, survey, table_of, taken
+from pgultra.features.partitions.survey import metadata_of, moment_of, survey, table_of
+from pgultra.features.partitions.tasks import taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from pgultra.features.partitions.bounds import Bound
     from pgultra.features.partitions.draining import Drained
-    from pgultra.features.partitions.survey import Level, Survey
+    from pgultra.features.partitions.level import Level
+    from pgultra.features.partitions.survey import Survey
 
 __all__ = ["drain_default"]
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib.resources import files
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
@@ -78,22 +80,6 @@ ORDER BY t.tgname
 OID = "SELECT pg_catalog.to_regclass(:name)::pg_catalog.oid::text AS oid"
 MODES = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 MAY_SILENCE = "SELECT pg_catalog.has_parameter_privilege('session_replication_role', 'SET') AS may"
-MIRROR = """
-BEGIN
-    IF TG_OP <> 'INSERT' AND ({old_inside}) THEN
-        IF current_setting('transaction_isolation') <> 'read committed' THEN
-            -- an old snapshot may not see the copy of the row: this makes it say so
-            INSERT INTO {staged} ({columns}) VALUES ({old_values})
-            ON CONFLICT ({key}) DO UPDATE SET {touch};
-        END IF;
-        DELETE FROM {staged} AS s WHERE {same_as_old};
-    END IF;
-    IF TG_OP <> 'DELETE' AND ({new_inside}) THEN
-        INSERT INTO {staged} ({columns}) VALUES ({new_values});
-    END IF;
-    RETURN NULL;
-END
-"""
 
 
 def trigger_name(child: str) -> str:
@@ -124,6 +110,11 @@ class Drained:
     bound: str
     rows: int
     held: float
+
+
+@cache
+def _mirror() -> str:
+    return (files("pgultra.features.partitions") / "sql" / "drain.sql").read_text(encoding="utf-8")
 
 
 class Drain:
@@ -242,7 +233,7 @@ class Drain:
         listed = self._listed
         same = self._same("s.", "OLD.")
         first = sql.identifier(self.key[0])
-        body = MIRROR.format(
+        body = Template(_mirror()).substitute(
             staged=self.staged,
             columns=listed(""),
             key=", ".join(map(sql.identifier, self.key)),

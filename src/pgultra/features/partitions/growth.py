@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.bounds import Bound
     from pgultra.features.partitions.children import Child, Parent
     from pgultra.features.partitions.draining import Drained
-    from pgultra.features.partitions.survey import Level
+    from pgultra.features.partitions.level import Level
 
 __all__ = ["drain_bound", "premake"]
 

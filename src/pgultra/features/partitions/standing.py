@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from pgultra.features.partitions.bounds import Bound
-    from pgultra.features.partitions.survey import Level, Survey
+    from pgultra.features.partitions.level import Level
+    from pgultra.features.partitions.survey import Survey
 
 __all__ = ["PartitionStatus", "TableStatus", "status"]
 

@@ -18,7 +18,8 @@ from pgultra.features.partitions.growth import drain_bound, premake, shield
 from pgultra.features.partitions.planning import MaintenancePlan
 from pgultra.features.partitions.retirement import Retired, detach, dispose, note
 from pgultra.features.partitions.runs import record
-from pgultra.features.partitions.survey import index_tasks, metadata_of, moment_of, survey
+from pgultra.features.partitions.survey import metadata_of, moment_of, survey
+from pgultra.features.partitions.tasks import index_tasks
 from pgultra.plan.read import own_transaction
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.archive import Archived
     from pgultra.features.partitions.draining import Drained
     from pgultra.features.partitions.planning import Action
-    from pgultra.features.partitions.survey import Survey, Task
+    from pgultra.features.partitions.survey import Survey
+    from pgultra.features.partitions.tasks import Task
 
 __all__ = ["Maintained", "Problem", "maintain", "plan"]
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["drifted"]
 
 
-def drifted(connection: Connection, table: sa.Table, rules: Rules, home: str) -> tuple[Step, ...]:
+def drifted(
+    connection: Connection, table: sa.Table, rules: Rules, home: str, *, insist: bool = True
+) -> tuple[Step, ...]:
     """
     What must be made or changed: functions of the room, triggers, marks.
 
@@ -30,12 +32,16 @@ def drifted(connection: Connection, table: sa.Table, rules: Rules, home: str) ->
         table: what was converted.
         rules: how it is partitioned.
         home: the connection's default schema.
+        insist: refuse while something stands in the way, as the plain table does before.
     """
+    plan = check(connection, table.metadata)
+    if insist:
+        plan.insist()
     wanted = {each.identity for each in rules.objects(table)}
     schemas = {table.schema, None if table.schema == home else table.schema}
     return tuple(
         step
-        for step in check(connection, table.metadata).insist()
+        for step in plan.steps
         if (step.identity in wanted and step.before is None)
         or (
             step.identity.table == table.name

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from pgultra.features.partitions.conversion import build, exchange
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.attach import unique_indexes
+from pgultra.features.partitions.conversion.drift import drifted
 from pgultra.features.partitions.conversion.references import foreign_keys, validations
-from pgultra.objects import Function
+from pgultra.objects import Function, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,15 +149,17 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
 
 
 def _settled(work: Conversion, design: Design) -> Step:
-    functions = [
+    with work.connection.begin():
+        steps = drifted(work.connection, work.table, work.rules, work.home, insist=False)
+    beside = [
         Act(text)
-        for each in work.rules.objects(work.table)
-        if isinstance(each, Function)
-        for text in each.create()
+        for step in steps
+        if isinstance(step.subject, Function | Trigger)
+        for text in step.statements()
     ]
     return Step(
         "settle",
         "checks what holds already, and makes what the room has beside the table",
-        (*(Act(text) for text in validations(design)), *functions),
+        (*(Act(text) for text in validations(design)), *beside),
         "each",
     )

@@ -1,0 +1,184 @@
+"""
+What upkeep shall do to one table: partitions to make, indexes to build, partitions to take away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pgultra import sql
+from pgultra.features.partitions import ddl
+from pgultra.features.partitions.bounds import DefaultBound
+from pgultra.features.partitions.child_indexes import indexes_to_build
+from pgultra.features.partitions.draining import trigger_name
+from pgultra.features.partitions.names import child_name, free_name
+from pgultra.features.partitions.planning import Action, expired, marked_tree
+from pgultra.features.partitions.retirement import DONE
+from pgultra.features.partitions.rules import ByRange
+from pgultra.objects._catalog import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from pgultra.features.partitions.bounds import Bound
+    from pgultra.features.partitions.child_indexes import IndexWork
+    from pgultra.features.partitions.children import Child
+    from pgultra.features.partitions.level import Level
+    from pgultra.features.partitions.retirement import Retired
+    from pgultra.features.partitions.survey import Survey
+
+__all__ = ["Task", "index_tasks", "taken", "to_create", "to_remove"]
+
+NAMES = """
+SELECT c.relname FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = :schema AND c.relname = ANY (:names)
+"""
+COPIES = """
+SELECT t.tgname FROM pg_catalog.pg_trigger AS t
+WHERE t.tgrelid::text = :table AND t.tgname = ANY (:triggers)
+"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    An action with what is needed to do it.
+    """
+
+    action: Action
+    level: Level
+    child: Child | None = None
+    retired: Retired | None = None
+    index: IndexWork | None = None
+    name: str = ""
+
+
+def index_tasks(connection: Connection, found: Survey) -> list[Task]:
+    """
+    The indexes that partitions lack: those of one level of the tree at a time.
+    """
+    tasks = []
+    for work in indexes_to_build(connection, [level.oid for level in found.levels]):
+        action = Action(
+            "index",
+            found.parent.spelt,
+            sql.qualified(work.child_schema, work.name),
+            reason=f"for {work.parent_index}",
+            statements=tuple(work.statements()),
+        )
+        tasks.append(Task(action, found.levels[0], index=work))
+    return tasks
+
+
+def to_create(
+    connection: Connection, found: Survey, level: Level, moment: datetime
+) -> Iterator[Task]:
+    """
+    The partitions that one level lacks.
+    """
+    bounds = level.missing(moment)
+    names = [child_name(level.name, each, level.rules, level.grid) for each in bounds]
+    used = taken(connection, level, names)
+    default = level.default
+    for bound, wanted in zip(bounds, names, strict=True):
+        name = free_name(wanted, used)
+        used.add(name)
+        fills = default is not None and not isinstance(bound, DefaultBound)
+        drains = fills and default is not None and _has_rows(connection, default, level, bound)
+        action = Action(
+            "drain" if drains else "create",
+            found.parent.spelt,
+            sql.qualified(level.schema, name),
+            bound,
+            f"{default.spelt} holds rows of it" if drains and default is not None else "",
+            ddl.make_child(level.parent, name, bound, level.rules, of=level.spelt),
+        )
+        yield Task(action, level, name=name)
+
+
+def taken(connection: Connection, level: Level, names: list[str]) -> set[str]:
+    """
+    Which of these names something bears already; a copy that is being drained is the one.
+    """
+    if not names:
+        return set()
+    found = {row.relname for row in rows(connection, NAMES, schema=level.schema, names=names)}
+    if found and level.default is not None:
+        triggers = {trigger_name(name): name for name in found}
+        copies = rows(connection, COPIES, table=str(level.default.oid), triggers=list(triggers))
+        found -= {triggers[row.tgname] for row in copies}
+    return found
+
+
+def _has_rows(connection: Connection, default: Child, level: Level, bound: Bound) -> bool:
+    condition = bound.check(level.column)
+    query = f"SELECT EXISTS (SELECT FROM {default.spelt} WHERE {condition})"  # noqa: S608  # quoted
+    return bool(connection.execute(sql.statement(query)).scalar_one())
+
+
+def to_remove(
+    found: Survey,
+    level: Level,
+    moment: datetime,
+    archive_to: str | Path | None,
+    retired: Sequence[Retired],
+) -> Iterator[Task]:
+    """
+    The partitions of one level that are older than its rules keep, and what broke off earlier.
+    """
+    rules, table = level.rules, found.parent.spelt
+    own = [each for each in retired if each.parent == (level.schema, level.name)]
+    unfinished = {each.oid for each in own if each.detaching}
+    cutoff = level.cutoff(moment)
+    for child in sorted(level.children, key=lambda each: each.name):
+        if child.oid in unfinished:
+            continue
+        if not expired(child.bound, cutoff):
+            if child.detaching:
+                found.findings.append(
+                    f"{child.spelt} is being detached, and not by us: if nobody is at it, run "
+                    f"ALTER TABLE {level.spelt} DETACH PARTITION {child.spelt} FINALIZE"
+                )
+            continue
+        assert isinstance(rules, ByRange)  # nothing else expires
+        if not marked_tree(child, found.children):
+            found.findings.append(
+                f"{child.spelt} is older than {rules.retain} and stays, for it bears no mark of "
+                "pgultra: partitions.adopt() marks it"
+            )
+        elif rules.on_expire == "archive" and (archive_to or rules.archive) is None:
+            found.findings.append(
+                f"{child.spelt} is to be archived and stays, for nothing says where to: give "
+                "ByRange(archive='a_schema'), or archive_to= to maintain"
+            )
+        else:
+            statements = _detaching(level, child)
+            reason = f"older than {rules.retain}"
+            verb: Any = rules.on_expire
+            action = Action(verb, table, child.spelt, child.bound, reason, statements)
+            yield Task(action, level, child=child)
+    for each in own:
+        if each.detaching or each.how not in DONE:
+            asked = getattr(rules, "on_expire", None)
+            if not each.detaching and each.how != asked:
+                found.findings.append(
+                    f"{each.table} was detached to {each.how} it, and the rules say {asked!r} now: "
+                    "it stays"
+                )
+                continue
+            verb = "finish" if each.detaching else "dispose"
+            reason = f"an earlier run broke off; to {each.how}"
+            yield Task(Action(verb, table, each.table, None, reason), level, retired=each)
+
+
+def _detaching(level: Level, child: Child) -> tuple[str, ...]:
+    how = "" if level.default is not None else " CONCURRENTLY"
+    if child.detaching:
+        how = " FINALIZE"
+    return (f"ALTER TABLE {level.spelt} DETACH PARTITION {child.spelt}{how}",)
