@@ -107,7 +107,7 @@ def _autogenerate(
         ours=ours,
         theirs=("Alembic, tables alone", lambda: _without(connection, bare)),
         bar=Bar("<=", 1.15),
-        rounds=11,
+        rounds=25,
     )
     for peer in _peers(connection):
         label, call, bar, rounds = peer
@@ -206,7 +206,7 @@ def _check(connection: sa.Connection, declared: sa.MetaData) -> Figure:
         "pgultra check against its own catalog queries",
         ours=("check", lambda: plan.check(connection, declared)),
         theirs=("the queries alone", replay),
-        rounds=11,
+        rounds=25,
     )
     beyond = figure.seconds["check"] - figure.seconds["the queries alone"]
     figure.bar = Bar("<=", 0.1)
