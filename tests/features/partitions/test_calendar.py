@@ -279,7 +279,7 @@ def between(low: Any, high: Any, share: float) -> Any:
         return UUID(int=low.int + int((high.int - low.int - 1) * share))
     if not isinstance(low, datetime):  # a date
         return low + timedelta(days=int((high - low).days * share))
-    return low + (high - low) * share
+    return min(low + (high - low) * share, high - timedelta(microseconds=1))  # floats round
 
 
 def create(connection: sa.Connection, metadata: sa.MetaData) -> None:

@@ -123,7 +123,7 @@ def test_hostile_names_in_another_schema(
         sa.MetaData(),
         sa.Column("i d", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column('a"T', sa.DateTime(timezone=True), primary_key=True),
-        sa.Column("no te", sa.Text),
+        sa.Column("a note", sa.Text),
         schema="My:Shop%",
     )
     declare(
@@ -142,10 +142,10 @@ def test_hostile_names_in_another_schema(
         table.metadata.create_all(connection)
         future = datetime.now(UTC) + timedelta(days=400)
         connection.execute(
-            table.insert(), [{"i d": n, 'a"T': future, "no te": "x"} for n in range(20)]
+            table.insert(), [{"i d": n, 'a"T': future, "a note": "x"} for n in range(20)]
         )
         spelt = sql.qualified(table.schema, table.name).replace("%", "%%")
-        connection.exec_driver_sql(f'CREATE INDEX "in%%dex" ON ONLY {spelt} ("no te")')
+        connection.exec_driver_sql(f'CREATE INDEX "in%%dex" ON ONLY {spelt} ("a note")')
     with owner_engine.connect() as connection:
         (drained,) = partitions.drain_default(connection, table)
         assert drained.rows == 20

@@ -42,6 +42,9 @@ class RangeBound:
     From ``lower`` on, up to ``upper``, which is not in it; None has no limit.
 
     A limit that Python cannot hold (after the year 9999) reads as None.
+
+    >>> RangeBound(date(2026, 1, 1), date(2026, 2, 1)).holds(date(2026, 1, 31))
+    True
     """
 
     lower: Any
@@ -113,6 +116,9 @@ class RangeBound:
 class ListBound:
     """
     These values; and NULL, if so said.
+
+    >>> ListBound(("LOGIN", "LOGOUT"), null=True).render()
+    "FOR VALUES IN ('LOGIN', 'LOGOUT', NULL)"
     """
 
     values: tuple[Any, ...]
@@ -164,6 +170,9 @@ class ListBound:
 class HashBound:
     """
     The rows whose hashed key leaves this remainder.
+
+    >>> HashBound(8, 3).render()
+    'FOR VALUES WITH (modulus 8, remainder 3)'
     """
 
     modulus: int
@@ -198,6 +207,9 @@ class HashBound:
 class DefaultBound:
     """
     What no other partition takes.
+
+    >>> DefaultBound().render()
+    'DEFAULT'
     """
 
     def render(self) -> str:

@@ -52,7 +52,6 @@ DECLARE
     n_first numeric;
     least_n numeric;
     left_over integer;
-    whole boolean;
     milliseconds bigint;
 BEGIN
     -- one at a time for each table; maintain takes the same lock
@@ -61,15 +60,13 @@ BEGIN
         level := levels -> 0;
         levels := levels - 0;
         rule := level -> 'rules';
-        SELECT c.oid, n.nspname, c.relname, c.relkind, c.relowner, c.reltablespace, p.partstrat,
-            pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS spelt,
-            coalesce(pg_catalog.format_type(a.atttypid, a.atttypmod), '') AS type
+        SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltablespace, p.partstrat,
+            pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+            pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS spelt
         INTO top
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
         LEFT JOIN pg_catalog.pg_partitioned_table AS p ON p.partrelid = c.oid
-        LEFT JOIN pg_catalog.pg_attribute AS a
-            ON a.attrelid = c.oid AND p.partnatts = 1 AND a.attnum = p.partattrs[0]
         WHERE c.oid = (level ->> 'oid')::oid;
         IF top.relkind IS DISTINCT FROM 'p'::"char"
             OR top.partstrat::text IS DISTINCT FROM pg_catalog.left(rule ->> 'by', 1)
@@ -108,32 +105,28 @@ BEGIN
             highs := '{}';
             n_lows := '{}';
             n_highs := '{}';
-            FOR each IN
-                SELECT r.low, r.high
+            FOR each IN -- both ends as text: numbers or moments
+                SELECT ARRAY(
+                    SELECT CASE WHEN e.value = 'MINVALUE' THEN '-infinity'
+                        WHEN e.value = 'MAXVALUE' THEN 'infinity'
+                        WHEN kind = 'uuid7' THEN (pg_catalog.to_timestamp(0) + interval '1 ms'
+                            * (('x' || pg_catalog.left(pg_catalog.replace(e.value, '-', ''), 12))
+                                ::bit(48)::bigint))::text
+                        ELSE e.value END
+                    FROM pg_catalog.unnest(m) WITH ORDINALITY AS u (spelt, at)
+                    CROSS JOIN LATERAL pg_catalog.btrim(u.spelt, '()''') AS e (value)
+                    ORDER BY u.at) AS ends
                 FROM pg_catalog.unnest(bounds) AS b (bound)
-                CROSS JOIN LATERAL (
-                    SELECT pg_catalog.btrim(m[1], '()''') AS low,
-                        pg_catalog.btrim(m[2], '()''') AS high
-                    FROM pg_catalog.regexp_match(
-                        b.bound, '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') AS x (m)
-                    WHERE m IS NOT NULL) AS r
+                CROSS JOIN LATERAL pg_catalog.regexp_match(
+                    b.bound, '^FOR VALUES FROM \((.*)\) TO \((.*)\)$') AS x (m)
+                WHERE m IS NOT NULL
             LOOP
                 IF is_number THEN
-                    n_lows := n_lows || CASE each.low WHEN 'MINVALUE' THEN '-Infinity'
-                        ELSE each.low::numeric END;
-                    n_highs := n_highs || CASE each.high WHEN 'MAXVALUE' THEN 'Infinity'
-                        ELSE each.high::numeric END;
+                    n_lows := n_lows || each.ends[1]::numeric;
+                    n_highs := n_highs || each.ends[2]::numeric;
                 ELSE
-                    lows := lows || CASE WHEN each.low = 'MINVALUE' THEN '-infinity'::timestamptz
-                        WHEN kind = 'uuid7' THEN pg_catalog.to_timestamp(0) + interval '1 ms'
-                            * (('x' || pg_catalog.left(pg_catalog.replace(each.low, '-', ''), 12))
-                                ::bit(48)::bigint)
-                        ELSE each.low::timestamptz END;
-                    highs := highs || CASE WHEN each.high = 'MAXVALUE' THEN 'infinity'::timestamptz
-                        WHEN kind = 'uuid7' THEN pg_catalog.to_timestamp(0) + interval '1 ms'
-                            * (('x' || pg_catalog.left(pg_catalog.replace(each.high, '-', ''), 12))
-                                ::bit(48)::bigint)
-                        ELSE each.high::timestamptz END;
+                    lows := lows || each.ends[1]::timestamptz;
+                    highs := highs || each.ends[2]::timestamptz;
                 END IF;
             END LOOP;
             left_over := (grid ->> 'premake')::integer;
@@ -159,7 +152,8 @@ BEGIN
                     END IF;
                 END LOOP;
                 n_low := least(n_low, now_n);
-                n := pg_catalog.floor(n_low / step);
+                -- floor(n_low / step), which would be rounded
+                n := pg_catalog.div(n_low - pg_catalog.mod(pg_catalog.mod(n_low, step) + step, step), step);
                 LOOP
                     n_low := n * step;
                     n_high := n_low + step;
@@ -258,11 +252,10 @@ BEGIN
                     LOOP
                         until := least(each.low, cell_high);
                         IF since < until AND until > first THEN
-                            whole := since = cell_low;
                             label := pg_catalog.to_char(
                                 since AT TIME ZONE CASE WHEN unit = 'minute' THEN 'UTC'
                                     ELSE zone END, grid ->> 'label');
-                            IF NOT whole THEN
+                            IF since > cell_low THEN -- the rest of a cell
                                 label := label || '_'
                                     || pg_catalog.to_char(CASE WHEN kind IN ('timestamp', 'date')
                                         THEN (since AT TIME ZONE 'UTC') AT TIME ZONE (grid ->> 'zone')
@@ -275,9 +268,8 @@ BEGIN
                                     ELSE pg_catalog.quote_literal((pg_catalog.lpad(
                                         pg_catalog.to_hex(milliseconds), 12, '0')
                                         || pg_catalog.repeat('0', 20))::uuid) END;
-                                milliseconds := pg_catalog.floor(extract(epoch FROM until) * 1000);
-                                tail := pg_catalog.quote_literal((pg_catalog.lpad(
-                                    pg_catalog.to_hex(milliseconds), 12, '0')
+                                tail := pg_catalog.quote_literal((pg_catalog.lpad(pg_catalog.to_hex(
+                                    pg_catalog.floor(extract(epoch FROM until) * 1000)::bigint), 12, '0')
                                     || pg_catalog.repeat('0', 20))::uuid);
                             ELSE
                                 place := pg_catalog.quote_literal(CASE kind
@@ -358,9 +350,8 @@ BEGIN
                         THEN ' WITH (' || (rule ->> 'storage') || ')' END,
                     (SELECT pg_catalog.format(' TABLESPACE %I', t.spcname)
                         FROM pg_catalog.pg_tablespace AS t WHERE t.oid = top.reltablespace));
-                IF pg_catalog.pg_get_userbyid(top.relowner) <> current_user THEN
-                    EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I',
-                        child, pg_catalog.pg_get_userbyid(top.relowner));
+                IF top.owner <> current_user THEN
+                    EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', child, top.owner);
                 END IF;
                 EXECUTE pg_catalog.format('COMMENT ON TABLE %s IS %L',
                     child, 'pgultra:' || application || ':partitions');
