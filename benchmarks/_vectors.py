@@ -1,0 +1,258 @@
+"""
+What the benchmarks of embeddings share: their vectors, and how searches are timed.
+
+The vectors are made: latent dimension 24 in 384, 200 overlapping clusters. Well separated
+clusters would flatter every index. How far they overlap is chosen so that IVFFlat with 316
+lists finds what it found where the bars come from: about 0.83 with one probe, 0.96 with two.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psycopg
+import sqlalchemy as sa
+
+from benchmarks.measure import Bar, Figure
+from pgultra.features.embeddings import distance, nearest, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DIMENSIONS, K = 384, 10
+EFFORTS = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200)
+
+
+def clustered(count: int, seed: int) -> np.ndarray[Any, Any]:
+    """
+    Vectors as embeddings lie: on a thin sheet, in overlapping heaps.
+    """
+    shape = np.random.default_rng(7)
+    centres, spread = shape.normal(size=(200, 24)), shape.normal(size=(24, DIMENSIONS))
+    random = np.random.default_rng(seed)
+    latent = centres[random.integers(200, size=count)] + 0.65 * random.normal(size=(count, 24))
+    found = latent @ spread + 0.1 * random.normal(size=(count, DIMENSIONS))
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype("f4")
+
+
+class Runs:
+    """
+    Searches over the same queries, timed one by one in turns.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        queries: np.ndarray[Any, Any],
+        vectors: np.ndarray[Any, Any],
+    ) -> None:
+        self.connection = connection
+        self.queries = queries
+        alike = queries @ vectors.T
+        self.true = [set(np.argpartition(-row, K)[:K].tolist()) for row in alike]
+
+    def recall(self, side: Callable[[Any], Any]) -> float:
+        """
+        The share of the true neighbours of all queries; it warms the cache as well.
+        """
+        pairs = zip(self.queries, self.true, strict=True)
+        return statistics.mean(len(set(side(query)) & true) / K for query, true in pairs)
+
+    def enough(self, table: sa.Table, least: float) -> tuple[int, float]:
+        """
+        The smallest effort that finds so much.
+        """
+        for effort in EFFORTS:
+            found = self.recall(self.search(table, effort=effort))
+            if found >= least:
+                break
+        return effort, found
+
+    def by_driver(self, table: sa.Table, **options: Any) -> Callable[[Any], Any]:
+        """
+        What ``nearest`` sends, without SQLAlchemy.
+        """
+        statement = nearest(sa.select(table.c.id), table.c.embedding, self.queries[0], K, **options)
+        compiled = statement.compile(self.connection.engine)
+        [name] = [key for key, value in compiled.params.items() if hasattr(value, "shape")]
+        text, pack = str(compiled), table.c.embedding.type.packer()  # type: ignore[attr-defined]
+        driver: Any = self.connection.connection.driver_connection
+        wire.register(driver, psycopg)
+        return lambda query: [row[0] for row in driver.execute(text, {name: pack(query)})]
+
+    def turns(self, count: int, *sides: Callable[[Any], Any]) -> list[tuple[float, list[Any]]]:
+        """
+        Median seconds and answers of each side; the sides take turns at each query.
+        """
+        times: list[list[float]] = [[] for _ in sides]
+        answers: list[list[Any]] = [[] for _ in sides]
+        for number, query in enumerate(self.queries[: count + 10]):
+            for place, side in list(enumerate(sides))[:: 1 if number % 2 else -1]:
+                start = time.perf_counter()
+                found = side(query)
+                taken = time.perf_counter() - start
+                if number >= 10:
+                    times[place].append(taken)
+                    answers[place].append(found)
+        return [(statistics.median(t), a) for t, a in zip(times, answers, strict=True)]
+
+    def ids(self, statement: sa.Select[Any]) -> list[int]:
+        return [row[0] for row in self.connection.execute(statement)]
+
+    def search(self, table: sa.Table, where: Any = None, **options: Any) -> Callable[[Any], Any]:
+        statement = sa.select(table.c.id)
+        if where is not None:
+            statement = statement.where(where)
+        return lambda query: self.ids(nearest(statement, table.c.embedding, query, K, **options))
+
+    def by_hand(self, table: sa.Table, where: Any) -> Callable[[Any], Any]:
+        """
+        The plain statement, as pgvector's manual writes it.
+        """
+        plain = sa.select(table.c.id).where(where)
+        return lambda query: self.ids(plain.order_by(distance(table.c.embedding, query)).limit(K))
+
+    def exact_by_hand(self, table: sa.Table, where: Any) -> Callable[[Any], Any]:
+        """
+        The filtered rows first, then their distances.
+        """
+        found = sa.select(table.c.id, table.c.embedding).where(where).cte()
+        plain = sa.select(found.c.id)
+        return lambda query: self.ids(
+            plain.order_by(distance(found.c.embedding, query) + 0).limit(K)
+        )
+
+    def figure(
+        self, name: str, sides: dict[str, tuple[float, Any]], bar: Bar | None, **more: Any
+    ) -> Figure:
+        (ours, one), (theirs, other) = list(sides.items())[:2]
+        ratio = one[0] / other[0]
+        inverse = bar is not None and bar.relation == ">="
+        return Figure(
+            name=name,
+            ours=ours,
+            theirs=theirs,
+            seconds={label: side[0] for label, side in sides.items()},
+            spread={},
+            ratio=1 / ratio if inverse else ratio,
+            rounds=len(one[1]),
+            bar=bar,
+            extra=more,
+        )
+
+    def against_exact(self, name: str, table: sa.Table) -> Iterator[Figure]:
+        """
+        One after the other: a scan of everything would push the index out of the cache.
+        """
+        effort, found = self.enough(table, 0.95)
+        [exact] = self.turns(60, self.scan(table))
+        for label, side in (
+            ("nearest", self.search(table, effort=effort)),
+            ("by the driver", self.by_driver(table, effort=effort)),
+            ("nearest, effort 40", self.search(table)),
+        ):
+            recall = self.recall(side)
+            [index] = self.turns(180, side)
+            yield self.figure(
+                name if label == "nearest" else f"{name}, {label}",
+                {label: index, "exact scan": exact},
+                Bar(">=", 50) if label == "nearest" else None,
+                recall=recall,
+                effort=effort,
+                enough=found,
+            )
+
+    def scan(self, table: sa.Table) -> Callable[[Any], Any]:
+        """
+        The plain statement, which no index answers.
+        """
+        plain, column = sa.select(table.c.id), table.c.embedding
+        return lambda query: self.ids(plain.order_by(distance(column, query) + 0).limit(K))
+
+    def filtered(self, table: sa.Table, n: int) -> Iterator[Figure]:
+        """
+        Against the plain statement with iterative scan on, and against the filtered rows
+        sorted; the better of the two is the bar.
+        """
+        where = table.c[f"one_in_{n}"] == 3
+        self.connection.exec_driver_sql("SET hnsw.iterative_scan = relaxed_order")
+        search = self.search(table, where)
+        ours, plain = self.turns(60, search, self.by_hand(table, where))
+        again, exact = self.turns(60, search, self.exact_by_hand(table, where))
+        self.connection.exec_driver_sql("RESET hnsw.iterative_scan")
+        pairs = {"plain statement": (ours, plain), "exact by hand": (again, exact)}
+        label = min(pairs, key=lambda each: pairs[each][1][0])
+        mine, better = pairs[label]
+        yield self.figure(
+            f"nearest with a filter of 1 in {n}",
+            {"nearest": mine, label: better},
+            Bar("<=", 1.5),
+            recall=shared(again, exact),
+            short=sum(len(each) < K for each in ours[1]),
+            plain_ms=plain[0] * 1000,
+            plain_recall=shared(plain, exact),
+            exact_ms=exact[0] * 1000,
+        )
+
+    def overhead(self, table: sa.Table) -> Figure:
+        """
+        Building and running nearest, against its own text with SQLAlchemy's text().
+        """
+        statement = nearest(sa.select(table.c.id), table.c.embedding, self.queries[0], K)
+        compiled = statement.compile(self.connection.engine)
+        [name] = [key for key, value in compiled.params.items() if hasattr(value, "shape")]
+        text = str(compiled).replace(f"%({name})s::VECTOR({DIMENSIONS})", ":query")
+        assert "%(" not in text
+        hand = sa.text(text).bindparams(sa.bindparam("query", type_=table.c.embedding.type))
+        ours, theirs = self.turns(
+            180,
+            self.search(table),
+            lambda query: [row[0] for row in self.connection.execute(hand, {"query": query})],
+        )
+        return self.figure(
+            "nearest over the same SQL by hand", {"nearest": ours, "text()": theirs}, Bar("<=", 1.1)
+        )
+
+    def precisions(
+        self, single: sa.Table, half: sa.Table, sizes: dict[str, int]
+    ) -> Iterator[Figure]:
+        """
+        Each with the effort that it needs for the same recall.
+        """
+        efforts = [self.enough(table, 0.97) for table in (half, single)]
+        for label, sides in (
+            (
+                "",
+                [
+                    self.search(t, effort=e)
+                    for t, (e, _) in zip((half, single), efforts, strict=True)
+                ],
+            ),
+            (
+                ", by the driver",
+                [
+                    self.by_driver(t, effort=e)
+                    for t, (e, _) in zip((half, single), efforts, strict=True)
+                ],
+            ),
+        ):
+            one, other = self.turns(180, *sides)
+            yield self.figure(
+                f"half against single precision{label}",
+                {"half": one, "single": other},
+                Bar("<=", 0.75),
+                efforts=[effort for effort, _ in efforts],
+                recalls=[found for _, found in efforts],
+                size_ratio=sizes["item_half_hnsw"] / sizes["item_embedding_hnsw"],
+            )
+
+
+def shared(one: tuple[float, list[Any]], other: tuple[float, list[Any]]) -> float:
+    """
+    The share of the other's answers that the one has.
+    """
+    pairs = zip(one[1], other[1], strict=True)
+    return statistics.mean(len(set(a) & set(b)) / len(b) for a, b in pairs)

@@ -1,0 +1,109 @@
+"""
+Writing and reading vectors, against pgvector's own type.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from benchmarks._vectors import DIMENSIONS, clustered
+from benchmarks.measure import Bar, Figure, compare
+from pgultra.features.embeddings import Vector, VectorType, bulk_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROWS, TURNS = 20_000, 6
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Ours(Base):
+    __tablename__ = "ours"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    embedding: Mapped[Vector] = mapped_column(VectorType(DIMENSIONS, index=None))
+
+
+class Theirs(Base):
+    __tablename__ = "theirs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    embedding: Mapped[Any] = mapped_column(VECTOR(DIMENSIONS))
+
+
+def figures(engine: sa.Engine) -> Iterator[Figure]:
+    """
+    Both ways, through the ORM, Core and COPY.
+    """
+    Base.metadata.create_all(engine)
+    vectors = clustered(ROWS, 1)
+    rows = [{"id": n, "embedding": vector} for n, vector in enumerate(vectors)]
+
+    def emptied(write: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            with engine.begin() as connection:
+                connection.execute(sa.text("TRUNCATE ours, theirs"))
+            write()
+
+        return run
+
+    def add_all(model: Any) -> Callable[[], None]:
+        made = [[model(**row) for row in rows] for _ in range(TURNS)]  # not what is measured
+
+        def run() -> None:
+            with Session(engine) as session:
+                session.add_all(made.pop())
+                session.commit()
+
+        return emptied(run)
+
+    def core() -> None:
+        with engine.begin() as connection:
+            connection.execute(sa.insert(Ours.__table__), rows)
+
+    def copy() -> None:
+        with engine.begin() as connection:
+            bulk_copy(connection, Ours, rows)
+
+    for name, call, limit in (
+        ("ORM add_all", add_all(Ours), 5.5),
+        ("Core executemany", emptied(core), 15),
+        ("bulk_copy", emptied(copy), 35),
+    ):
+        theirs = ("pgvector's type, add_all", add_all(Theirs))
+        yield compare(
+            f"{name} of {ROWS} x {DIMENSIONS}",
+            ours=(f"pgultra, {name}", call),
+            theirs=theirs,
+            bar=Bar(">=", limit),
+            rounds=TURNS - 1,
+            warm_up=1,
+            inverse=True,
+        )
+    emptied(lambda: None)()
+    for model in (Ours, Theirs):
+        with engine.begin() as connection:
+            connection.execute(sa.insert(model.__table__), rows)
+
+    def read(model: Any) -> Callable[[], None]:
+        def run() -> None:
+            with Session(engine) as session:
+                session.scalars(sa.select(model)).all()
+
+        return run
+
+    yield compare(
+        f"ORM read of {ROWS} x {DIMENSIONS}",
+        ours=("pgultra", read(Ours)),
+        theirs=("pgvector's type", read(Theirs)),
+        bar=Bar(">=", 7),
+        rounds=7,
+        inverse=True,
+    )
