@@ -115,3 +115,6 @@ def models(schema: str | None = None, name: Callable[[str], str] = str) -> Simpl
 
     found = {key: value for key, value in locals().items() if isinstance(value, type)}
     return SimpleNamespace(**found, message=message)
+
+
+DIVIDED = models()

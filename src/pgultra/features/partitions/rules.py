@@ -194,7 +194,7 @@ class ByRange(_Declared):
     start: Any = None
     default: bool = False
     storage: Mapping[str, Any] | None = None
-    then: Rules | None = None
+    then: ByRange | ByList | ByHash | None = None
 
     def __post_init__(self) -> None:
         place = f"ByRange({self.column!r})"
@@ -284,7 +284,7 @@ class ByList(_Declared):
     groups: Mapping[str, Iterable[Any]]
     default: bool = False
     storage: Mapping[str, Any] | None = None
-    then: Rules | None = None
+    then: ByRange | ByList | ByHash | None = None
 
     def __post_init__(self) -> None:
         place = f"ByList({self.column!r})"
@@ -354,7 +354,7 @@ class ByHash(_Declared):
     column: Any
     modulus: int = 8
     storage: Mapping[str, Any] | None = None
-    then: Rules | None = None
+    then: ByRange | ByList | ByHash | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.modulus, int) or not 1 <= self.modulus <= 1000:
