@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from pgultra import DeclarationError, Function, PgultraWarning, Trigger, declare, plan
-from pgultra.features.search import Related, TSVectorType
+from pgultra.features import search
+from pgultra.features.search import Part, Related, TSVectorType
 from pgultra.objects import Generation
 from tests.features.search import sample
 from tests.features.search.tables import note_table as table
@@ -171,6 +172,80 @@ def test_a_changed_part_is_a_migration(
     alembic_env.downgrade()
     with engine.connect() as connection:
         assert list(plan.check(connection, before)) == []
+
+
+@pytest.mark.parametrize("mode", ["generated", "trigger"])
+@pytest.mark.parametrize(
+    ("parts", "options", "expected"),
+    [
+        ({"title": "A"}, {}, "'fox':1A"),
+        ({"title": "A", "body": "C"}, {}, "'fox':1A 'hors':2C"),
+        ({"title": "A", "body": Part("B", budget=3)}, {}, "'fox':1A 'hor':2B"),
+        ({"title": "A", "body": "B"}, {"config": "simple"}, "'foxes':1A 'horses':2B"),
+        (
+            {"title": "A", "body": "B"},
+            {"config": {"en": "english", None: "simple"}, "language_column": "language"},
+            "'foxes':1A 'horses':2B",
+        ),
+    ],
+    ids=["parts", "weights", "budget", "config", "languages"],
+)
+def test_a_change_of_anything_reaches_the_rows(
+    engine: sa.Engine,
+    alembic_env: MigrationEnvironment,
+    parts: dict[str, object],
+    options: dict[str, object],
+    expected: str,
+    mode: str,
+) -> None:
+    """
+    Parts, weights, budgets, config: a real migration; triggers' rows come with the backfill.
+    """
+    before, after = sa.MetaData(), sa.MetaData()
+    options = {"config": "english", **options}
+    first, second = (sa.Column("language", sa.Text) for _ in range(2))
+    table(before, {"title": "A", "body": "B"}, first, config="english", mode=mode)
+    notes = table(after, parts, second, mode=mode, **options)
+    before.create_all(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO note (id, title, body) VALUES (1, 'foxes', 'horses'), (2, 'cats', 'birds')"
+        )
+    revision = alembic_env.autogenerate("changed", metadata=after)
+    assert "import pgultra" not in revision.text
+    alembic_env.upgrade()
+    assert alembic_env.check(metadata=after) == []
+    with engine.connect() as connection:
+        done = search.backfill(connection, notes.c.search)
+        assert done.changed == (0 if mode == "generated" else 2)
+        assert connection.scalar(sa.select(notes.c.search).where(notes.c.id == 1)) == expected
+    alembic_env.downgrade()
+    with engine.connect() as connection:
+        assert list(plan.check(connection, before)) == []
+
+
+@pytest.mark.parametrize("fastupdate", [True, False])
+def test_the_index_is_built_as_it_is_declared(
+    engine: sa.Engine, alembic_env: MigrationEnvironment, fastupdate: bool
+) -> None:
+    """
+    GIN, with fastupdate off if that is asked for, CONCURRENTLY in its migration.
+    """
+    metadata = sa.MetaData()
+    table(metadata, {"title": "A"}, concurrently=True, fastupdate=fastupdate)
+    revision = alembic_env.autogenerate("first", metadata=metadata)
+    assert "CREATE INDEX CONCURRENTLY" in revision.text
+    alembic_env.upgrade()
+    assert alembic_env.check(metadata=metadata) == []
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.text(
+                "SELECT reloptions, amname FROM pg_class AS c JOIN pg_am AS m ON m.oid = c.relam "
+                "WHERE c.oid = 'note_search_gin'::regclass"
+            )
+        ).one()
+    assert found.amname == "gin"
+    assert found.reloptions == (None if fastupdate else ["fastupdate=off"])
 
 
 def test_a_generated_column_becomes_one_with_triggers(
