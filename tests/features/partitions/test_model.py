@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass, mapped_column, registry
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    MappedAsDataclass,
+    mapped_column,
+    registry,
+    relationship,
+)
 
 import pgultra
 from pgultra import ByHash, ByList, ByRange, DeclarationError, PartitionedTable, declare
@@ -305,3 +311,30 @@ def test_given_borders(engine: sa.Engine) -> None:
         for told in ("named", "dated"):
             again = f"SELECT pgultra_partitions_premake('{told}', {told}_partitions())"
             assert connection.scalar(sa.text(again)) == []
+
+
+def test_classes_may_refer_to_later_ones() -> None:
+    """
+    Mapping a partitioned class resolves no relationship of a class before it.
+    """
+
+    class Own(DeclarativeBase):
+        pass
+
+    class Author(Own):
+        __tablename__ = "author"
+        id = mapped_column(sa.Integer, primary_key=True)
+        posts = relationship("Post")
+
+    class Visit(PartitionedTable, Own):
+        __tablename__ = "visit"
+        __partition_by__ = ByHash("number", modulus=2)
+        number = mapped_column("id", sa.Integer, primary_key=True)
+
+    class Post(Own):
+        __tablename__ = "post"
+        id = mapped_column(sa.Integer, primary_key=True)
+        author_id = mapped_column(sa.ForeignKey("author.id"))
+
+    assert partition_by(Visit.__table__) == "HASH (id)"
+    assert sa.inspect(Author).relationships["posts"].mapper.class_ is Post

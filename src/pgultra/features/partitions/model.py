@@ -71,10 +71,10 @@ def _constructed(mapper: Mapper[Any], class_: type[Any]) -> None:
             f"{place}: __partition_by__ must be ByRange(...), ByList(...) or ByHash(...), "
             f"not {rules!r}"
         )
-    for attribute in mapper.column_attrs:
-        for column in attribute.columns:
-            if getattr(column, "table", None) is table and column.key != attribute.key:
-                column.info.setdefault("pgultra.attribute", attribute.key)
+    # not mapper.column_attrs, which would resolve relationships to classes that are still to come
+    for name, column in mapper.columns.items():
+        if getattr(column, "table", None) is table and column.key != name:
+            column.info.setdefault("pgultra.attribute", name)
     declare(table, _named(rules, class_))
 
 
