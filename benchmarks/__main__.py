@@ -1,7 +1,8 @@
 """
-``python -m benchmarks [ROOM …] [--strict] [--json FILE]``: measure all rooms or some.
+``python -m benchmarks [ROOM …]``: measure all rooms or some.
 
-A room's file here has one function ``figures(server) -> Iterator[Figure]``.
+A room's file here has one function ``figures(server) -> Iterator[Figure]``; how its headline
+figures grow is in growth.py.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ import json
 import pkgutil
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 import benchmarks
+from benchmarks import growth, machine, report, samples
 from tests.fixtures.discovery import choose
 from tests.fixtures.server import Server, opened
 
 if TYPE_CHECKING:
-    from benchmarks.measure import Figure
+    from benchmarks.measure import Curve, Figure
 
-NOT_ROOMS = {"measure", "__main__"}
-PACKAGES = ("pgultra", "sqlalchemy", "alembic", "psycopg", "asyncpg", "pgvector", "cryptography")
+NOT_ROOMS = {"growth", "machine", "measure", "plots", "report", "samples", "__main__"}
 
 
 def main() -> int:
@@ -37,7 +38,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("rooms", nargs="*", help="kernel, soft_delete, …; all if none is named")
     parser.add_argument("--strict", action="store_true", help="fail if a bar is missed")
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/results.json"))
+    parser.add_argument("--growth", action="store_true", help="also at 10k, 100k and 1M rows")
+    parser.add_argument("--docs", action="store_true", help="make the pages of docs/benchmarks")
+    parser.add_argument("--json", type=Path, help="a folder for the results, a file for each room")
+    parser.add_argument("--pyperf", type=Path, help="a file of all samples, for `pyperf stats`")
     chosen = parser.parse_args()
     rooms = chosen.rooms or [
         module.name
@@ -49,6 +53,7 @@ def main() -> int:
         print(choice, file=sys.stderr)
         return 2
     found: dict[str, list[Figure]] = {}
+    folder = chosen.json or (report.PAGES / report.RESULTS if chosen.docs else None)
     console = Console()
     with opened(choice, "bench") as server:
         console.print(f"server: {server.description}")
@@ -59,8 +64,14 @@ def main() -> int:
                 found[room].append(figure)
                 colour = "green" if figure.holds else "bold red"
                 console.print(f"[{colour}]{room}: {figure.name}: {figure.ratio:.3g}[/]")
-        _write(chosen.json, found, server)
+            drawn = list(growth.curves(room, server)) if chosen.growth else []
+            if folder is not None:
+                _write(folder / f"{room}.json", found[room], drawn, server)
     _print(console, found)
+    if chosen.pyperf:
+        samples.write(chosen.pyperf, found)
+    if chosen.docs:
+        report.write()
     missed = [figure for figures in found.values() for figure in figures if not figure.holds]
     return 1 if missed and chosen.strict else 0
 
@@ -81,29 +92,22 @@ def _print(console: Console, found: dict[str, list[Figure]]) -> None:
         console.print(table)
 
 
-def _write(path: Path, found: dict[str, list[Figure]], server: Server) -> None:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    path.write_text(
-        json.dumps(
-            {
-                "python": platform.python_version(),
-                "postgresql": server.version,
-                "processors": __import__("os").cpu_count(),
-                "versions": versions,
-                "rooms": {
-                    room: [figure.as_dict() for figure in figures]
-                    for room, figures in found.items()
-                },
-            },
-            indent=2,
-        )
-        + "\n"
-    )
+def _write(path: Path, figures: list[Figure], drawn: list[Curve], server: Server) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result = {
+        "taken": datetime.now(UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "postgresql": server.version,
+        "machine": machine.description(),
+        "versions": machine.versions(),
+        "figures": [figure.as_dict() for figure in figures],
+        "curves": [curve.as_dict() for curve in drawn] or _drawn_before(path),
+    }
+    path.write_text(json.dumps(result, indent=2, default=float) + "\n")
+
+
+def _drawn_before(path: Path) -> list[Any]:
+    return json.loads(path.read_text())["curves"] if path.exists() else []
 
 
 if __name__ == "__main__":

@@ -85,18 +85,19 @@ def copy(connection: sa.Connection, target: str, rows: Iterator[tuple[int, str, 
             target_rows.write_row(row)
 
 
-def fill(engine: sa.Engine, document: sa.Table) -> list[str]:
+def fill(engine: sa.Engine, document: sa.Table, count: int = DOCUMENTS) -> list[str]:
     """
-    Load all documents into an empty table; gives the words that they are made of.
+    Load documents into an empty table; gives the words that they are made of.
     """
     words = vocabulary_of(WORDS)
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP INDEX document_search_gin")
-        copy(connection, "document", documents(words, DOCUMENTS, LENGTH))
+        copy(connection, "document", documents(words, count, LENGTH))
         connection.exec_driver_sql(
             "CREATE INDEX document_search_gin ON document USING gin (search)"
         )
-        search.roll_up(connection, document.c.search)
+        if document.c.search.type.vocabulary:  # type: ignore[attr-defined]
+            search.roll_up(connection, document.c.search)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")
     return words

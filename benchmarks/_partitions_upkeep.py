@@ -39,7 +39,7 @@ def figures(server: Server) -> Iterator[Figure]:
     The room's two rows about upkeep.
     """
     with database(server, "partitions_month") as engine:
-        yield _month(engine)
+        yield month(engine)
     with database(server, "partitions_idle") as engine:
         yield _idle(engine)
 
@@ -56,9 +56,9 @@ def _table(metadata: sa.MetaData, name: str, **rules: Any) -> sa.Table:
     return table
 
 
-def _month(engine: sa.Engine) -> Figure:
+def month(engine: sa.Engine, rows: int = ROWS, turns: int = 5) -> Figure:
     """
-    ``maintain`` with on_expire="drop" against DELETE and VACUUM of the same million rows.
+    ``maintain`` with on_expire="drop" against DELETE and VACUUM of the same rows.
     """
     ours = _table(sa.MetaData(), "event", premake=0, retain="1 month", on_expire="drop")
     plain = sa.Table(
@@ -71,13 +71,13 @@ def _month(engine: sa.Engine) -> Figure:
     old = datetime(2025, 1, 10, tzinfo=UTC)
     fill = (
         "INSERT INTO {} SELECT g, timestamptz '2025-01-01 00:00+00' + g * interval '2 seconds', "
-        f"'note ' || g FROM generate_series(1, {ROWS}) AS g"
+        f"'note ' || g FROM generate_series(1, {rows}) AS g"
     )
     with engine.begin() as connection:
         ours.metadata.create_all(connection)
         plain.metadata.create_all(connection)
     times: dict[str, list[float]] = {"maintain": [], "DELETE and VACUUM": []}
-    for _ in range(5):
+    for _ in range(turns):
         with engine.connect() as connection:
             partitions.maintain(connection, ours.metadata, now=old)
             with connection.begin():
@@ -108,7 +108,7 @@ def _month(engine: sa.Engine) -> Figure:
         seconds=medians,
         spread={label: (min(values), max(values)) for label, values in times.items()},
         ratio=medians["DELETE and VACUUM"] / medians["maintain"],
-        rounds=5,
+        rounds=turns,
         bar=Bar(">=", 50),
         note="times faster; maintain makes the present month's partitions in the same run",
     )

@@ -111,10 +111,14 @@ def _values() -> Iterator[Figure]:
         )  # fmt: skip
 
 
-def _fill(engine: sa.Engine, model: Any, size: int) -> None:
+def fill(engine: sa.Engine, model: Any, size: int, numbers: range = range(ROWS)) -> None:
+    """
+    Write so many values of one size, into an empty table unless the numbers go on.
+    """
     with engine.begin() as connection:
-        connection.execute(sa.delete(model))
-        rows = [{"value": f"{n:x<{size}}"} for n in range(ROWS)]
+        if numbers.start == 0:
+            connection.execute(sa.delete(model))
+        rows = [{"value": f"{n:x<{size}}"} for n in numbers]
         connection.execute(sa.insert(model), rows)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(f"VACUUM ANALYZE {model.__tablename__}")
@@ -123,7 +127,7 @@ def _fill(engine: sa.Engine, model: Any, size: int) -> None:
 def _selects(engine: sa.Engine) -> Iterator[Figure]:
     for size, bar in ((32, 1.1), (1024, 1.25)):
         for model in (Plain, Sealed):
-            _fill(engine, model, size)
+            fill(engine, model, size)
 
         def read(model: Any) -> Callable[[], int]:
             statement = sa.select(model)
@@ -164,23 +168,28 @@ def _inserts(engine: sa.Engine) -> Iterator[Figure]:
 
 def _lookup(engine: sa.Engine) -> Figure:
     for model in (PlainIndexed, Searched):
-        _fill(engine, model, 32)
+        fill(engine, model, 32)
     session = Session(engine)
-    numbers = itertools.cycle(range(ROWS))
-
-    def find(model: Any) -> Callable[[], Any]:
-        def call() -> Any:
-            wanted = f"{next(numbers):x<32}"
-            return session.scalars(sa.select(model.id).where(model.value == wanted)).one()
-
-        return call
-
     with session:
         return compare(
             "equality lookup",
-            ours=("blind index", find(Searched)), theirs=("index on Text", find(PlainIndexed)),
+            ours=("blind index", finder(session, Searched, ROWS)),
+            theirs=("index on Text", finder(session, PlainIndexed, ROWS)),
             bar=Bar("<=", 1.15), inner=50, rounds=81, note="short turns: the machine drifts",
         )  # fmt: skip
+
+
+def finder(session: Session, model: Any, rows: int) -> Callable[[], Any]:
+    """
+    Look for one value after the other, far apart.
+    """
+    numbers = itertools.cycle(n * 7919 % rows for n in range(10_000))
+
+    def call() -> Any:
+        wanted = f"{next(numbers):x<32}"
+        return session.scalars(sa.select(model.id).where(model.value == wanted)).one()
+
+    return call
 
 
 def _rotation(engine: sa.Engine) -> Iterator[Figure]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Bar", "Figure", "compare", "seconds"]
+__all__ = ["Bar", "Curve", "Figure", "compare", "grow", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Figure:
         seconds: medians by label.
         spread: smallest and largest by label.
         ratio: ours over theirs.
+        samples: all measured turns by label, where they were kept.
         bar: what the ratio must keep, if anything.
     """
 
@@ -62,6 +63,7 @@ class Figure:
     bar: Bar | None = None
     note: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+    samples: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -87,6 +89,30 @@ class Figure:
             "note": self.note,
             **self.extra,
         }
+
+
+@dataclass(frozen=True)
+class Curve:
+    """
+    How the time of both sides grows.
+
+    Attributes:
+        name: what was measured.
+        unit: of the sizes, as ``rows``.
+        sizes: of the data.
+        seconds: medians by label, one for each size.
+    """
+
+    name: str
+    unit: str
+    sizes: tuple[int, ...]
+    seconds: dict[str, tuple[float, ...]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """
+        Plain values for JSON.
+        """
+        return asdict(self)
 
 
 def seconds(call: Callable[[], Any], *, inner: int = 1) -> float:
@@ -142,4 +168,18 @@ def compare(
         rounds=rounds,
         bar=bar,
         note=note,
+        samples=times,
+    )
+
+
+def grow(name: str, unit: str, taken: dict[int, Figure]) -> Curve:
+    """
+    Make a curve of the same comparison at several sizes.
+    """
+    labels = next(iter(taken.values())).seconds
+    return Curve(
+        name,
+        unit,
+        tuple(taken),
+        {label: tuple(figure.seconds[label] for figure in taken.values()) for label in labels},
     )

@@ -185,8 +185,11 @@ class MiniLM:
         import numpy as np
 
         inputs = {each.name for each in self._session.get_inputs()}
-        for start in range(0, len(texts), 32):
-            tokens = self._tokenizer.encode_batch(texts[start : start + 32])
+        found: list[Any] = [None] * len(texts)
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        for start in range(0, len(order), 32):  # those of like length, to pad few tokens
+            batch = order[start : start + 32]
+            tokens = self._tokenizer.encode_batch([texts[place] for place in batch])
             mask = np.array([each.attention_mask for each in tokens], dtype=np.int64)
             given = {
                 "input_ids": np.array([each.ids for each in tokens], dtype=np.int64),
@@ -196,7 +199,10 @@ class MiniLM:
             hidden = self._session.run(None, {k: v for k, v in given.items() if k in inputs})[0]
             if hidden.ndim == 3:
                 hidden = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
-            yield from hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+            unit = hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+            for place, vector in zip(batch, unit, strict=True):
+                found[place] = vector
+        return iter(found)
 
 
 def embedders() -> Iterator[Embedder]:

@@ -31,20 +31,24 @@ def figures(server: Server) -> Iterator[Figure]:
     All figures of the room.
     """
     with database(server, "soft_delete") as engine:
-        for models in (1, 200):
-            ours, plain = _models(models)
+        for count in (1, 200):
+            ours, plain = models(count)
             ours.metadata.create_all(engine)
             with Session(engine) as session:
                 session.execute(sa.insert(ours), [{"title": f"title {n}"} for n in range(ROWS)])
                 session.commit()
             with Session(engine) as session:
-                yield from _reads(session, ours, plain, models)
+                yield from _reads(session, ours, plain, count)
             with engine.begin() as connection:
                 connection.exec_driver_sql("SET LOCAL pgultra.hard_delete = 'on'")
                 ours.metadata.drop_all(connection)
 
 
-def _models(count: int) -> tuple[Any, Any]:
+def models(count: int) -> tuple[Any, Any]:
+    """
+    A soft-deletable model of so many, and its twin without the mixin.
+    """
+
     class Base(DeclarativeBase):
         pass
 

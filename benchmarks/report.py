@@ -1,0 +1,205 @@
+"""
+The pages of docs/benchmarks, made of the results that lie beside them.
+
+``python -m benchmarks.report`` makes the pages again; a test compares them with the results.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["PAGES", "page", "pages", "read", "write"]
+
+PAGES = Path(__file__).parents[1] / "docs" / "benchmarks"
+RESULTS = "results"
+ORDER = ("kernel", "soft_delete", "search", "relevance", "embeddings", "encryption", "partitions")
+
+
+def read(folder: Path = PAGES) -> dict[str, dict[str, Any]]:
+    """
+    The results by room, in the order of the pages.
+    """
+    found = {path.stem: json.loads(path.read_text()) for path in folder.glob(f"{RESULTS}/*.json")}
+    return {room: found[room] for room in sorted(found, key=_place)}
+
+
+def pages(results: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """
+    The text of every page by file name.
+    """
+    return {
+        "index.md": _index(results),
+        **{f"{room}.md": page(room, result) for room, result in results.items()},
+    }
+
+
+def write(folder: Path = PAGES) -> None:
+    """
+    Make all pages and pictures of the results.
+    """
+    from benchmarks import plots  # which needs matplotlib
+
+    results = read(folder)
+    for name, text in pages(results).items():
+        (folder / name).write_text(text)
+    for room, result in results.items():
+        plots.bars(result["figures"], folder / f"{room}.svg")
+        if result["curves"]:
+            plots.curves(result["curves"], folder / f"{room}-growth.svg")
+
+
+def page(room: str, result: dict[str, Any]) -> str:
+    """
+    One room's page.
+    """
+    blocks = [
+        f"# {_title(room)}",
+        _taken(result),
+        f"```{{image}} {room}.svg\n:alt: each figure as a share of its bar\n```",
+        _table(
+            ("what", "ours", "against", "ratio", "bar", ""), map(_row, result["figures"]), "lllrrl"
+        ),
+    ]
+    notes = [f"- **{each['name']}**: {each['note']}" for each in result["figures"] if each["note"]]
+    if notes:
+        blocks.append("\n".join(notes))
+    if result["curves"]:
+        blocks += [
+            "## How it grows",
+            f"```{{image}} {room}-growth.svg\n:alt: time by size, both sides\n```",
+            *map(_growth, result["curves"]),
+        ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _index(results: dict[str, dict[str, Any]]) -> str:
+    kept = [
+        sum(each["holds"] for each in result["figures"] if each["bar"])
+        for result in results.values()
+    ]
+    rows = [
+        (f"[{_title(room)}]({room}.md)", f"{good} of {_barred(result)}", _missed(result))
+        for (room, result), good in zip(results.items(), kept, strict=True)
+    ]
+    return "\n".join(
+        (
+            "# Measured",
+            "",
+            (
+                "Every figure compares two sides that took turns in the same run,"
+                " on the same server, as a ratio of medians."
+            ),
+            (
+                "The absolute times are those of one small shared machine and say little;"
+                " the ratios carry over."
+            ),
+            (
+                "A bar is what the project promises itself."
+                " A figure that misses its bar is shown like any other,"
+                " and `nox -s bench -- --strict` fails on it."
+            ),
+            "",
+            "To take them yourself: `nox -s bench`, or `nox -s bench -- search` for one room.",
+            "`--growth` adds the curves, `--docs` writes these pages.",
+            "",
+            _table(("room", "bars kept", "missed"), rows, "lrl"),
+            "",
+            "```{toctree}",
+            ":hidden:",
+            "",
+            *results,
+            "```",
+            "",
+        )
+    )
+
+
+def _barred(result: dict[str, Any]) -> int:
+    return sum(each["bar"] is not None for each in result["figures"])
+
+
+def _missed(result: dict[str, Any]) -> str:
+    return "; ".join(
+        f"{each['name']}: {_number(each['ratio'])} ({_sign(each['bar'])})"
+        for each in result["figures"]
+        if not each["holds"]
+    )
+
+
+def _taken(result: dict[str, Any]) -> str:
+    packages = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    return (
+        f"Taken on {result['taken']} with PostgreSQL {result['postgresql']},"
+        f" Python {result['python']}, {packages};\n"
+        f"{result['machine']}."
+    )
+
+
+def _row(figure: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        figure["name"],
+        _side(figure, "ours"),
+        _side(figure, "theirs"),
+        f"**{_number(figure['ratio'])}**",
+        _sign(figure["bar"]) if figure["bar"] else "",
+        ("kept" if figure["holds"] else "**missed**") if figure["bar"] else "",
+    )
+
+
+def _side(figure: dict[str, Any], side: str) -> str:
+    label = figure[side]
+    told = f"{label}: {_time(figure['median_seconds'][label])}"
+    if label in figure["spread_seconds"]:
+        low, high = figure["spread_seconds"][label]
+        told += f" ({_time(low)} to {_time(high)})"
+    return told
+
+
+def _growth(curve: dict[str, Any]) -> str:
+    heads = (curve["unit"], *curve["seconds"])
+    columns = zip(curve["sizes"], *curve["seconds"].values(), strict=True)
+    rows = [(f"{size:,}", *map(_time, times)) for size, *times in columns]
+    return f"**{curve['name']}**\n\n" + _table(heads, rows, "r" * len(heads))
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]], sides: str) -> str:
+    return "\n".join(_lines(heads, rows, sides))
+
+
+def _lines(heads: Iterable[str], rows: Iterable[Iterable[str]], sides: str) -> Iterator[str]:
+    for number, row in enumerate([tuple(heads), *map(tuple, rows)]):
+        yield "| " + " | ".join(each.replace("|", "\\|") for each in row) + " |"
+        if number == 0:
+            yield "|" + "|".join("---:" if side == "r" else "---" for side in sides) + "|"
+
+
+def _time(seconds: float) -> str:
+    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1, 1e3, "ms")):
+        if seconds < limit:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def _number(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
+def _sign(bar: str) -> str:
+    return bar.replace("<=", "≤").replace(">=", "≥")
+
+
+def _title(room: str) -> str:
+    return room.replace("_", " ").capitalize()
+
+
+def _place(room: str) -> tuple[int, str]:
+    return (ORDER.index(room) if room in ORDER else len(ORDER), room)
+
+
+if __name__ == "__main__":
+    write()
