@@ -38,6 +38,10 @@ CROSS JOIN LATERAL (
     JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE d.classid = 'pg_catalog.pg_trigger'::regclass AND t.oid = d.objid
+        AND NOT EXISTS ( -- on a partition, the one of a table above it
+            SELECT FROM pg_catalog.pg_partition_ancestors(t.tgrelid) AS above
+            JOIN pg_catalog.pg_trigger AS o ON o.tgrelid = above.relid
+            WHERE above.relid <> t.tgrelid AND (o.tgname, o.tgfoid) = (t.tgname, t.tgfoid))
     UNION ALL
     SELECT 'check', n.nspname, t.conname::text, c.relname
     FROM pg_catalog.pg_constraint AS t

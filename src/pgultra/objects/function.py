@@ -60,7 +60,8 @@ ORDER BY n.nspname, p.proname, identity_arguments
 USERS = """
 SELECT t.tgfoid::text AS oid, tn.nspname AS schema, tc.relname AS name
 FROM pg_catalog.pg_trigger AS t
-JOIN pg_catalog.pg_class AS tc ON tc.oid = t.tgrelid
+JOIN pg_catalog.pg_class AS tc
+    ON tc.oid = coalesce(pg_catalog.pg_partition_root(t.tgrelid), t.tgrelid)
 JOIN pg_catalog.pg_namespace AS tn ON tn.oid = tc.relnamespace
 WHERE t.tgfoid = ANY (CAST(:oids AS oid[])) AND tc.oid <> ALL (CAST(:views AS oid[]))
 """

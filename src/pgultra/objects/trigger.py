@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -16,6 +16,7 @@ from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
 from pgultra.objects._catalog import QUOTED, rows
+from pgultra.objects._partitions import ANY_TABLE, on_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ SELECT t.tgname AS name, t.tgtype, t.tgenabled AS enabled, t.tgdeferrable AS def
 """
 READ = f"""
 {COLUMNS}, n.nspname, c.relname AS table, c.oid::text AS relation, p.proname AS function,
+    c.relkind = 'p' AS divided,
     pn.nspname AS function_schema,
     (SELECT d.description FROM pg_catalog.pg_description AS d
         WHERE d.objoid = t.oid AND d.classoid = 'pg_catalog.pg_trigger'::regclass
@@ -88,6 +90,7 @@ class Trigger(DatabaseObject):
         old_table, new_table: names of the transition tables.
         constraint, deferrable, initially_deferred: for constraint triggers.
         enabled: ``O`` origin and local (as usual), ``D`` disabled, ``R`` replica, ``A`` always.
+        divided: whether the table is partitioned; told by the table, and not compared.
 
     >>> Trigger(name="seen", table="visit", timing="BEFORE", events=("INSERT",),
     ...         function="touch").create()
@@ -112,6 +115,7 @@ class Trigger(DatabaseObject):
     deferrable: bool = False
     initially_deferred: bool = False
     enabled: str = "O"
+    divided: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.function_schema is ...:
@@ -178,13 +182,19 @@ class Trigger(DatabaseObject):
         """
         ``CREATE TRIGGER``, its firing mode if it is unusual, and the mark.
         """
-        return (self._definition("CREATE"), *self._mode("O"), *self.commented())
+        return (
+            self._definition("CREATE"),
+            *self._mode("O"),
+            *self._copied(),
+            *self.commented(),
+        )
 
     def drop(self) -> tuple[str, ...]:
         """
         ``DROP TRIGGER``.
         """
-        return (f"DROP {self.target()}",)
+        text = f"DROP TRIGGER IF EXISTS {sql.identifier(self.name)} ON {ANY_TABLE}"
+        return (*self._on_partitions(text), f"DROP {self.target()}")
 
     def in_place(self, old: Self) -> bool:
         """
@@ -199,25 +209,45 @@ class Trigger(DatabaseObject):
         """
         new = dataclasses.replace(self, comment=self.comment or old.comment)
         if dataclasses.replace(old, enabled=self.enabled).same_as(self):
-            return (*self._mode(old.enabled), *(new.commented() if old.mark != self.mark else ()))
+            copies = self._copied() if old.enabled != self.enabled else ()
+            marked = new.commented() if old.mark != self.mark else ()
+            return (*self._mode(old.enabled), *copies, *marked)
         if not self.in_place(old):
             return (*old.drop(), *new.create())
         # the replaced trigger fires as a new one does: enabled
-        return (self._definition("CREATE OR REPLACE"), *self._mode("O"), *new.commented())
+        return (
+            self._definition("CREATE OR REPLACE"),
+            *self._mode("O"),
+            *self._copied(),
+            *new.commented(),
+        )
 
-    def _mode(self, present: str) -> tuple[str, ...]:
+    def _mode(self, present: str, on: str | None = None) -> tuple[str, ...]:
         if self.enabled == present:
             return ()
-        return (f"ALTER TABLE {self._table} {ENABLED[self.enabled]} {sql.identifier(self.name)}",)
+        mode = f"{ENABLED[self.enabled]} {sql.identifier(self.name)}"
+        return (f"ALTER TABLE {on or self._table} {mode}",)
 
-    def _definition(self, verb: str) -> str:
+    def _copied(self) -> tuple[str, ...]:
+        """
+        The same on partitions that exist, where PostgreSQL does not do it.
+        """
+        definition = self._definition("CREATE OR REPLACE", ANY_TABLE)
+        return self._on_partitions(definition, *self._mode("O", ANY_TABLE))
+
+    def _on_partitions(self, *statements: str) -> tuple[str, ...]:
+        if not self.divided or self.level == "ROW":
+            return ()
+        return (on_partitions(self._table, statements),)
+
+    def _definition(self, verb: str, on: str | None = None) -> str:
         columns = ", ".join(map(sql.identifier, self.columns))
         events = " OR ".join(
             f"UPDATE OF {columns}" if event == "UPDATE" and columns else event
             for event in self.events
         )
         words = [verb, "CONSTRAINT TRIGGER" if self.constraint else "TRIGGER"]
-        words += [sql.identifier(self.name), self.timing, events, "ON", self._table]
+        words += [sql.identifier(self.name), self.timing, events, "ON", on or self._table]
         if self.deferrable:
             words.append("DEFERRABLE")
         if self.initially_deferred:

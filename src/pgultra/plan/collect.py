@@ -10,7 +10,7 @@ from sqlalchemy import MetaData, Table
 from sqlalchemy.schema import BLANK_SCHEMA
 
 from pgultra.errors import DeclarationError
-from pgultra.objects import DatabaseObject
+from pgultra.objects import DatabaseObject, Trigger
 from pgultra.plan.declare import APPLICATION, BY_HAND, application_of, entries, page_of
 from pgultra.plan.state import State
 
@@ -35,10 +35,22 @@ def collect(metadata: MetaData) -> State:
 def _objects(metadata: MetaData) -> Iterator[tuple[str, DatabaseObject]]:
     for target, declaration in entries(metadata):
         if isinstance(declaration, DatabaseObject):
-            yield BY_HAND, declaration
+            yield BY_HAND, _on_its_table(metadata, declaration)
         else:
             for each in declaration.objects(target):
-                yield declaration.room, each
+                yield declaration.room, _on_its_table(metadata, each)
+
+
+def _on_its_table(metadata: MetaData, each: DatabaseObject) -> DatabaseObject:
+    """
+    A trigger that knows whether its table is partitioned, which the room need not know.
+    """
+    if not isinstance(each, Trigger) or each.level == "ROW":
+        return each
+    name = each.table if each.schema is None else f"{each.schema}.{each.table}"
+    table = metadata.tables.get(name)
+    divided = table is not None and table.dialect_options["postgresql"]["partition_by"]
+    return each.but(divided=True) if divided else each
 
 
 def is_translated(metadata: MetaData, schemas: Mapping[str | None, str | None]) -> bool:
