@@ -87,6 +87,45 @@ def bare(session: nox.Session) -> None:
 
 
 @nox.session
+def package(session: nox.Session) -> None:
+    """
+    Build wheel and sdist, install each into an empty environment, and use it.
+    """
+    session.install("build")
+    built = Path(session.create_tmp()) / "dist"
+    session.run("python", "-m", "build", "--outdir", str(built))
+    for archive in sorted(built.glob("pgultra-*")):
+        session.run("python", "-m", "venv", "--clear", f"{built}/empty", silent=True)
+        pip, python = f"{built}/empty/bin/pip", f"{built}/empty/bin/python"
+        session.run(pip, "install", "-q", str(archive), external=True)
+        session.run(python, "-I", "tests/smoke.py", "bare", external=True)
+        session.run(pip, "install", "-q", f"{archive}[demo]", external=True)
+        session.run(python, "-I", "tests/smoke.py", external=True)
+        archive.unlink()
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """
+    Look for known vulnerabilities in all that is installed, and list it (CycloneDX).
+    """
+    session.install("-e", ".[dev]", "pip-audit")
+    listed = Path(session.create_tmp()) / "sbom.json"
+    session.run(
+        "pip-audit", "--skip-editable", "--format", "cyclonedx-json", "--output", str(listed)
+    )
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """
+    Run the suite and ask for 95 of 100 branches.
+    """
+    session.install("-e", ".[dev]")
+    session.run("pytest", "--cov", "--cov-report=term", "--cov-fail-under=95", *session.posargs)
+
+
+@nox.session
 def examples(session: nox.Session) -> None:
     """
     Run every example as its README says.

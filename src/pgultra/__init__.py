@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pgultra.features.search import SearchVector, TSVector, TSVectorType
     from pgultra.features.soft_delete import SoftDelete, SoftDeleteOptions
 
-__version__ = "0.1.0.dev0"
+    __version__: str
 
 __all__ = [
     "HNSW",
@@ -97,6 +97,10 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not listed above is a
     _room_of = {name: room for room, names in _ROOMS.items() for name in (room, *names)}
 
     def __getattr__(name):
+        if name == "__version__":  # by the installed package, which has it from the tag
+            from importlib.metadata import version
+
+            return version("pgultra")
         if name not in _room_of:
             raise AttributeError(f"module 'pgultra' has no attribute {name!r}")
         room = _room_of[name]
