@@ -4,19 +4,36 @@ What the models want otherwise since the table is partitioned.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
-from pgultra.objects import Trigger
+from pgultra import sql
+from pgultra.objects import Function, Trigger
 from pgultra.plan import check
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import sqlalchemy as sa
     from sqlalchemy import Connection
 
     from pgultra.features.partitions.rules import Rules
     from pgultra.plan.compare import Step
 
-__all__ = ["drifted"]
+__all__ = ["drifted", "taken_back"]
+
+USED = """
+DO $do$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_proc AS p
+        WHERE p.prosrc LIKE 'SELECT $rules${{%' AND pg_catalog.strpos(p.prosrc, {quoted}) > 0
+    ) THEN
+        {drop};
+    END IF;
+END
+$do$"""
+"""The function that makes partitions goes with the last table whose rules name it."""
 
 
 def drifted(
@@ -49,3 +66,25 @@ def drifted(
             and (step.only_marks or isinstance(step.subject, Trigger))
         )
     )
+
+
+def taken_back(steps: Iterable[Step], schema: str) -> Iterator[str]:
+    """
+    The statements that take the functions away which these steps made.
+
+    Args:
+        steps: what was made and changed.
+        schema: where a function is that names none.
+    """
+    made = [
+        dataclasses.replace(step.subject, schema=step.subject.schema or schema)
+        for step in steps
+        if step.before is None and isinstance(step.subject, Function)
+    ]
+    for each in sorted(made, key=lambda function: bool(function.arguments)):
+        for drop in each.drop():
+            if each.arguments:
+                quoted = sql.literal(f'"{each.name}"')
+                yield USED.format(quoted=quoted, drop=drop).strip()
+            else:
+                yield drop

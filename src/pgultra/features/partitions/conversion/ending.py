@@ -61,7 +61,8 @@ def backward(work: Conversion) -> None:
         with work.patience.transaction(blocking=True) as connection:
             for act in exchange.clean_up(found, mirrored=work.entry.step != "give_back"):
                 connection.execute(sql.statement(act.text))
-            for statement in taken_away(found) if attaches else ():
+            beside = work.entry.state.get("beside", ())
+            for statement in (*beside, *(taken_away(found) if attaches else ())):
                 connection.execute(sql.statement(statement))
             work.journal.close(connection)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgultra.features.partitions.conversion import build, exchange
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.attach import unique_indexes
-from pgultra.features.partitions.conversion.drift import drifted
+from pgultra.features.partitions.conversion.drift import drifted, taken_back
 from pgultra.features.partitions.conversion.references import foreign_keys, validations
 from pgultra.objects import Function, Trigger
 
@@ -77,6 +77,7 @@ def planned(work: Conversion) -> ConversionPlan:
         PgultraError: something stands in the way; all of it is said.
     """
     design, homes = work.prepared()
+    settled, beside = _settled(work, design)
     route, names, old = design.route(), design.names, design.old
     nets, leaves = list(homes.nets()), homes.leaves()
     first = build.build(design, homes)
@@ -105,14 +106,14 @@ def planned(work: Conversion) -> ConversionPlan:
             ),
             Step("constrain", "foreign keys, partition by partition", tuple(constrained), "each"),
             exchange.exchange(design, old, nets, leaves),
-            _settled(work, design),
+            settled,
         ),
         undo=(
             exchange.give_back(design, old, old),
             Step(
                 "clean_up",
                 "the new table goes",
-                tuple(exchange.clean_up(design, mirrored=False)),
+                (*exchange.clean_up(design, mirrored=False), *beside),
             ),
         ),
         finish=(exchange.finish(design),),
@@ -142,13 +143,13 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
                 "each",
             ),
             work.exchanging(design, design.old, homes.leaves()),
-            _settled(work, design),
+            _settled(work, design)[0],
         ),
         notes=(*design.notes, "once the names are exchanged, there is no way back"),
     )
 
 
-def _settled(work: Conversion, design: Design) -> Step:
+def _settled(work: Conversion, design: Design) -> tuple[Step, tuple[Act, ...]]:
     with work.connection.begin():
         steps = drifted(work.connection, work.table, work.rules, work.home, insist=False)
     beside = [
@@ -157,9 +158,10 @@ def _settled(work: Conversion, design: Design) -> Step:
         if isinstance(step.subject, Function | Trigger)
         for text in step.statements()
     ]
-    return Step(
+    step = Step(
         "settle",
         "checks what holds already, and makes what the room has beside the table",
         (*(Act(text) for text in validations(design)), *beside),
         "each",
     )
+    return step, tuple(map(Act, taken_back(steps, work.schema)))

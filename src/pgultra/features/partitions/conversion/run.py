@@ -18,7 +18,7 @@ from pgultra.errors import PgultraError
 from pgultra.features.partitions.conversion import build, exchange, rows
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.design import Design, design
-from pgultra.features.partitions.conversion.drift import drifted
+from pgultra.features.partitions.conversion.drift import drifted, taken_back
 from pgultra.features.partitions.conversion.homes import homes_of
 from pgultra.features.partitions.conversion.journal import Entry, Journal
 from pgultra.features.partitions.conversion.patience import SLEEP, Patience
@@ -384,7 +384,9 @@ class Conversion:
 
         def once() -> None:
             with self.patience.transaction(blocking=True, safe=False) as connection:
-                apply(Plan(drifted(connection, self.table, self.rules, self.home)), connection)
+                steps = drifted(connection, self.table, self.rules, self.home)
+                apply(Plan(steps), connection)
+                self.entry.state["beside"] = list(taken_back(steps, self.schema))
                 self.done(connection, "settle")
 
         self.patience.until_it_works(once)

@@ -1,0 +1,194 @@
+"""
+Models that use every room, converted: what the other rooms keep in the table goes on working.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from pgvector import Vector  # noqa: TC002  # SQLAlchemy reads the annotations
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from pgultra import PgultraError, SoftDelete, plan
+from pgultra.features import embeddings, encryption, search, soft_delete
+from pgultra.features.embeddings import HNSW, Embedding, EmbeddingWorker, HashingEmbedder
+from pgultra.features.encryption import EncryptedColumn, Equality, KeyRing
+from pgultra.features.partitions import (
+    ByRange,
+    PartitionedTable,
+    convert,
+    finish_conversion,
+    undo_conversion,
+)
+from pgultra.features.search import SearchVector, TSVector
+
+pytestmark = pytest.mark.needs("vector")
+
+RING = KeyRing("rooms", {1: bytes(range(32))})
+MOMENT = sa.DateTime(timezone=True)
+AT = datetime(2026, 5, 5, tzinfo=UTC)
+DIMENSIONS = 16
+ROUTE = """
+INSERT INTO letter_embedding_state (key_0, key_1, content_hash, model, embedded_at, stale_since)
+SELECT l.id, l.at, b.content_hash, b.model, b.embedded_at,
+    CASE WHEN b.content_hash <> sha256(convert_to(concat_ws(E'\\n\\n', l.subject), 'UTF8'))
+        THEN now() END
+FROM letter AS l JOIN letter_embedding_before AS b ON b.key_0 = l.id
+ON CONFLICT DO NOTHING
+"""
+
+
+def models(*, divided: bool, source: bool = False, unique: bool = False) -> Any:
+    """
+    A letter: encrypted, searched by words and by meaning, deleted softly; divided, or not yet.
+    """
+
+    class Base(DeclarativeBase):
+        pass
+
+    parents: Any = (PartitionedTable, SoftDelete, Base) if divided else (SoftDelete, Base)
+    given: Any = {"source": ("subject",), "model": HashingEmbedder(DIMENSIONS).model} if source else {}
+
+    class Letter(*parents):  # type: ignore[misc]
+        __tablename__ = "letter"
+        if divided:
+            __partition_by__ = ByRange("at", every="1 month")
+
+        id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+        at: Mapped[datetime] = mapped_column(MOMENT, primary_key=divided, nullable=False)
+        subject: Mapped[str]
+        sender: Mapped[str] = EncryptedColumn(
+            sa.String, keys=RING, search=Equality(normalize="casefold", unique=unique)
+        )
+        body: Mapped[str | None] = EncryptedColumn(sa.Text, keys=RING, context=("id",))
+        words: Mapped[TSVector] = SearchVector({"subject": "A"}, config="english")
+        embedding: Mapped[Vector | None] = Embedding(DIMENSIONS, index=HNSW(), **given)
+
+    return Base, Letter
+
+
+def write(engine: sa.Engine, letter: Any, number: int = 40) -> None:
+    """
+    Letters about cats and ships.
+    """
+    embedder = HashingEmbedder(DIMENSIONS)
+    with Session(engine) as session, session.begin():
+        for each in range(1, number + 1):
+            subject = f"{'a cat' if each % 2 else 'some ships'} {each}"
+            (vector,) = embedder.embed([subject])
+            found = letter(
+                id=each, at=AT, subject=subject, sender=f"User{each}@x", body=f"secret {each}"
+            )
+            found.embedding = vector
+            session.add(found)
+
+
+def judge(engine: sa.Engine, letter: Any) -> None:
+    """
+    Each room answers as before.
+    """
+    with Session(engine) as session, session.begin():
+        found = session.scalars(sa.select(letter).where(letter.sender == "USER7@X")).one()
+        assert (found.id, found.body) == (7, "secret 7")
+        ships = sa.select(letter).where(search.match(letter.words, "ship"))
+        assert len(session.scalars(ships).all()) == 20
+        (vector,) = HashingEmbedder(DIMENSIONS).embed(["a cat 7"])
+        (first, _), *_ = session.execute(
+            embeddings.nearest(sa.select(letter), letter.embedding, vector, k=3)
+        ).all()
+        assert first.id == 7
+        session.delete(found)
+        session.flush()
+        assert session.scalars(sa.select(letter).where(letter.id == 7)).all() == []
+        soft_delete.restore(session, found)
+        session.flush()
+        assert session.scalars(sa.select(letter.subject).where(letter.id == 7)).one() == "a cat 7"
+
+
+@pytest.mark.parametrize("way", ["copy", "attach"])
+def test_every_room_answers_as_before(engine: sa.Engine, way: str) -> None:
+    """
+    Blind indexes, contexts, words, vectors and soft deletion: converted, and back.
+    """
+    before, letter = models(divided=False)
+    before.metadata.create_all(engine)
+    write(engine, letter)
+    judge(engine, letter)
+    after, divided = models(divided=True)
+    with engine.connect() as connection:
+        done = convert(connection, divided, way=way)
+        assert done.rows == (40 if way == "copy" else 0)
+        assert plan.check(connection, after.metadata).steps == ()
+    judge(engine, divided)
+    with engine.connect() as connection:
+        assert sum(each.rows for each in encryption.key_usage(connection, divided.sender)) == 40
+        connection.rollback()
+        if way == "copy":
+            undo_conversion(connection, divided)
+            assert plan.check(connection, before.metadata).steps == ()
+            connection.rollback()
+            judge(engine, letter)
+            convert(connection, divided)
+        finish_conversion(connection, divided)
+        assert plan.check(connection, after.metadata).steps == ()
+    judge(engine, divided)
+
+
+def test_a_unique_encrypted_column_is_named(engine: sa.Engine) -> None:
+    """
+    A blind index cannot be unique without the key either: refused, or given up and made anew.
+    """
+    before, letter = models(divided=False, unique=True)
+    before.metadata.create_all(engine)
+    write(engine, letter)
+    after, divided = models(divided=True, unique=True)
+    with engine.connect() as connection:
+        with pytest.raises(PgultraError, match="give_up=") as refused:
+            convert(connection, divided)
+        (name,) = [word for word in str(refused.value).split() if word.startswith("letter_sender")]
+        convert(connection, divided, give_up=[name])
+        finish_conversion(connection, divided)
+        with connection.begin():
+            left = plan.check(connection, after.metadata)
+            assert [step.verb for step in left.steps] == ["create"]
+            plan.apply(left, connection)
+    judge(engine, divided)
+
+
+def test_embeddings_with_a_source(engine: sa.Engine) -> None:
+    """
+    Their side table has the old key: refused, and by the way in the how-to nothing is embedded twice.
+    """
+    before, letter = models(divided=False, source=True)
+    before.metadata.create_all(engine)
+    write(engine, letter)
+    worker = EmbeddingWorker(engine, HashingEmbedder(DIMENSIONS), letter.embedding)
+    assert worker.work().embedded == 40
+    after, divided = models(divided=True, source=True)
+    with engine.connect() as connection:
+        with pytest.raises(PgultraError, match="letter_embedding_state_fkey"):
+            convert(connection, divided)
+        with connection.begin():
+            connection.exec_driver_sql(
+                "CREATE TABLE letter_embedding_before AS SELECT * FROM letter_embedding_state"
+                " WHERE stale_since IS NULL"
+            )
+            bare, _ = models(divided=False)
+            plan.apply(plan.check(connection, bare.metadata), connection)
+            connection.exec_driver_sql("DROP TABLE letter_embedding_state")
+        _, without = models(divided=True)
+        convert(connection, without)
+        finish_conversion(connection, without)
+        with connection.begin():
+            connection.exec_driver_sql("UPDATE letter SET subject = 'a dog' WHERE id = 3")
+        with connection.begin():
+            after.metadata.create_all(connection)
+            plan.apply(plan.check(connection, after.metadata), connection)
+            connection.exec_driver_sql(ROUTE)
+            assert embeddings.backfill(connection, divided.embedding) == 0
+        assert plan.check(connection, after.metadata).steps == ()
+    worker = EmbeddingWorker(engine, HashingEmbedder(DIMENSIONS), divided.embedding)
+    assert worker.work().embedded == 1
