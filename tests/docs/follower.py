@@ -1,0 +1,127 @@
+"""
+A reader who does what a page says, in an empty folder, and compares what is printed.
+
+Files are the blocks with a caption; commands are the ``console`` blocks, and a ``text`` block
+that follows says what they print, ``…`` being anything; without one they print nothing.
+A ``console`` block may have a class: ``background`` (it runs until the end), ``copied`` (the line
+that the one in the background printed is run instead) or ``fails`` (its exit code is 1).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.docs.pages import Block
+
+# The environment of the test run stands for what the reader installs.
+_INSTALLED = re.compile(r"(python -m venv|pip install) ")
+_EXPORT = re.compile(r"export (\w+)=")
+_HOST = ("PG", "DATABASE_URL", "APP_", "COLUMNS", "PY_COLORS", "FORCE_COLOR", "PYTEST_", "COV_")
+
+
+class Follower:
+    """
+    Somebody with a folder and a terminal; leaving the block ends what runs in the background.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_HOST)}
+        self.environment = {**kept, "PATH": path, "LC_ALL": "C.UTF-8"}
+        self.differences: list[str] = []
+        self._behind: list[subprocess.Popen[str]] = []
+        self._copied = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self._behind:
+            process.communicate("\n", timeout=60)
+
+    def follow(self, blocks: Iterable[Block]) -> None:
+        """
+        Write the files and run the commands, in order, until something is not as it should be.
+        """
+        for block, following in pairwise([*blocks, None]):
+            assert block is not None
+            if "caption" in block.options:
+                path = self.folder / block.options["caption"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(block.text)
+            elif block.language == "console":
+                expected = following if following and following.language == "text" else None
+                self._commands(block, expected.text if expected else "")
+
+    def _commands(self, block: Block, expected: str) -> None:
+        manner = block.options.get("class", "")
+        if manner == "background":
+            output = self._start(block.text)
+        else:
+            output = self._run(self._copied if manner == "copied" else block.text, manner, block)
+        assert alike(expected, output), (
+            f"{block.place}\n{block.text}\nshould print\n{expected}\nand printed\n{output}"
+        )
+
+    def _run(self, commands: str, manner: str, block: Block) -> str:
+        printed = ""
+        for command in commands.splitlines():
+            if _INSTALLED.match(command) or not command.strip():
+                continue
+            export = _EXPORT.match(command)
+            if export:
+                shown = self._shell(f'{command}; printf %s "${export[1]}"')
+                self.environment[export[1]] = shown.stdout
+            else:
+                shown = self._shell(command)
+                printed += shown.stdout
+            wanted = 1 if manner == "fails" else 0
+            assert shown.returncode == wanted, f"{block.place}: {command}\n{shown.stdout}"
+        return printed
+
+    def _shell(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def _start(self, command: str) -> str:
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._behind.append(process)
+        assert process.stdout is not None
+        self._copied = process.stdout.readline()
+        return self._copied
+
+
+def alike(expected: str, printed: str) -> bool:
+    """
+    Tell whether a text is as a page says; ``…`` is anything, also of several lines.
+    """
+    lines = [line.rstrip() for line in expected.strip().splitlines()]
+    pattern = re.escape("\n".join(lines)).replace(re.escape("…"), ".*")
+    pattern = re.sub(r"(\\ )+", r"\\s+", pattern)  # the width of a terminal is no promise
+    text = "\n".join(line.rstrip() for line in printed.strip().splitlines())
+    return re.fullmatch(pattern, text, re.DOTALL) is not None

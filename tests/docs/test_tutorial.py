@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pgultra.integrations.embedded import wheel_binaries
+from tests.docs.follower import Follower, alike
+from tests.docs.pages import DOCS, blocks, pages_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TUTORIAL = DOCS / "tutorial" / "index.md"
+
+
+@pytest.mark.skipif(wheel_binaries() is None, reason="the tutorial runs the embedded server")
+def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
+    """
+    In an empty folder, its files and commands lead from page to page to what it shows.
+    """
+    with Follower(tmp_path) as reader:
+        for page in pages_of(TUTORIAL):
+            reader.follow(blocks(page))
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "same"),
+    [
+        ("two\nlines\n", "two\nlines", True),
+        ("two\nlines\n", "two\n", False),
+        ("a … d", "a b c d", True),
+        ("…\nd", "a\nb\nd\n", True),
+        ("…\nd", "a\nb\n", False),
+        ("", "something", False),
+        ("a   b", "a b", True),
+        ("1.0 (x)", "100 (x)", False),
+    ],
+)
+def test_what_is_printed_is_compared(expected: str, printed: str, same: bool) -> None:
+    """
+    An ellipsis is anything, a run of spaces any run of spaces, and the rest must be the same.
+    """
+    assert alike(expected, printed) is same
