@@ -7,29 +7,27 @@ What need not be known for the cache key is only looked at when the clause is co
 
 ::
 
-    (WITH few  AS (are there few matching rows? counted up to a limit),
-          near AS (candidates by the index, unless few; carries its settings)
+    (WITH near AS (candidates by the index, unless few rows match; carries its settings)
      SELECT the k best of near, if near has k
      UNION ALL
-     SELECT the k best of all matching rows, if few, or if near was short)
+     SELECT the k best of all matching rows, if near is short)
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Boolean, Float, Table
+from sqlalchemy import Boolean, Table
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnClause, ColumnElement
 from sqlalchemy.sql.selectable import FromClause
 from sqlalchemy.sql.visitors import InternalTraversal
 
 from pgultra import sql
-from pgultra.features.embeddings.index import HNSW, METRICS
+from pgultra.features.embeddings.index import DISTANCE, HNSW, METRICS
 from pgultra.features.embeddings.objects import indexed, operator
 from pgultra.features.embeddings.vector import Once
 from pgultra.plan import facts_of
@@ -50,15 +48,16 @@ FEW = 2500
 EMPTY = 65536
 """What the maps of a table's pages take, in bytes, before there is much in it."""
 
-OVERSAMPLE = {"single": 1, "half": 2, "bit": 20}
+OVERSAMPLE = {"single": 1, "half": 1.2, "bit": 20}
+"""Candidates for each wanted row: 16-bit floats change the order only among near equals."""
+
 MOST_EFFORT = 1000
 """pgvector's limit of hnsw.ef_search."""
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """
-    How to search: hashable, for it is part of the statement's cache key.
+    How to search: quickly hashed, for it is part of the statement's cache key.
 
     Attributes:
         k: how many rows.
@@ -122,7 +121,7 @@ class Found(FromClause):
         """
         The distance of each row.
         """
-        return ColumnClause("distance", Float(), _selectable=self)
+        return ColumnClause("distance", DISTANCE, _selectable=self)
 
     @property
     def keys(self) -> list[ColumnElement[Any]]:
@@ -217,12 +216,14 @@ class Clause:
         keys = ", ".join(f"key_{number}" for number in range(len(self.found.keys_of)))
         parts = {"rows": self.rows, "keys": keys, "k": self.way.k}
         of_chunks = "_parents" if self.way.parents else ""
+        all_count = not self.way.parents and self._candidates == self.way.k
         exact = _text(f"exact{of_chunks}")
         if self.plan == "exact":
             return exact.format(condition="", **parts)
         calls = (f"set_config('{name}', '{value}', true)" for name, value in self._settings())
         return _text(f"nearest{of_chunks}").format(
             few=self._few(),
+            best="" if all_count else _text("best").format(**parts),
             exact=exact.format(condition=_text("short").format(**parts), **parts),
             settings=", ".join(calls),
             order="distance" if self.type_.precision == "single" else "candidate",
@@ -239,7 +240,7 @@ class Clause:
         """
         found, type_ = self.found, self.type_
         columns = [key.label(f"key_{number}") for number, key in enumerate(found.keys_of)]
-        away = found.column.op(METRICS[type_.metric].operator, return_type=Float())
+        away = found.column.op(METRICS[type_.metric].operator, return_type=DISTANCE)
         columns.append(away(Once(found.vector)).label("distance"))
         if type_.precision != "single" and self.plan != "exact":
             operand = indexed(found.column, type_).op(operator(type_))
@@ -257,10 +258,10 @@ class Clause:
     @property
     def _candidates(self) -> int:
         way = self.way
-        candidates = way.k * (way.oversample or 1)
+        candidates: float = way.k * (way.oversample or 1)
         if way.oversample is None or way.parents:
             candidates *= OVERSAMPLE[self.type_.precision]
-        return candidates
+        return math.ceil(candidates)
 
     def _settings(self) -> tuple[tuple[str, object], ...]:
         effort = self.way.effort
@@ -283,7 +284,7 @@ class Clause:
         disk tells enough, and asking for it costs nothing.
         """
         if self.plan == "index":
-            return "SELECT false AS few"
+            return "false"
         limit = self.way.exact_below
         if limit is None:
             limit = max(1000, round(FEW * math.sqrt(self.way.k / 10)))

@@ -7,9 +7,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Float
+
 from pgultra.errors import DeclarationError
 
-__all__ = ["HNSW", "METRICS", "IVFFlat", "Metric"]
+__all__ = ["DISTANCE", "HNSW", "METRICS", "IVFFlat", "Metric"]
+
+
+DISTANCE: Float[float] = Float()
+"""The type of a distance; one for all, since SQLAlchemy keeps a type's cache key with it."""
 
 
 @dataclass(frozen=True)

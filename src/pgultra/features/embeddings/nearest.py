@@ -115,7 +115,7 @@ def nearest(
             are known to keep many rows, and makes up for what the index lacks all the same;
             ``exact`` never takes the index.
         effort: ``hnsw.ef_search`` or ``ivfflat.probes``: more finds more, and takes longer.
-        oversample: candidates for each wanted row: 1 for single precision, 2 for half, 20
+        oversample: candidates for each wanted row: 1 for single precision, 1.2 for half, 20
             for bit, unless said.
         exact_below: so many matching rows are sorted exactly; chosen from k unless said.
 
@@ -239,6 +239,13 @@ class Search:
         """
         if plan not in ("auto", "index", "exact"):
             raise DeclarationError(f"plan={plan!r} is not auto, index or exact")
+        for name, given_, least in (
+            ("effort", effort, 1),
+            ("oversample", oversample, 1),
+            ("exact_below", exact_below, 0),
+        ):
+            if given_ is not None and given_ < least:
+                raise DeclarationError(f"nearest: {name}={given_} is less than {least}")
         way = Way(
             k=self.k,
             plan=plan,

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Float, bindparam
+from sqlalchemy import bindparam
 from sqlalchemy.sql.elements import ColumnElement
 
 from pgultra.errors import DeclarationError
-from pgultra.features.embeddings.index import METRICS
+from pgultra.features.embeddings.index import DISTANCE, METRICS
 from pgultra.features.embeddings.vector import VectorType
 
 __all__ = ["distance", "similarity", "within"]
@@ -33,7 +33,7 @@ def distance(column: Any, vector: Any) -> ColumnElement[float]:
         embedding <=> :embedding_1::VECTOR(3)
     """
     expression, type_ = resolved(column)
-    operator = expression.op(METRICS[type_.metric].operator, return_type=Float())
+    operator = expression.op(METRICS[type_.metric].operator, return_type=DISTANCE)
     found: ColumnElement[Any] = operator(given(vector, type_, column))
     return found
 
@@ -115,6 +115,5 @@ def given(vector: Any, type_: VectorType, column: Any) -> ColumnElement[Any]:
     if clause is not None:
         found: ColumnElement[Any] = clause()
         return found
-    type_.packer()(vector)
     name = getattr(column, "key", None) or "vector"
-    return bindparam(name, vector, type_=type_, unique=True)
+    return bindparam(name, type_.packer()(vector), type_=type_, unique=True)

@@ -83,6 +83,7 @@ class VectorType(VECTOR):
         self.source = (source,) if isinstance(source, str) else tuple(source)
         self.model = model
         self.next_version = next_version
+        self._packer: wire.Packer | None = None
         self._insist()
 
     def __repr__(self) -> str:
@@ -118,7 +119,11 @@ class VectorType(VECTOR):
         """
         What checks and packs values for this column.
         """
-        return wire.Packer(self.dimensions, direction=self.metric == "cosine")
+        found = self._packer
+        if found is None:
+            found = wire.Packer(self.dimensions, direction=self.metric == "cosine")
+            self._packer = found
+        return found
 
     def bind_expression(self, bindvalue: BindParameter[Any]) -> ColumnElement[Any] | None:
         """

@@ -98,6 +98,10 @@ class Packer:
         """
         if hasattr(value, "astype"):
             return self._array(value)
+        if isinstance(value, Packed):  # checked before
+            if len(value) - 4 != self._floats.size:
+                self._refuse_length((len(value) - 4) // 4)
+            return value
         if isinstance(value, Vector):
             data = value.to_binary()
             if len(data) - 4 != self._floats.size:
@@ -111,7 +115,9 @@ class Packer:
         """
         The checked values as Python floats, for drivers that take arrays of them.
         """
-        if hasattr(value, "to_list"):
+        if isinstance(value, Packed):
+            value = self._floats.unpack_from(self(value), 4)
+        elif hasattr(value, "to_list"):
             value = value.to_list()
         elif hasattr(value, "tolist") and getattr(value, "ndim", 1) == 1:
             value = value.tolist()

@@ -1,12 +1,9 @@
 -- As nearest.sql, for chunks: if the nearest chunks are those of k parents or more, the k
 -- nearest parents are among them, for each chunk that is nearer is there too.
-WITH pgultra_few AS MATERIALIZED (
-    {few}
-),
-pgultra_chunks AS MATERIALIZED (
+WITH pgultra_chunks AS MATERIALIZED (
     SELECT {keys}, distance
     FROM ({rows}) AS pgultra_rows
-    WHERE NOT (SELECT few FROM pgultra_few)
+    WHERE NOT ({few})
         AND (SELECT concat({settings})) IS NOT NULL
     ORDER BY {order}
     LIMIT {candidates}
@@ -21,8 +18,7 @@ FROM (
     SELECT {keys}, distance
     FROM pgultra_near
     WHERE (SELECT count(distance) FROM pgultra_near) >= {k}
-    ORDER BY distance + 0, {keys}
-    LIMIT {k}
+    {best}
 ) AS pgultra_best
 UNION ALL
 SELECT *

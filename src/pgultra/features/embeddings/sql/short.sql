@@ -1,1 +1,1 @@
-((SELECT few FROM pgultra_few) OR (SELECT count(distance) FROM pgultra_near) < {k}) AND
+(SELECT count(distance) FROM pgultra_near) < {k} AND
