@@ -1,23 +1,31 @@
 from __future__ import annotations
 
+import datetime as dt
 import json
 import threading
+import time
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgultra import DeclarationError, PgultraError
 from pgultra.features.embeddings import (
     Embedder,
+    EmbeddingWorker,
     HashingEmbedder,
     OpenAIEmbedder,
     SentenceTransformerEmbedder,
+    Worked,
 )
 from pgultra.features.embeddings.wire import Packer
+from tests.features.embeddings.counting import at_once, fill
+from tests.features.embeddings.sample import Article, Base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,6 +161,57 @@ def test_rate_limits_are_honoured(endpoint: Endpoint) -> None:
         embedder.embed(["a"])
 
 
+def test_it_waits_as_long_as_it_is_told(endpoint: Endpoint) -> None:
+    """
+    By seconds or by a date; longer than a minute is the caller's affair, and it says how long.
+    """
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2)  # dates have whole seconds
+    embedder = OpenAIEmbedder("m", 3, base_url=endpoint.url, attempts=2)
+    for said, least in (("0.3", 0.3), (format_datetime(later, usegmt=True), 0.5)):
+        endpoint.answers = [(429, {"Retry-After": said}, {})]
+        start = time.monotonic()
+        assert embedder.embed(["a"]) == [[1, 0, 1]]
+        assert time.monotonic() - start >= least
+    endpoint.requests.clear()
+    endpoint.answers = [(429, {"Retry-After": "3600"}, {"error": "quota"})]
+    with pytest.raises(PgultraError, match="quota") as caught:
+        embedder.embed(["a"])
+    assert caught.value.retry_after == 3600  # type: ignore[attr-defined]
+    assert len(endpoint.requests) == 1
+
+
+def test_nonsense_in_retry_after_is_no_word(endpoint: Endpoint) -> None:
+    """
+    Then its own back-off decides.
+    """
+    endpoint.answers = [(429, {"Retry-After": "soon"}, {}), (503, {}, {})]
+    assert OpenAIEmbedder("m", 3, base_url=endpoint.url).embed(["a"]) == [[1, 0, 1]]
+
+
+@pytest.mark.needs("vector")
+def test_the_worker_waits_as_long_as_an_endpoint_asks(
+    engine: sa.Engine, endpoint: Endpoint
+) -> None:
+    """
+    Its rows are given back for that time, with the answer as their error.
+    """
+    Base.metadata.create_all(engine)
+    fill(engine, 2)
+    embedder = OpenAIEmbedder("length", 3, base_url=endpoint.url, api_key="key")
+    worker = EmbeddingWorker(engine, embedder, Article.embedding, wait=at_once)
+    endpoint.answers = [(429, {"Retry-After": "3600"}, {"error": "quota"})]
+    assert worker.work_once() == Worked(failed=2)
+    assert worker.work_once() == Worked()
+    state = Base.metadata.tables["article_embedding_state"]
+    with engine.begin() as connection:
+        waits = sa.select(state.c.available_at - sa.func.now(), state.c.error)
+        for wait, error in connection.execute(waits):
+            assert dt.timedelta(minutes=59) < wait <= dt.timedelta(hours=1)
+            assert "quota" in error
+        connection.execute(sa.update(state).values(available_at=sa.func.now()))
+    assert worker.work() == Worked(embedded=2)
+
+
 @pytest.mark.parametrize(
     ("status", "answer", "reason"),
     [
@@ -208,7 +267,6 @@ def test_a_missing_library_is_named() -> None:
     """
     The message is the command that installs it.
     """
-    pytest.importorskip("sys")
     try:
         import sentence_transformers  # noqa: F401
     except ImportError:

@@ -4,7 +4,9 @@ Embedders that load a model or ask for one over HTTP; their libraries are import
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from pgultra.errors import DeclarationError, PgultraError
@@ -19,6 +21,20 @@ TRANSIENT = {408, 409, 429, 500, 502, 503, 504}
 """Answers after which it is worth to ask again."""
 
 LONGEST_WAIT = 60.0
+"""Seconds that ``embed`` itself waits; the worker waits for more than that."""
+
+
+class Busy(PgultraError):
+    """
+    An endpoint that wants to be left alone for longer than ``embed`` waits.
+
+    Attributes:
+        retry_after: for how many seconds; ``EmbeddingWorker`` gives the rows back for so long.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class OpenAIEmbedder:
@@ -26,8 +42,9 @@ class OpenAIEmbedder:
     Any endpoint that speaks OpenAI's ``/embeddings``: OpenAI, Ollama, vLLM, TEI, LiteLLM.
 
     Texts go in batches. After 429 and 5xx it asks again, as late as the answer's
-    ``Retry-After`` says or by exponential back-off; what fails in the end raises, and the
-    worker keeps the rows.
+    ``Retry-After`` says (seconds, or a date) or by exponential back-off; what fails in the end
+    raises, and the worker keeps the rows. Told to wait for more than a minute it raises at
+    once, and the worker gives its rows back for as long as that.
 
     Args:
         model: the name that the endpoint knows.
@@ -116,9 +133,11 @@ class OpenAIEmbedder:
             vectors = [row["embedding"] for row in rows]
         except httpx.HTTPStatusError as error:
             text = error.response.text[:300]
-            raise PgultraError(
-                f"{self.url} answered {error.response.status_code} for {self.model}: {text}"
-            ) from error
+            message = f"{self.url} answered {error.response.status_code} for {self.model}: {text}"
+            told = asked_to_wait(error)
+            if told is not None:
+                raise Busy(message, told) from error
+            raise PgultraError(message) from error
         except httpx.HTTPError as error:
             raise PgultraError(f"{self.url} cannot be reached: {error!r}") from error
         except (KeyError, TypeError, ValueError) as error:
@@ -138,15 +157,13 @@ class OpenAIEmbedder:
 
         def worth_it(error: BaseException) -> bool:
             if isinstance(error, httpx.HTTPStatusError):
-                return error.response.status_code in TRANSIENT
+                transient = error.response.status_code in TRANSIENT
+                return transient and (asked_to_wait(error) or 0.0) <= LONGEST_WAIT
             return isinstance(error, httpx.TransportError)
 
         def wait(state: Any) -> float:
-            error = state.outcome.exception()
-            said = getattr(getattr(error, "response", None), "headers", {}).get("retry-after", "")
-            if said.replace(".", "", 1).isdigit():
-                return min(float(said), LONGEST_WAIT)
-            return float(back_off(state))
+            told = asked_to_wait(state.outcome.exception())
+            return float(back_off(state)) if told is None else told
 
         return {
             "retry": tenacity.retry_if_exception(worth_it),
@@ -154,6 +171,22 @@ class OpenAIEmbedder:
             "stop": tenacity.stop_after_attempt(self.attempts),
             "reraise": True,
         }
+
+
+def asked_to_wait(error: Any) -> float | None:  # an error of httpx
+    """
+    The seconds of an answer's ``Retry-After``, or None.
+    """
+    said = getattr(getattr(error, "response", None), "headers", {}).get("retry-after", "").strip()
+    if said.replace(".", "", 1).isdigit():
+        return float(said)
+    try:
+        moment = parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:  # "-0000": a time in UTC
+        moment = moment.replace(tzinfo=dt.UTC)
+    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())
 
 
 class SentenceTransformerEmbedder:

@@ -300,7 +300,11 @@ class EmbeddingWorker:
         error: Exception,
         queue: Queue | None = None,
     ) -> None:
-        later = dt.timedelta(seconds=self.wait(_Attempt(max(job.attempts for job in jobs))))
+        """
+        Later, by the strategy; or as late as an endpoint asked for.
+        """
+        seconds = self.wait(_Attempt(max(job.attempts for job in jobs)))
+        later = dt.timedelta(seconds=max(seconds, getattr(error, "retry_after", 0.0)))
         (queue or self.queue).fail(
             connection, token, f"{type(error).__name__}: {error}", later, self.most_attempts
         )
