@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.retirement import Retired
     from pgultra.features.partitions.rules import Rules
 
-__all__ = ["Survey", "metadata_of", "moment_of", "survey", "table_of"]
+__all__ = ["Survey", "metadata_of", "moment_of", "survey", "surveyed_again", "table_of"]
 
 
 @dataclass
@@ -87,8 +87,6 @@ def survey(
     metadata: MetaData | Iterable[MetaData],
     moment: datetime,
     archive_to: str | Path | None = None,
-    *,
-    only: int | None = None,
 ) -> list[Survey]:
     """
     Look at every declared table, and tell what is to be done.
@@ -98,11 +96,8 @@ def survey(
         metadata: whose tables.
         moment: the present.
         archive_to: where to archive, if the rules do not say it.
-        only: the oid of the one table that is of interest.
     """
     parents = parents_of(connection, metadata)
-    if only is not None:
-        parents = tuple(each for each in parents if each.oid == only)
     theirs = managed_by_partman(connection) if parents else frozenset()
     ours, found = [], []
     for parent in parents:
@@ -123,6 +118,32 @@ def survey(
             )
         else:
             ours.append(each)
+    _read(connection, ours, moment, archive_to)
+    return found
+
+
+def surveyed_again(
+    connection: Connection, found: Survey, moment: datetime, archive_to: str | Path | None
+) -> Survey:
+    """
+    Look once more at a table that there is something to do for, now that nobody else is at it.
+
+    What it is and whose it is was asked a moment ago; indexes are asked for if any was lacking.
+    """
+    again = Survey(found.parent)
+    indexes = any(task.index is not None for task in found.tasks)
+    _read(connection, [again], moment, archive_to, indexes=indexes)
+    return again
+
+
+def _read(
+    connection: Connection,
+    ours: Sequence[Survey],
+    moment: datetime,
+    archive_to: str | Path | None,
+    *,
+    indexes: bool = True,
+) -> None:
     children = read_children(connection, [each.parent for each in ours])
     retired = {
         application: retired_tables(connection, application)
@@ -131,8 +152,10 @@ def survey(
     for each in ours:
         each.children = tuple(c for c in children if c.root_oid == each.parent.oid)
         each.levels = tuple(_levels(connection, each.parent, each.children))
-        _look(connection, each, moment, archive_to, retired[each.parent.application])
-    return found
+        removals = _look(connection, each, moment, archive_to, retired[each.parent.application])
+        if indexes:  # before removals: a parent's is valid when its last partition gets one
+            each.tasks += index_tasks(connection, each)
+        each.tasks += removals
 
 
 def _levels(connection: Connection, parent: Parent, children: Sequence[Child]) -> Iterator[Level]:
@@ -161,7 +184,7 @@ def _look(
     moment: datetime,
     archive_to: str | Path | None,
     retired: Sequence[Retired],
-) -> None:
+) -> list[Task]:
     levels = []
     removals: list[Task] = []
     for bare in found.levels:
@@ -175,6 +198,4 @@ def _look(
         found.tasks += to_create(connection, found, level, moment)
         removals += to_remove(found, level, moment, archive_to, retired)
     found.levels = tuple(levels)
-    # indexes first: a parent's index becomes valid when its last partition gets one
-    found.tasks += index_tasks(connection, found)
-    found.tasks += removals
+    return removals

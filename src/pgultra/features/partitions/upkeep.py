@@ -18,7 +18,7 @@ from pgultra.features.partitions.growth import drain_bound, premake, shield
 from pgultra.features.partitions.planning import MaintenancePlan
 from pgultra.features.partitions.retirement import Retired, detach, dispose, note
 from pgultra.features.partitions.runs import record
-from pgultra.features.partitions.survey import metadata_of, moment_of, survey
+from pgultra.features.partitions.survey import metadata_of, moment_of, survey, surveyed_again
 from pgultra.features.partitions.tasks import index_tasks
 from pgultra.plan.read import own_transaction
 
@@ -184,10 +184,9 @@ def maintain(
                     result.busy.append(each.parent.spelt)
                     continue
                 with hand.transaction(patient=True):  # somebody may have been here meanwhile
-                    again = survey(connection, several, moment, archive_to, only=each.parent.oid)
-                for one in again:
-                    result.findings += one.findings
-                    _Work(hand, one, progress, result).run(moment, archive_to, batch)
+                    again = surveyed_again(connection, each, moment, archive_to)
+                result.findings += again.findings
+                _Work(hand, again, progress, result).run(moment, archive_to, batch)
         result.waited = hand.tried
         _record(hand, found, result)
     return result
