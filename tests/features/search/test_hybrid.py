@@ -111,7 +111,7 @@ def expected(session: Session, text: str, number: int, limit: int) -> list[tuple
     rows = sorted(rows, key=lambda row: (abs(row.number - number), row.id))
     by_number = {row.id: place for place, row in enumerate(rows[:100], start=1)}
     scores = {
-        key: sum(1 / (60 + ranks[key]) for ranks in (by_text, by_number) if key in ranks)
+        key: sum(1 / (10 + ranks[key]) for ranks in (by_text, by_number) if key in ranks)
         for key in {*by_text, *by_number}
     }
     best_first = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -144,6 +144,24 @@ def test_one_side_alone_filters_weights_and_aliases(session: Session) -> None:
     table = Article.__table__
     ids = session.execute(search.hybrid(table, text="fox", limit=2)).all()
     assert len(ids) == 2
+
+
+def test_smoothing(session: Session) -> None:
+    """
+    With much of it, rows that both sides found win over the first of one side.
+    """
+    little, much = (
+        session.execute(
+            search.hybrid(Article, text="fox", vector=7, limit=3, smoothing=smoothing)
+        ).all()
+        for smoothing in (0, 1000)
+    )
+    assert little[0].score > 1
+    assert much[0].score == pytest.approx(
+        1 / (1000 + much[0].text_rank) + 1 / (1000 + much[0].vector_rank)
+    )
+    with pytest.raises(ValueError, match="0 or more"):
+        search.hybrid(Article, text="fox", smoothing=-1)
 
 
 def test_errors_say_what_is_missing() -> None:

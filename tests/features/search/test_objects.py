@@ -49,7 +49,8 @@ def test_parts_of_this_row_make_a_generated_column() -> None:
     assert "'english'::regconfig" in str(note.c.search.computed.sqltext)
 
 
-def test_a_before_update_trigger_makes_triggers_of_all_vectors() -> None:
+@pytest.mark.parametrize("on", ["table", "metadata"])
+def test_a_before_update_trigger_makes_triggers_of_all_vectors(on: str) -> None:
     """
     With any BEFORE UPDATE row trigger PostgreSQL would compute generated columns each time.
     """
@@ -57,7 +58,7 @@ def test_a_before_update_trigger_makes_triggers_of_all_vectors() -> None:
     note = table(metadata, {"title": "A"})
     declare(note, Function(name="touch", body="begin return new; end"))
     declare(
-        note,
+        note if on == "table" else metadata,
         Trigger(name="touch", table="note", timing="BEFORE", events=("UPDATE",), function="touch"),
     )
     assert note.c.search.computed is None
@@ -370,6 +371,27 @@ def test_a_trigger_that_nobody_declared_is_told_of(
         text = str(each.message)
         assert text.startswith("note has BEFORE UPDATE row triggers (t_before_row), ")
         assert "generated search anew" in text
+
+
+def test_a_trigger_that_goes_is_not_told_of(engine: sa.Engine) -> None:
+    """
+    What the plan itself takes away cannot be in its way.
+    """
+    before, after = sa.MetaData(), sa.MetaData()
+    declare(
+        before,
+        Function(name="touch", body="begin return new; end"),
+        Trigger(name="touch", table="note", timing="BEFORE", events=("UPDATE",), function="touch"),
+    )
+    for metadata in (before, after):
+        table(metadata, {"title": "A"})
+    after.create_all(engine)
+    before.tables["note"].c.search.computed = None
+    with engine.begin() as connection:
+        plan.apply(connection, before)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert "drop trigger touch on note" in map(str, plan.check(connection, after))
 
 
 def test_a_changed_function_is_reported(engine: sa.Engine) -> None:

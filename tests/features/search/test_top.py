@@ -9,6 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_col
 from pgultra import declare, plan
 from pgultra.features import search
 from pgultra.features.search import SearchVector, TSVector
+from tests.features.search.tables import note_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -263,3 +264,66 @@ def test_any_word_will_do_if_asked_for(session: Session) -> None:
         assert len(rows) == 21
     for query in ("the", "", "a & b", "' | '", "o'neill \\ fox:*"):
         session.execute(search.top(Article, Article.search, query, words="any")).all()
+
+
+def test_rare_words_count_for_more(connection: sa.Connection) -> None:
+    """
+    Once the table is analysed, a row with the rare word of two comes before one with the other.
+    """
+    metadata = sa.MetaData()
+    notes = note_table(metadata, {"title": "A", "body": "B"}, config="english")
+    metadata.create_all(connection)
+    rows = [{"id": n, "title": f"common {n}", "body": "common " * 3} for n in range(1, 400)]
+    rows += [{"id": 1000, "title": "say", "body": "a quark it's"}]
+    connection.execute(notes.insert(), rows)
+    statement = search.top(
+        sa.select(notes.c.id), notes.c.search, "common quark's", 3, words="any", candidates=None
+    )
+    before = connection.execute(statement).all()
+    assert [row.id for row in before] == [1, 2, 3]
+    connection.exec_driver_sql("ANALYZE note")
+    after = connection.execute(statement).all()
+    assert [row.id for row in after] == [1000, 1, 2]
+    assert after[0].rank > after[1].rank > 0
+
+
+@pytest.mark.parametrize(
+    "query", ["it's \\ 'x' & | !", "", "the", "a:b c\\", "'", "ä ö ü -- $1 %s :a"]
+)
+def test_any_text_can_be_ranked_by_rarity(connection: sa.Connection, query: str) -> None:
+    """
+    Words become a tsquery again, whatever is in them; also in several languages.
+    """
+    metadata = sa.MetaData()
+    notes = note_table(
+        metadata,
+        {"title": "A"},
+        sa.Column("language", sa.Text),
+        config={"de": "german", None: "simple"},
+        language_column="language",
+    )
+    metadata.create_all(connection)
+    connection.execute(notes.insert().values(id=1, title=query, language="de"))
+    connection.exec_driver_sql("ANALYZE note")
+    found = connection.execute(search.top(notes, notes.c.search, query, words="any")).all()
+    assert len(found) <= 1
+    for row in found:
+        assert row.rank >= 0
+
+
+def test_statistics_of_a_translated_schema(connection: sa.Connection) -> None:
+    """
+    The table that is asked, in the schema that it is translated to, tells what is rare.
+    """
+    metadata = sa.MetaData()
+    notes = note_table(metadata, {"title": "A"})
+    connection.exec_driver_sql("CREATE SCHEMA tenant")
+    there = connection.execution_options(schema_translate_map={None: "tenant"})
+    metadata.create_all(there)
+    there.execute(notes.insert(), [{"id": n, "title": f"common {n}"} for n in range(300)])
+    there.execute(notes.insert().values(id=1000, title="quark"))
+    connection.exec_driver_sql("ANALYZE tenant.note")
+    other = aliased(notes)
+    statement = search.top(sa.select(other.c.id), other.c.search, "common quark", 2, words="any")
+    assert [row.id for row in there.execute(statement)] == [1000, 0]
+    there.execution_options(schema_translate_map=None)

@@ -21,6 +21,7 @@ from pgultra.features.search.vector import Mode, Vector, vector_of
 from pgultra.features.search.vocabulary import make_tables, vocabulary_objects
 from pgultra.objects import DatabaseObject, Trigger
 from pgultra.plan import Facts, declarations, facts_of
+from pgultra.plan.declare import entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -241,13 +242,15 @@ def _plain(vector: Vector) -> bool:
 
 def _foreign_triggers(table: Table) -> bool:
     """
-    Whether other declarations bring BEFORE UPDATE row triggers.
+    Whether other declarations bring BEFORE UPDATE row triggers, wherever they are written.
     """
-    for each in declarations(table):
+    place = (table.schema, table.name)
+    for target, each in entries(table.metadata):
         if isinstance(each, Trigger):
-            if (each.timing, each.level) == ("BEFORE", "ROW") and "UPDATE" in each.events:
+            fires = (each.timing, each.level) == ("BEFORE", "ROW") and "UPDATE" in each.events
+            if fires and (each.schema, each.table) == place:
                 return True
-        elif not isinstance(each, Rules | DatabaseObject):
+        elif target is table and not isinstance(each, Rules | DatabaseObject):
             answer = getattr(each, "facts", None)
             if answer is not None and answer(table).before_update_triggers:
                 return True

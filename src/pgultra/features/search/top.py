@@ -18,10 +18,12 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
 )
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.queries import ranked_by
+from pgultra.features.search.rarity import ranked_by_rarity
 from pgultra.features.search.template import HOLE, Parsed, Truth
 from pgultra.features.search.words import (
     bound,
@@ -100,7 +102,8 @@ def top(
         config: as for ``match``.
         language: as for ``match``.
         words: ``all``: rows that ``match``; ``any``: rows that have ``any_word``, those with
-            more of them higher. Then say ``candidates=None``, unless few rows have any.
+            more of them and with rarer ones higher, as far as PostgreSQL's statistics tell
+            which are rare. Then say ``candidates=None``, unless few rows have any.
         fallback: whether a query of stop words alone finds rows at all.
 
     Returns:
@@ -196,11 +199,24 @@ def ranked(
         found = found.order_by(*(each.desc() for each in key))
     found._with_options = ()  # loader options are for the rows that are returned
     rows: Subquery = found.subquery("found")
-    once = Parsed(f"(SELECT {HOLE})", (tsquery,))
-    rank = ranked_by(
-        "ts_rank_cd" if cover else "ts_rank", rows.c.vector, once, weights, normalization
-    )
-    best = select(*(rows.c[name] for name in names), rank.label("rank"))
+    joined: FromClause = rows
+    if words == "any" and not cover:
+        rank, asked = ranked_by_rarity(
+            element,
+            rows.c.vector,
+            query,
+            weights=weights,
+            normalization=normalization,
+            config=config,
+            language=language,
+        )
+        joined = rows.join(asked, true())
+    else:
+        once = Parsed(f"(SELECT {HOLE})", (tsquery,))
+        rank = ranked_by(
+            "ts_rank_cd" if cover else "ts_rank", rows.c.vector, once, weights, normalization
+        )
+    best = select(*(rows.c[name] for name in names), rank.label("rank")).select_from(joined)
     best = best.order_by(literal_column("rank DESC"), *map(literal_column, names))
     if limit is not None:
         best = best.limit(number(limit))

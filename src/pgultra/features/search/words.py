@@ -41,6 +41,7 @@ __all__ = [
     "checked",
     "constant",
     "cut",
+    "each_configuration",
     "number",
     "plain",
     "read",
@@ -140,10 +141,15 @@ def regconfig(column: Any, config: str | None, language: str | None) -> str:
     return configuration.literal(name)
 
 
-def _names(configuration: Configuration, language: str | None) -> tuple[str, ...]:
-    if language is None:
-        return configuration.names
-    return (dict(configuration.languages).get(language, configuration.default),)
+def each_configuration(column: Any, config: str | None, language: str | None) -> list[str]:
+    """
+    The configurations that a query is read with, as constants.
+    """
+    configuration = configuration_of(column, config)
+    names = configuration.names
+    if language is not None:
+        names = (dict(configuration.languages).get(language, configuration.default),)
+    return [configuration.literal(name) for name in names]
 
 
 Kind = Literal["websearch", "phrase", "prefix", "any"]
@@ -159,11 +165,10 @@ def read(
     """
     A query as a tsquery, in one configuration or several.
     """
-    configuration = configuration_of(column, config)
     given = _GIVEN[kind](query)
     found = [
-        READERS[kind].format(hole=HOLE, regconfig=configuration.literal(name))
-        for name in _names(configuration, language)
+        READERS[kind].format(hole=HOLE, regconfig=name)
+        for name in each_configuration(column, config, language)
     ]
     text = found[0] if len(found) == 1 else f"({' || '.join(found)})"
     return Parsed(text, given * len(found))
