@@ -484,6 +484,24 @@ def test_a_generated_column_uses_our_function(steps: Steps, sql: Callable[..., A
     assert [str(d) for d in steps.environment.check(metadata=later) if "pgultra" in str(d)] == []
 
 
+def test_a_generated_column_goes_before_its_parts(steps: Steps, sql: Callable[..., Any]) -> None:
+    """
+    Whatever their order in the table: it comes after them, and before they go.
+    """
+    early = sa.Column("all_of_it", sa.Text, sa.Computed("first || second", persisted=True))
+    parts = [sa.Column("first", sa.Text), sa.Column("second", sa.Text)]
+    steps.first(shop())
+    sql("INSERT INTO item (id) VALUES (1)")
+    steps.then(shop(early, *parts))
+    sql("ALTER TABLE item DROP COLUMN all_of_it")  # and made again, last in the table
+    sql("ALTER TABLE item ADD all_of_it text GENERATED ALWAYS AS (first || second) STORED")
+    steps.environment.autogenerate("less", metadata=shop())
+    steps.environment.upgrade()
+    steps.environment.downgrade("-1")
+    steps.environment.upgrade()
+    assert steps.environment.check(metadata=shop()) == []
+
+
 @pytest.mark.needs("pg_trgm")
 def test_an_extension_is_made_and_never_dropped(
     alembic_env: MigrationEnvironment, sql: Callable[..., Any], engine: sa.Engine

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pgultra import sql
 from pgultra.errors import PgultraWarning
 from pgultra.objects.generation import Generation
+from pgultra.objects.trigger import Trigger
 
 if TYPE_CHECKING:
     from pgultra.plan.canonical import Comparable
@@ -29,13 +30,19 @@ def warn_of_recomputing(sides: Comparable) -> None:
         PgultraWarning: there is one, with the ways out.
     """
     tables: dict[str, tuple[tuple[str, ...], list[str]]] = {}
+    going = {
+        (each.schema, each.table, each.name)
+        for identity, each in sides.actual.items()
+        if isinstance(each, Trigger) and identity not in sides.desired
+    }
     for identity, each in sides.actual.items():
         desired = sides.desired.get(identity)
-        if isinstance(each, Generation) and each.triggers and getattr(desired, "expression", None):
-            _, columns = tables.setdefault(
-                sql.qualified(each.schema, each.table), (each.triggers, [])
-            )
-            columns.append(each.name)
+        if not isinstance(each, Generation) or not getattr(desired, "expression", None):
+            continue
+        stay = tuple(t for t in each.triggers if (each.schema, each.table, t) not in going)
+        if stay:
+            table = sql.qualified(each.schema, each.table)
+            tables.setdefault(table, (stay, []))[1].append(each.name)
     for table, (triggers, columns) in tables.items():
         warnings.warn(
             f"{table} has BEFORE UPDATE row triggers "

@@ -128,6 +128,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
         }
     operations.take_over(upgrade, ours, default)
     operations.use_plain_types(upgrade, context)
+    operations.sort_columns(upgrade)
     if steps:
         acts = [act for step in steps for act in acts_of(step, default)]
         upgrade.ops[:] = [

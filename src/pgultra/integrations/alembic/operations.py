@@ -113,6 +113,29 @@ def leave_host_views(upgrade: UpgradeOps, several: Sequence[MetaData], default: 
     upgrade.ops[:] = kept
 
 
+def sort_columns(upgrade: UpgradeOps) -> None:
+    """
+    Within a table, add generated columns after the others, and drop them before.
+
+    Alembic takes them in the order of the table, and of the database: there a column may go
+    from under the generated one that is made of it.
+    """
+    for table in upgrade.ops:
+        if isinstance(table, ops.ModifyTableOps):
+            for kind in (ops.AddColumnOp, ops.DropColumnOp):
+                places = [n for n, each in enumerate(table.ops) if isinstance(each, kind)]
+                found = [table.ops[n] for n in places]
+                found.sort(key=_is_generated, reverse=kind is ops.DropColumnOp)
+                for n, each in zip(places, found, strict=True):
+                    table.ops[n] = each
+
+
+def _is_generated(operation: MigrateOperation) -> bool:
+    if isinstance(operation, ops.DropColumnOp):
+        operation = operation.reverse()
+    return isinstance(operation, ops.AddColumnOp) and operation.column.computed is not None
+
+
 def table_acts(upgrade: UpgradeOps, default: str | None) -> list[Act]:
     """
     Alembic's operations as acts, kept in the order that Alembic gave them.

@@ -103,6 +103,9 @@ def hidden_tables(
         for table in tables
         if is_declared(table.metadata) and _is_divided(table)
     ]
+    from pgultra.features.partitions.partman import managed_by_partman  # here are partitions
+
+    parents += managed_by_partman(connection)
     applications = sorted(set(map(application_of, several)))
     found = rows(
         connection,
