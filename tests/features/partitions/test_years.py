@@ -1,0 +1,120 @@
+"""
+Two years of maintenance, and what the doors say then; tables that pg_partman manages.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from pgultra import ByHash, ByList, ByRange, declare, partitions, plan
+
+if TYPE_CHECKING:
+    from tests.fixtures.alembic import MigrationEnvironment
+
+MONTHLY: dict[str, Any] = {"every": "1 month", "premake": 2, "retain": "12 months"}
+
+
+def tables() -> sa.MetaData:
+    """
+    A table of each kind, with indexes, and foreign keys from and to the first.
+    """
+    metadata = sa.MetaData()
+
+    def table(name: str, rules: Any, *more: Any) -> sa.Table:
+        found = sa.Table(
+            name,
+            metadata,
+            sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("at", sa.DateTime(timezone=True), primary_key=True),
+            sa.Column("action", sa.Text, primary_key=True),
+            *more,
+        )
+        declare(found, rules)
+        return found
+
+    author = sa.Table("author", metadata, sa.Column("id", sa.BigInteger, primary_key=True))
+    table(
+        "event",
+        ByRange("at", **MONTHLY, on_expire="detach"),
+        sa.Column("author_id", sa.ForeignKey(author.c.id), index=True),
+    )
+    table("week", ByRange("at", every="week", premake=4, retain="1 year", on_expire="drop"))
+    table("two", ByRange("at", **MONTHLY, on_expire="drop", then=ByHash("id", modulus=2)))
+    table("audit", ByList("action", {"auth": ("IN", "OUT")}, default=True))
+    table("message", ByHash("id", modulus=4))
+    sa.Table(
+        "note",
+        metadata,
+        sa.Column("id", sa.BigInteger, primary_key=True),
+        sa.Column("two_id", sa.BigInteger),
+        sa.Column("two_at", sa.DateTime(timezone=True)),
+        sa.Column("two_action", sa.Text),
+        sa.ForeignKeyConstraint(
+            ["two_id", "two_at", "two_action"], ["two.id", "two.at", "two.action"]
+        ),
+    )
+    return metadata
+
+
+def test_after_two_years_autogenerate_is_empty(
+    alembic_env: MigrationEnvironment, engine: sa.Engine
+) -> None:
+    """
+    24 months of maintain, rows in each: no door has anything to say, before and after.
+    """
+    metadata = tables()
+    alembic_env.autogenerate("first", metadata=metadata)
+    alembic_env.upgrade()
+    now = datetime.now(UTC)
+    verbs: set[str] = set()
+    with engine.connect() as connection:
+        for month in range(24):
+            moment = now + timedelta(days=30.4 * month)
+            done = partitions.maintain(connection, metadata, now=moment)
+            assert done.complete, str(done)
+            verbs |= {action.verb for action in done.done}
+            for name in ("event", "week", "two", "audit", "message"):
+                row = {"id": month, "at": moment, "action": "IN"}
+                connection.execute(metadata.tables[name].insert(), row)
+            connection.commit()
+            if month % 8 == 3:
+                assert alembic_env.check(metadata=metadata) == []
+        assert {"create", "detach", "drop"} <= verbs
+        assert not plan.check(connection, metadata)
+        connection.rollback()
+    assert alembic_env.check(metadata=metadata) == []
+    assert alembic_env.autogenerate("again", metadata=metadata).empty
+
+
+@pytest.mark.needs("pg_partman")
+def test_what_pg_partman_made_is_no_removed_table(
+    alembic_env: MigrationEnvironment, engine: sa.Engine
+) -> None:
+    """
+    A table of the models that pg_partman divides keeps its partitions, the default one too.
+    """
+    metadata = sa.MetaData()
+    sa.Table(
+        "log",
+        metadata,
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("at", sa.DateTime(timezone=True), primary_key=True),
+        postgresql_partition_by="RANGE (at)",
+    )
+    alembic_env.autogenerate("first", metadata=metadata)
+    alembic_env.upgrade()
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE SCHEMA partman; CREATE EXTENSION pg_partman SCHEMA partman;"
+            "CREATE TABLE log_p20010101 (id int);"
+            "SELECT partman.create_parent('public.log', 'at', '1 month', p_premake := 2)"
+        )
+        found = sa.text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'log'::regclass")
+        assert connection.scalar(found) > 3
+    text = alembic_env.autogenerate("again", metadata=metadata).text
+    assert text.count("drop_table(") == 1
+    assert "drop_table('log_p20010101')" in text
