@@ -87,8 +87,8 @@ def month(engine: sa.Engine, rows: int = ROWS, turns: int = 5, how: str = "drop"
     fill = (
         "INSERT INTO {} (at, name, user_id, properties) "
         "SELECT timestamptz '2025-01-01 00:00+00' + g * interval '2 seconds', "
-        "'event ' || mod(g, 20), mod(g, 5000), jsonb_build_object('path', '/a/path/' || g, 'referrer', "
-        "'https://example.org/' || mod(g, 300), 'agent', 'Mozilla/5.0 (X11; Linux x86_64)', "
+        "'event ' || mod(g, 20), mod(g, 5000), "
+        "jsonb_build_object('path', '/a/path/' || g, 'referrer', 'https://example.org/' || mod(g, 300), 'agent', 'Mozilla/5.0 (X11; Linux x86_64)', "
         f"'width', 1280 + mod(g, 900)) FROM generate_series(1, {rows}) AS g"
     )
     with engine.begin() as connection:
