@@ -78,6 +78,15 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def peers(session: nox.Session) -> None:
+    """
+    Follow the pages "Moving from …" with every library, also the one that wants SQLAlchemy 2.0.
+    """
+    session.install("-e", ".[dev]", "sqlalchemy-easy-softdelete>=0.9", "sqlalchemy<2.1")
+    session.run("pytest", "tests/docs/test_moving_from.py", *session.posargs)
+
+
+@nox.session
 def bare(session: nox.Session) -> None:
     """
     Import the built package with SQLAlchemy and nothing else.

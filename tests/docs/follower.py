@@ -1,7 +1,8 @@
 """
 A reader who does what a page says, in an empty folder, and compares what is printed.
 
-Files are the blocks with a caption; commands are the ``console`` blocks, and a ``text`` block
+Files are the blocks with a caption; ``upgrade(), first`` as a caption puts the block into the newest
+migration, there. Commands are the ``console`` blocks, and a ``text`` block
 that follows says what they print, ``…`` being anything; without one they print nothing.
 A ``console`` block may have a class: ``background`` (it runs until the end), ``copied`` (the line
 that the one in the background printed is run instead) or ``fails`` (its exit code is 1).
@@ -13,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 # The environment of the test run stands for what the reader installs.
 _INSTALLED = re.compile(r"(python -m venv|pip install) ")
+_IN_SCRIPT = re.compile(r"(upgrade|downgrade)\(\), first")
 _EXPORT = re.compile(r"export (\w+)=")
 _HOST = ("PG", "DATABASE_URL", "APP_", "COLUMNS", "PY_COLORS", "FORCE_COLOR", "PYTEST_", "COV_")
 
@@ -38,7 +41,8 @@ class Follower:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_HOST)}
         self.environment = {**kept, "PATH": path, "LC_ALL": "C.UTF-8"}
-        self.differences: list[str] = []
+        # Debian's pgvector is older than what the reader is told to install.
+        self.environment["PYTHONWARNINGS"] = "ignore:extension vector"
         self._behind: list[subprocess.Popen[str]] = []
         self._copied = ""
 
@@ -56,12 +60,29 @@ class Follower:
         for block, following in pairwise([*blocks, None]):
             assert block is not None
             if "caption" in block.options:
-                path = self.folder / block.options["caption"]
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(block.text)
+                self._write(block.options["caption"], block.text)
             elif block.language == "console":
                 expected = following if following and following.language == "text" else None
                 self._commands(block, expected.text if expected else "")
+
+    def run(self, command: str) -> None:
+        """
+        Run a command that is in no page, and must succeed.
+        """
+        done = self._shell(command)
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+
+    def _write(self, caption: str, text: str) -> None:
+        place = _IN_SCRIPT.fullmatch(caption)
+        path = self.folder / caption
+        if place:
+            scripts = (self.folder / "migrations" / "versions").glob("*.py")
+            path = max(scripts, key=lambda script: script.stat().st_mtime_ns)
+            beginning = re.compile(rf'(def {place[1]}\(\).*?:\n(?: +""".*?"""\n)?)')
+            before, head, after = beginning.split(path.read_text(), maxsplit=1)
+            text = f"{before}{head}{textwrap.indent(text, '    ')}{after}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
     def _commands(self, block: Block, expected: str) -> None:
         manner = block.options.get("class", "")
