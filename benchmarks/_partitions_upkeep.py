@@ -33,6 +33,13 @@ JOIN pg_class AS c ON c.oid = i.inhrelid
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE i.inhparent::regclass::text LIKE 'event_%' AND c.relispartition
 """
+FILL = """
+INSERT INTO {table} (at, name, user_id, properties)
+SELECT timestamptz '2025-01-01 00:00+00' + g * interval '2 seconds', 'event ' || mod(g, 20),
+    mod(g, 5000), jsonb_build_object('path', '/a/path/' || g, 'width', 1280 + mod(g, 900),
+    'referrer', 'https://example.org/' || mod(g, 300), 'agent', 'Mozilla/5.0 (X11; Linux x86_64)')
+FROM generate_series(1, {rows}) AS g
+"""
 
 
 def figures(server: Server) -> Iterator[Figure]:
@@ -84,13 +91,6 @@ def month(engine: sa.Engine, rows: int = ROWS, turns: int = 5, how: str = "drop"
     declare(ours, ByRange("at", every="1 month", premake=0, retain="40 days", on_expire=how))
     plain = _events(sa.MetaData(), "plain", index=True)  # or nothing finds the old rows
     january, march = datetime(2025, 1, 10, tzinfo=UTC), datetime(2025, 3, 3, tzinfo=UTC)
-    fill = (
-        "INSERT INTO {} (at, name, user_id, properties) "
-        "SELECT timestamptz '2025-01-01 00:00+00' + g * interval '2 seconds', "
-        "'event ' || mod(g, 20), mod(g, 5000), "
-        "jsonb_build_object('path', '/a/path/' || g, 'referrer', 'https://example.org/' || mod(g, 300), 'agent', 'Mozilla/5.0 (X11; Linux x86_64)', "
-        f"'width', 1280 + mod(g, 900)) FROM generate_series(1, {rows}) AS g"
-    )
     with engine.begin() as connection:
         ours.metadata.create_all(connection)
         plain.metadata.create_all(connection)
@@ -104,7 +104,7 @@ def month(engine: sa.Engine, rows: int = ROWS, turns: int = 5, how: str = "drop"
             with connection.begin():
                 connection.exec_driver_sql("CREATE TABLE by_hand (LIKE plain INCLUDING ALL)")
                 for name in ("event", "plain", "by_hand"):
-                    connection.exec_driver_sql(fill.format(name))
+                    connection.exec_driver_sql(FILL.format(table=name, rows=rows))
             partitions.maintain(connection, ours.metadata, now=march)  # the month's first run
         with engine.connect() as connection:
             begun = time.perf_counter()
