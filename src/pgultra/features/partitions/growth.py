@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.draining import Drained
     from pgultra.features.partitions.level import Level
 
-__all__ = ["drain_bound", "premake"]
+__all__ = ["SHIELD", "drain_bound", "premake", "shield"]
+
+SHIELD = "pgultra_shield_"
+"""How the names of the CHECKs begin that a default partition bears for a moment."""
 
 
 def premake(attempts: Attempts, parent: Parent, moment: datetime) -> tuple[str, ...]:
@@ -99,7 +102,7 @@ def shield(attempts: Attempts, level: Level, default: Child, bounds: Sequence[Bo
         condition = outside(bound, level.column)
         if condition is None:
             continue
-        name = sql.identifier(f"pgultra_shield_{number}")
+        name = sql.identifier(f"{SHIELD}{number}")
         drop = f"ALTER TABLE {default.spelt} DROP CONSTRAINT IF EXISTS {name}"
         add = f"ALTER TABLE {default.spelt} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID"
         attempts.run([drop, add])

@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["Action", "MaintenancePlan", "Verb", "cutoff_of", "expired", "missing", "next_gap"]
 
 Verb: TypeAlias = Literal[
-    "create", "drain", "finish", "index", "detach", "drop", "archive", "dispose"
+    "clear", "create", "drain", "finish", "index", "detach", "drop", "archive", "dispose"
 ]
 WORDS = {
+    "clear": "clear",
     "create": "create partition",
     "drain": "drain into",
     "finish": "finish detaching",
@@ -56,9 +57,10 @@ class Action:
     One thing that ``maintain`` would do.
 
     Attributes:
-        verb: what: ``create``, ``drain`` (out of the default partition), ``finish`` (a
-            detaching that broke off), ``index``, ``detach``, ``drop``, ``archive``, or
-            ``dispose`` (of a table that was detached and not yet dropped or archived).
+        verb: what: ``clear`` (the default partition, of what a run left that broke off),
+            ``create``, ``drain`` (out of the default partition), ``finish`` (a detaching that
+            broke off), ``index``, ``detach``, ``drop``, ``archive``, or ``dispose`` (of a table
+            that was detached and not yet dropped or archived).
         table: the partitioned table.
         child: the partition, or the table that was one.
         bound: what it takes.

@@ -14,7 +14,7 @@ from pgultra.features.partitions.children import parents_of, read_children
 from pgultra.features.partitions.level import Level, present
 from pgultra.features.partitions.partman import managed_by_partman
 from pgultra.features.partitions.retirement import retired_tables
-from pgultra.features.partitions.tasks import Task, index_tasks, to_create, to_remove
+from pgultra.features.partitions.tasks import Task, index_tasks, to_clear, to_create, to_remove
 from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
@@ -195,7 +195,10 @@ def _look(
             }
         )
         levels.append(level)
+        found.tasks += to_clear(connection, found, level)
         found.tasks += to_create(connection, found, level, moment)
         removals += to_remove(found, level, moment, archive_to, retired)
+    # PostgreSQL detaches CONCURRENTLY one partition of a table at a time: the pending one first
+    removals.sort(key=lambda task: task.action.verb != "finish")
     found.levels = tuple(levels)
     return removals

@@ -12,6 +12,7 @@ from pgultra.features.partitions import ddl
 from pgultra.features.partitions.bounds import DefaultBound
 from pgultra.features.partitions.child_indexes import indexes_to_build
 from pgultra.features.partitions.draining import trigger_name
+from pgultra.features.partitions.growth import SHIELD
 from pgultra.features.partitions.names import child_name, free_name
 from pgultra.features.partitions.planning import Action, expired, marked_tree
 from pgultra.features.partitions.retirement import DONE
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.retirement import Retired
     from pgultra.features.partitions.survey import Survey
 
-__all__ = ["Task", "index_tasks", "taken", "to_create", "to_remove"]
+__all__ = ["Task", "index_tasks", "taken", "to_clear", "to_create", "to_remove"]
 
 NAMES = """
 SELECT c.relname FROM pg_catalog.pg_class AS c
@@ -42,6 +43,11 @@ WHERE n.nspname = :schema AND c.relname = ANY (:names)
 COPIES = """
 SELECT t.tgname FROM pg_catalog.pg_trigger AS t
 WHERE t.tgrelid::text = :table AND t.tgname = ANY (:triggers)
+"""
+SHIELDS = """
+SELECT k.conname FROM pg_catalog.pg_constraint AS k
+WHERE k.conrelid::text = :table AND k.contype = 'c' AND pg_catalog.starts_with(k.conname, :shield)
+ORDER BY k.conname
 """
 
 
@@ -74,6 +80,25 @@ def index_tasks(connection: Connection, found: Survey) -> list[Task]:
         )
         tasks.append(Task(action, found.levels[0], index=work))
     return tasks
+
+
+def to_clear(connection: Connection, found: Survey, level: Level) -> Iterator[Task]:
+    """
+    The CHECKs that a run left on a default partition when it was killed.
+
+    They refuse rows of the partitions that it was about to make.
+    """
+    default = level.default
+    if default is None:
+        return
+    drops = tuple(
+        f"ALTER TABLE {default.spelt} DROP CONSTRAINT IF EXISTS {sql.identifier(row.conname)}"
+        for row in rows(connection, SHIELDS, table=str(default.oid), shield=SHIELD)
+    )
+    if drops:
+        reason = "CHECKs of a run that broke off"
+        action = Action("clear", found.parent.spelt, default.spelt, None, reason, drops)
+        yield Task(action, level)
 
 
 def to_create(

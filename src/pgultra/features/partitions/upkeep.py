@@ -246,6 +246,8 @@ class _Work:
         return True
 
     def run(self, moment: datetime, archive_to: str | Path | None, batch: int) -> None:
+        for task in self.tasks("clear"):
+            self.attempt([task], partial(self.hand.run, task.action.statements))
         for task in self.tasks("drain"):
             self.attempt([task], partial(self.drain, task, batch))
         creates = self.tasks("create")
