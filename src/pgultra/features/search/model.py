@@ -245,6 +245,7 @@ def SearchVector(  # noqa: N802  # reads like the types it stands beside
     index: bool = True,
     concurrently: bool = False,
     vocabulary: bool | Sequence[str] = False,
+    name: str | None = None,
 ) -> MappedColumn[Any]:
     """
     A full-text search column that the database keeps, with its GIN index.
@@ -266,6 +267,7 @@ def SearchVector(  # noqa: N802  # reads like the types it stands beside
         concurrently: migrations build the index without blocking writes.
         vocabulary: keep the words of some parts (their keys; True: those of the highest
             weight) in two more tables, for ``suggest`` and ``did_you_mean``.
+        name: the column's name, if it is not the attribute's.
 
     Example:
         ``search: Mapped[TSVector] = SearchVector({"title": "A", "body": "B"}, config="english")``
@@ -281,5 +283,5 @@ def SearchVector(  # noqa: N802  # reads like the types it stands beside
         concurrently=concurrently,
         vocabulary=vocabulary,
     )
-    made: MappedColumn[Any] = mapped_column(type_, nullable=True, deferred=True)
+    made: MappedColumn[Any] = mapped_column(type_, name=name, nullable=True, deferred=True)
     return made

@@ -1,0 +1,3 @@
+"""
+A library: advanced-alchemy's bases, repositories and services, asyncpg.
+"""

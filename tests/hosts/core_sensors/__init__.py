@@ -1,0 +1,3 @@
+"""
+A weather service without an ORM: plain Core, Table objects, psycopg.
+"""

@@ -1,0 +1,3 @@
+"""
+A newspaper: FastAPI, AsyncSession, asyncpg.
+"""

@@ -1,0 +1,3 @@
+"""
+A shop: Flask, Flask-SQLAlchemy, psycopg.
+"""

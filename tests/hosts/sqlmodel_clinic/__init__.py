@@ -1,0 +1,3 @@
+"""
+A clinic: SQLModel, psycopg.
+"""

@@ -1,0 +1,3 @@
+"""
+An old ERP: two schemas, names in mixed case, psycopg.
+"""
