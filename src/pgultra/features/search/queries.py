@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import REAL, Boolean, ColumnElement, Text, cast, func, literal_column
 
+from pgultra.features.search.template import HOLE, Score
 from pgultra.features.search.words import constant, plain, read
 
 if TYPE_CHECKING:
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
 
     from pgultra.features.search.words import Searched, Words
 
-__all__ = ["any_word", "match", "phrase", "prefix", "rank", "rank_cd", "ranked_by", "understood"]
+__all__ = [
+    "any_word",
+    "match",
+    "phrase",
+    "prefix",
+    "rank",
+    "rank_cd",
+    "ranked_by",
+    "score",
+    "understood",
+]
 
 
 def match(
@@ -184,24 +195,49 @@ def ranked_by(
     normalization: int,
 ) -> ColumnElement[float]:
     """
-    One of PostgreSQL's two rankings.
+    One of PostgreSQL's two rankings, as a function call.
+    """
+    prefix, flags = _options(weights, normalization)
+    arguments: list[ColumnElement[Any]] = [literal_column(each) for each in prefix]
+    call = getattr(func.pg_catalog, function)
+    found: ColumnElement[float] = call(
+        *arguments, column, tsquery, literal_column(flags), type_=REAL()
+    )
+    return found
+
+
+def score(
+    function: Literal["ts_rank", "ts_rank_cd"],
+    column: ColumnElement[Any],
+    tsquery: ColumnElement[Any],
+    weights: Mapping[str, float] | None,
+    normalization: int,
+) -> ColumnElement[float]:
+    """
+    The same as text, which is quicker to build and has no name.
+    """
+    prefix, flags = _options(weights, normalization)
+    text = ", ".join([*prefix, HOLE, HOLE, flags])
+    return Score(f"pg_catalog.{function}({text})", (column, tsquery))
+
+
+def _options(weights: Mapping[str, float] | None, normalization: int) -> tuple[list[str], str]:
+    """
+    What stands before a ranking's vector, and after its query.
 
     Raises:
         ValueError: a weight's letter is none, or the normalization is out of range.
     """
     if not 0 <= normalization < 64:
         raise ValueError(f"normalization={normalization} is not a sum of 1, 2, 4, 8, 16 and 32")
-    arguments: list[Any] = [column, tsquery, literal_column(str(int(normalization)))]
-    if weights is not None:
-        known = {"D": 0.1, "C": 0.2, "B": 0.4, "A": 1.0}
-        if not weights.keys() <= known.keys():
-            raise ValueError(f"weights={dict(weights)!r}: the letters are A, B, C and D")
-        known.update({letter: float(weight) for letter, weight in weights.items()})
-        numbers = ",".join(map(str, known.values()))
-        arguments.insert(0, literal_column(f"'{{{numbers}}}'::float4[]"))
-    call = getattr(func.pg_catalog, function)
-    found: ColumnElement[float] = call(*arguments, type_=REAL())
-    return found
+    if weights is None:
+        return [], str(int(normalization))
+    known = {"D": 0.1, "C": 0.2, "B": 0.4, "A": 1.0}
+    if not weights.keys() <= known.keys():
+        raise ValueError(f"weights={dict(weights)!r}: the letters are A, B, C and D")
+    known.update({letter: float(weight) for letter, weight in weights.items()})
+    numbers = ",".join(map(str, known.values()))
+    return [f"'{{{numbers}}}'::float4[]"], str(int(normalization))
 
 
 def _matches(column: Any, tsquery: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -8,12 +8,12 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Float, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
 
 from pgultra import sql
-from pgultra.features.search.queries import ranked_by
-from pgultra.features.search.template import HOLE, Parsed, Template
+from pgultra.features.search.queries import score
+from pgultra.features.search.template import HOLE, Parsed, Score, Template
 from pgultra.features.search.words import cut, each_configuration, table_behind
 
 if TYPE_CHECKING:
@@ -27,15 +27,6 @@ GROUPS = 12
 """How many degrees of rarity there are: the logarithm of one in 160,000."""
 GROUP = "COALESCE({place} * (numnode({words}) + 1) / 2 * {hole}, 0)"
 """``ts_rank`` takes the mean of the words, so each group counts as often as it has words."""
-
-
-class Score(Template):
-    """
-    One that gives a number.
-    """
-
-    inherit_cache = True
-    type = Float(53)
 
 
 class Asked(Template):
@@ -84,7 +75,7 @@ def ranked_by_rarity(
     holes: list[Any] = []
     for place in range(1, GROUPS + 1):
         group = Parsed(f"{HOLE}[{place}]", (row.c.words,))
-        rank = ranked_by("ts_rank", vector, group, weights, normalization)
+        rank = score("ts_rank", vector, group, weights, normalization)
         terms.append(GROUP.format(place=place, words=HOLE, hole=HOLE))
         holes += [group, rank]
     return Score(f"({' + '.join(terms)})", tuple(holes)), row

@@ -20,7 +20,7 @@ from pgultra.features.search.objects import trigger_names, vector_objects
 from pgultra.features.search.vector import Mode, Vector, vector_of
 from pgultra.features.search.vocabulary import make_tables, vocabulary_objects
 from pgultra.objects import DatabaseObject, Trigger
-from pgultra.plan import Facts, declarations, facts_of
+from pgultra.plan import Facts, Live, declarations, facts_of
 from pgultra.plan.declare import entries
 
 if TYPE_CHECKING:
@@ -105,6 +105,13 @@ class Rules:
         return vector_of(
             table, table.c[self.column], self.parts, self.configuration, self.attributes
         )
+
+    def live(self, table: Table) -> Live | None:
+        """
+        Which of the table's rows are live, if they can be soft-deleted.
+        """
+        made: Live | None = self._kept(table, "live", lambda table: facts_of(table).live)
+        return made
 
     def _kept(self, table: Table, what: str, make: Callable[[Table], Any]) -> Any:
         """

@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Boolean, FromClause, Text
+from sqlalchemy import Boolean, Float, FromClause, Text
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pgultra.features.search.parts import Resolved
 
-__all__ = ["HOLE", "Parsed", "Template", "Truth", "document_of", "template_of"]
+__all__ = ["HOLE", "Parsed", "Score", "Template", "Truth", "document_of", "template_of"]
 
 HOLE = "\x05"
 """Stands in a template's text for an expression."""
@@ -61,6 +61,15 @@ class Parsed(Template):
 
     inherit_cache = True
     type = TSQUERY()
+
+
+class Score(Template):
+    """
+    One that gives a number.
+    """
+
+    inherit_cache = True
+    type = Float(53)
 
 
 class Truth(Template):

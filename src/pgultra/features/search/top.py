@@ -16,13 +16,12 @@ from sqlalchemy import (
     String,
     Table,
     literal_column,
-    or_,
     select,
     true,
 )
 
 from pgultra.errors import DeclarationError
-from pgultra.features.search.queries import ranked_by
+from pgultra.features.search.queries import score
 from pgultra.features.search.rarity import ranked_by_rarity
 from pgultra.features.search.template import HOLE, Parsed, Truth
 from pgultra.features.search.words import (
@@ -53,6 +52,9 @@ FIRST: ColumnElement[bool] = literal_column(
 The first rows are those that are stored first; otherwise PostgreSQL begins a large table
 where the last scan of it ended, and each call gives others. Evaluated before the scan begins.
 """
+MATCHES = f"({HOLE} @@ {HOLE})"
+MATCHES_OR_STANDS = f"({HOLE} @@ {HOLE} OR (numnode({HOLE}) = 0 AND {HOLE}))"
+BEST_FIRST: ColumnElement[Any] = literal_column("rank DESC")
 WITH_DELETED = "pgultra.deleted"
 """The execution option by which a statement asks for deleted rows too."""
 
@@ -181,13 +183,11 @@ def ranked(
     names = [f"k{place}" for place in range(len(key))]
     tsquery = read(column, query, config, language, "any" if words == "any" else "websearch")
     element = plain(column)
-    matches = element.bool_op("@@")(tsquery)
-    if fallback and isinstance(query, str):
-        as_it_stands = spelt(column, query)
-        if as_it_stands is not None:  # PostgreSQL folds this away when words are left
-            matches = or_(
-                matches, Truth(f"(numnode({HOLE}) = 0 AND {HOLE})", (tsquery, as_it_stands))
-            )
+    as_it_stands = spelt(column, query) if fallback and isinstance(query, str) else None
+    if as_it_stands is None:
+        matches = Truth(MATCHES, (element, tsquery))
+    else:  # PostgreSQL folds the second half away when words are left
+        matches = Truth(MATCHES_OR_STANDS, (element, tsquery, tsquery, as_it_stands))
     conditions = [matches, *live_rows(column, statement)]
     if candidates is not None and not newest:
         conditions.append(FIRST)
@@ -213,11 +213,11 @@ def ranked(
         joined = rows.join(asked, true())
     else:
         once = Parsed(f"(SELECT {HOLE})", (tsquery,))
-        rank = ranked_by(
+        rank = score(
             "ts_rank_cd" if cover else "ts_rank", rows.c.vector, once, weights, normalization
         )
     best = select(*(rows.c[name] for name in names), rank.label("rank")).select_from(joined)
-    best = best.order_by(literal_column("rank DESC"), *map(literal_column, names))
+    best = best.order_by(BEST_FIRST, *map(literal_column, names))
     if limit is not None:
         best = best.limit(number(limit))
     return best.offset(number(offset)) if offset else best
@@ -263,7 +263,7 @@ def live_rows(column: Any, statement: Select[Any] | None = None) -> list[ColumnE
         return []
     if statement is not None and statement.get_execution_options().get(WITH_DELETED) == "include":
         return []
-    live = facts_of(table).live
+    live = facts_of(table).live if rules is None else rules.live(table)
     return [] if live is None else [live.expression(source_behind(column))]
 
 
