@@ -147,9 +147,15 @@ def nearest(
     if info and VERSION_OF in info:  # its table is beside the host's, row by row
         from pgultra.features.embeddings.chunks import nearest_parents
 
-        more = {} if oversample is None else {"oversample": oversample}
         return nearest_parents(
-            chosen, column, vector, k, plan=plan, effort=effort, exact_below=exact_below, **more
+            chosen,
+            column,
+            vector,
+            k,
+            plan=plan,
+            effort=effort,
+            oversample=oversample or 1,  # each row has one vector there
+            exact_below=exact_below,
         )
     search = Search.of(chosen, column, vector, k)
     found = search.found(plan, effort=effort, oversample=oversample, exact_below=exact_below)
