@@ -55,7 +55,7 @@ def figures(server: Server) -> Iterator[Figure]:
         with Session(engine) as session:
             yield from _by_hand(session, event, by_hand, moments)
         yield from _plain(engine, event, plain, moments, first)
-        yield from _reads(engine, moments)
+        yield from _reads(engine, event, plain, moments)
 
 
 def _models() -> tuple[Any, Any, Any]:
@@ -244,37 +244,60 @@ def _plain(
         )
 
 
-def _reads(engine: sa.Engine, moments: list[tuple[int, datetime]]) -> Iterator[Figure]:
-    by_key = "SELECT note FROM {} WHERE id = %s AND at = %s"
-    by_id = "SELECT note FROM {} WHERE id = %s"
+def _reads(
+    engine: sa.Engine, event: Any, plain: Any, moments: list[tuple[int, datetime]]
+) -> Iterator[Figure]:
+    """
+    By the key and without it, prepared and not: as the application sends it, and bare.
+
+    A plan that was prepared for any key names all partitions, and PostgreSQL locks each of them;
+    of its own accord it plans anew for each key instead. The bare figures show both.
+    """
     with engine.connect() as connection:
-        touched = partitions_touched(
-            connection,
-            sa.text("SELECT note FROM event WHERE id = :id AND at = :at"),
-            {"id": moments[0][0], "at": moments[0][1]},
-        )
-        assert [len(names) for names in touched.values()] == [1], touched
         driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
-        one, all_ = "one partition is touched", f"all {MONTHS} partitions are touched"
-        driver.execute("SET plan_cache_mode = force_generic_plan")
-        yield _read(driver, by_key, moments, "prepared, generic plan", Bar("<=", 1.2), one)
-        yield _read(driver, by_id, moments, "prepared, generic plan", None, all_)
+        number, moment = moments[0]
+        by_key = sa.select(event.note).where(event.id == number, event.at == moment)
+        (touched,) = partitions_touched(connection, by_key).values()
+        assert len(touched) == 1, touched
+        for way, threshold, limit in (("prepared", 0, 1.2), ("unprepared", None, 1.7)):
+            driver.prepare_threshold = threshold
+
+            def look_up(model: Any) -> None:
+                table = model.__table__
+                for number, moment in moments[:CALLS]:
+                    statement = sa.select(table.c.note).where(
+                        table.c.id == number, table.c.at == moment
+                    )
+                    connection.execute(statement).one()
+
+            figure = compare(
+                f"point query by the key, {MONTHS} partitions, {way}",
+                ours=("PartitionedTable", lambda: look_up(event)),
+                theirs=("one plain table", lambda: look_up(plain)),
+                bar=Bar("<=", limit),
+                rounds=TURNS,
+                note="one partition is touched",
+            )
+            yield _each(figure, CALLS)
+        connection.rollback()
+        keyed = "SELECT note FROM {} WHERE id = %s AND at = %s"
+        keyless = "SELECT note FROM {} WHERE id = %s"
+        for mode in ("auto", "force_generic_plan"):
+            driver.execute(f"SET plan_cache_mode = {mode}")
+            for query in (keyed, keyless):
+                yield _bare(driver, query, moments, f"prepared, plan_cache_mode = {mode}")
         driver.execute("RESET plan_cache_mode")
-        planned = f"{one}; PostgreSQL prefers to plan it anew each time"
-        yield _read(driver, by_key, moments, "prepared, plan_cache_mode = auto", None, planned)
-        yield _read(driver, by_key, moments, "unprepared", Bar("<=", 1.7), one)
-        yield _read(driver, by_id, moments, "unprepared", None, all_)
+        for query in (keyed, keyless):
+            yield _bare(driver, query, moments, "unprepared")
         driver.rollback()
 
 
-def _read(
-    driver: psycopg.Connection[Any],
-    query: str,
-    moments: list[tuple[int, datetime]],
-    way: str,
-    bar: Bar | None,
-    note: str,
+def _bare(
+    driver: psycopg.Connection[Any], query: str, moments: list[tuple[int, datetime]], way: str
 ) -> Figure:
+    """
+    Nothing but the driver and the server: shown, without a bar.
+    """
     has_key = "at =" in query
     keys: list[tuple[Any, ...]] = [key if has_key else key[:1] for key in moments[:CALLS]]
 
@@ -285,11 +308,11 @@ def _read(
                 cursor.execute(statement, key, prepare=way != "unprepared").fetchone()
 
     figure = compare(
-        f"point query {'by' if has_key else 'without'} the key, {MONTHS} partitions, {way}",
+        f"point query {'by' if has_key else 'without'} the key, {MONTHS} partitions, {way}, "
+        "driver alone",
         ours=("PartitionedTable", lambda: look_up("event")),
         theirs=("one plain table", lambda: look_up("plain")),
-        bar=bar,
         rounds=TURNS,
-        note=note,
+        note="one partition is touched" if has_key else f"all {MONTHS} partitions are touched",
     )
     return _each(figure, CALLS)
