@@ -1,0 +1,203 @@
+"""
+What pgultra promises for the day on which something breaks: fault, operation, outcome.
+
+The page docs/explanation/faults.md is made of this list, by ``python -m tests.faults.promises``,
+and each test of this folder says by ``@keeps(fault, operation)`` which promise it keeps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FAULTS", "KEPT", "PAGE", "PROMISES", "Promise", "keeps", "page", "promised"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "faults.md"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """
+    One row of the table.
+
+    Attributes:
+        fault: a key of `FAULTS`.
+        operation: what was being done.
+        outcome: what one finds afterwards, in a sentence or two.
+    """
+
+    fault: str
+    operation: str
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """
+    What goes wrong.
+
+    Attributes:
+        title: its heading.
+        story: how the tests bring it about.
+    """
+
+    title: str
+    story: str
+
+
+FAULTS = {
+    "kill": Fault(
+        "The server is killed",
+        "SIGKILL to the postmaster and all its children, before chosen statements and COMMITs and "
+        "after a random time; then the server is started on the same data, and the same call is "
+        "made again.",
+    ),
+    "cut": Fault(
+        "Connections are cut",
+        "`pg_terminate_backend` for every connection to the database, before statements chosen at "
+        "random, with psycopg and with asyncpg; then the same call is made again.",
+    ),
+}
+
+PROMISES: tuple[Promise, ...] = (
+    Promise(
+        "kill",
+        "create_all",
+        "Either everything is there or nothing; the same call makes it, and the check is empty.",
+    ),
+    Promise(
+        "kill",
+        "alembic upgrade",
+        "A migration is there as a whole or not at all, and an index that was being built CONCURRENTLY is dropped and built anew; `alembic upgrade head` goes on, and the check is empty.",
+    ),
+    Promise(
+        "kill",
+        "encryption rotate",
+        "Every value opens, with the old key or the new one; the same call does the rest.",
+    ),
+    Promise(
+        "kill",
+        "partitions maintain",
+        "No row is lost, whatever was being made, indexed or detached; the same call finishes it, and leaves no invalid index, pending detachment or CHECK behind.",
+    ),
+    Promise(
+        "kill",
+        "partitions drain_default",
+        "Every row is in exactly one place; the same call goes on with the copy that was begun.",
+    ),
+    Promise(
+        "kill",
+        "embeddings worker",
+        "Rows that were leased wait again when the lease ends; none is left out.",
+    ),
+    Promise(
+        "kill",
+        "soft_delete purge",
+        "A deletion is gone as a whole or not at all, live rows are untouched; the same call goes on.",
+    ),
+    Promise(
+        "kill",
+        "search backfill",
+        "Batches that were committed stay; the same call does the rest.",
+    ),
+    Promise(
+        "cut",
+        "create_all",
+        "The driver's error is raised and nothing was made; the same call makes it.",
+    ),
+    Promise(
+        "cut",
+        "alembic upgrade",
+        "The driver's error is raised, and then as above.",
+    ),
+    Promise(
+        "cut",
+        "encryption rotate",
+        "The driver's error is raised, and then as above.",
+    ),
+    Promise(
+        "cut",
+        "partitions maintain",
+        "The driver's error is raised, and then as above.",
+    ),
+    Promise(
+        "cut",
+        "partitions drain_default",
+        "The driver's error is raised, and then as above.",
+    ),
+    Promise(
+        "cut",
+        "embeddings worker",
+        "The driver's error is raised, and then as above.",
+    ),
+    Promise(
+        "cut",
+        "soft_delete purge",
+        "The driver's error is raised, and then as above.",
+    ),
+    Promise(
+        "cut",
+        "search backfill",
+        "The driver's error is raised, and then as above.",
+    ),
+)
+
+KEPT: set[tuple[str, str]] = set()
+"""Promises that a test was written for, by fault and operation; filled when tests are imported."""
+
+
+def promised(fault: str) -> list[str]:
+    """
+    The operations that something is promised for under a fault.
+    """
+    return [each.operation for each in PROMISES if each.fault == fault]
+
+
+def keeps(fault: str, *operations: str) -> pytest.MarkDecorator:
+    """
+    Mark a test with the promises that it keeps.
+
+    Raises:
+        LookupError: nothing of the kind is promised.
+    """
+    for operation in operations:
+        if operation not in promised(fault):
+            raise LookupError(f"nothing is promised for {operation!r} under {fault!r}")
+        KEPT.add((fault, operation))
+    return pytest.mark.promise(fault, *operations)
+
+
+def page() -> str:
+    """
+    The page of the docs.
+    """
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "# When something breaks"
+    yield ""
+    yield "What pgultra promises when the server, a connection, a disk or a lock fails you."
+    yield "Each row is shown by tests in `tests/faults/`, against real servers."
+    yield "The tables are made from the list of promises that these tests keep; CI compares both."
+    for key, fault in FAULTS.items():
+        yield ""
+        yield f"## {fault.title}"
+        yield ""
+        yield from (f"{sentence}" for sentence in fault.story.split("\n"))
+        yield ""
+        yield "| operation | outcome |"
+        yield "|---|---|"
+        for each in PROMISES:
+            if each.fault == key:
+                yield f"| {each.operation} | {each.outcome} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
