@@ -107,6 +107,32 @@ def test_the_default_partition_is_not_read_while_it_is_locked(engine: sa.Engine)
         assert connection.exec_driver_sql(left).scalar_one() == 0
 
 
+def test_a_check_that_a_killed_run_left_is_cleared(engine: sa.Engine) -> None:
+    """
+    It would refuse rows for ever; the next run takes it away, also with nothing else to do.
+    """
+    table = made(engine, event_table(default=True, premake=0))
+    late_ = "INSERT INTO event VALUES (1, '2026-05-05')"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "ALTER TABLE event_default ADD CONSTRAINT pgultra_shield_0"
+            " CHECK (at IS NULL OR at < '2026-05-01Z') NOT VALID"
+        )
+    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
+        connection.exec_driver_sql(late_)
+    with engine.connect() as connection:
+        told = partitions.plan(connection, table.metadata, now=MOMENT)
+        assert [str(action) for action in told] == [
+            "clear public.event_default  (CHECKs of a run that broke off)"
+        ]
+        connection.rollback()
+        done = partitions.maintain(connection, table.metadata, now=MOMENT)
+        assert [action.verb for action in done.done] == ["clear"]
+        connection.exec_driver_sql(late_)
+        connection.commit()
+        assert not partitions.plan(connection, table.metadata, now=MOMENT)
+
+
 def test_every_row_is_seen_all_the_time_by_a_reader(engine: sa.Engine) -> None:
     """
     While rows move and writers write, a reader counts: never one less, never one more.
