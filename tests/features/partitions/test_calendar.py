@@ -209,6 +209,30 @@ def test_names_are_short_and_tell_cells_apart(
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize(
+    ("every", "name"),
+    [
+        ("hour", "event_2026_03_15_11"),
+        ("15 minutes", "event_2026_03_15_1145"),
+        ("day", "event_2026_03_15"),
+        (timedelta(days=10), "event_2026_03_07"),
+        ("week", "event_2026_w11"),
+        ("month", "event_2026_03"),
+        ("quarter", "event_2026_q1"),
+        ("6 months", "event_2026_01"),
+        ("year", "event_2026"),
+        ("10 years", "event_2020"),
+    ],
+)
+def test_names_as_the_reference_has_them(every: Any, name: str) -> None:
+    """
+    By the clock of the zone, but for hours and minutes, which are counted in UTC.
+    """
+    clock = datetime(2026, 3, 15, 11, 59, tzinfo=UTC)
+    cell = Grid.of(every, "Europe/Berlin").cell(clock)
+    assert child_name("event", cell, ByRange("at", every=every, time_zone="Europe/Berlin")) == name
+
+
 # -- the same in PostgreSQL ---------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import (
     relationship,
 )
 
-from pgultra import ByHash, ByList, ByRange, PartitionedTable, declare, plan
+from pgultra import ByHash, ByList, ByRange, PartitionedTable, declare, plan, sql
 from pgultra.features.partitions import assert_pruned, partitions_touched
 
 if TYPE_CHECKING:
@@ -352,3 +352,70 @@ def test_two_at_once_make_every_partition_once(
     for thread in threads:
         thread.join()
     assert sorted(made) == [0, 0, 0, 40]
+
+
+def test_partitions_belong_to_the_owner_of_the_table(
+    shop: sa.Engine, engine: sa.Engine, owner: tuple[str, str]
+) -> None:
+    """
+    Also those that a superuser, or pg_cron in its name, makes at night.
+    """
+    place = sql.identifier(SCHEMA)
+    call = (
+        f"SELECT cardinality({place}.pgultra_partitions_premake("
+        f"{sql.literal(sql.qualified(SCHEMA, Event.__tablename__))}, "
+        f"{sql.qualified(SCHEMA, Event.__tablename__ + '_partitions')}(), "
+        "now() + interval '1 year'))"
+    )
+    with engine.begin() as connection:
+        assert connection.scalar(sa.text(call)) > 10
+        owners = sa.text(
+            "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class "
+            "WHERE relname LIKE 'The Event%' AND relkind IN ('r', 'p', 'i', 'I')"
+        )
+        assert connection.scalars(owners).all() == [owner[0]]
+
+
+def test_rights_on_the_parent_are_enough(
+    engine: sa.Engine, database: Database, owner: tuple[str, str]
+) -> None:
+    """
+    Who may write to the table writes to every partition through it, and cannot make any.
+    """
+    metadata = sa.MetaData()
+    table = sa.Table("t", metadata, sa.Column("k", sa.BigInteger), sa.Column("v", sa.Text))
+    declare(table, ByHash("k", modulus=4))
+    metadata.create_all(engine)
+    name, password = owner
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON t TO {name}")
+    other = database.engine(url=database.url.set(username=name, password=password))
+    with other.begin() as connection:
+        connection.execute(table.insert(), [{"k": number} for number in range(100)])
+        connection.execute(table.update().values(k=table.c.k + 1))
+        assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 100
+        with pytest.raises(sa.exc.ProgrammingError, match="permission denied for table t_h0"):
+            connection.execute(sa.text("SELECT * FROM t_h0"))
+
+
+def test_a_schema_for_each_tenant(engine: sa.Engine) -> None:
+    """
+    ``schema_translate_map``: the same table, its rules and its partitions in another schema.
+    """
+    metadata = sa.MetaData()
+    table = sa.Table("t", metadata, sa.Column("k", sa.BigInteger), sa.Column("at", sa.Date))
+    declare(table, ByRange("at", every="1 month", premake=1, then=ByHash(table.c.k, modulus=2)))
+    with engine.begin() as connection:
+        for tenant in ("one", "Two"):
+            connection.execute(sa.schema.CreateSchema(tenant))
+            there = connection.execution_options(schema_translate_map={None: tenant})
+            metadata.create_all(there)
+            there.execute(table.insert(), {"k": 1, "at": datetime.now(UTC).date()})
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.text(
+                "SELECT relnamespace::regnamespace::text, count(*) FROM pg_class "
+                "WHERE relispartition AND relkind IN ('r', 'p') GROUP BY 1 ORDER BY 1"
+            )
+        )
+        assert [tuple(row) for row in found] == [('"Two"', 6), ("one", 6)]
