@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from pgultra.features.partitions import (
     plan_conversion,
     undo_conversion,
 )
+from pgultra.features.partitions.conversion.locks import lock_of
 from pgultra.features.search import SearchVector, TSVector
 from pgultra.plan import declare
 from pgultra.sql import statement
@@ -257,3 +259,67 @@ def test_a_plan_says_every_statement(engine: sa.Engine) -> None:
     script = str(planned)
     assert "-- ACCESS EXCLUSIVE\nLOCK TABLE public.thing" in script
     assert "-- note: (id) alone will not be unique any more" in script
+
+
+MODES = """
+SELECT c.relname, regexp_replace(upper(regexp_replace(l.mode, '([a-z])([A-Z])', '\\1 \\2', 'g')),
+    ' LOCK$', '')
+FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation
+WHERE l.pid = :pid AND c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+"""
+STRENGTH = (
+    *("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE"),
+    *("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"),
+)
+
+
+@pytest.mark.parametrize("way", ["copy", "attach"])
+def test_the_locks_of_a_plan_are_those_that_are_taken(engine: sa.Engine, way: str) -> None:
+    """
+    After each statement the server is asked what it locked: no table of the host's more than said.
+    """
+    fill(engine, "id")
+    with engine.begin() as connection:
+        for each in (
+            "CREATE TABLE kind (kind text PRIMARY KEY)",
+            "INSERT INTO kind VALUES ('a'), ('b'), ('c')",
+            "ALTER TABLE thing ADD FOREIGN KEY (kind) REFERENCES kind",
+            """CREATE TRIGGER same BEFORE UPDATE ON thing FOR EACH ROW
+            EXECUTE FUNCTION suppress_redundant_updates_trigger()""",
+        ):
+            connection.exec_driver_sql(each)
+    thing = table("zone")
+    held: set[tuple[str, str]] = set()
+    seen: dict[str, set[str]] = {}
+    wrong: list[str] = []
+    with engine.connect() as connection, engine.connect() as watcher:
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        connection.rollback()
+        watcher = watcher.execution_options(isolation_level="AUTOCOMMIT")
+
+        def judge(conn: Any, cursor: Any, text: str, *rest: Any) -> None:
+            if conn is not connection:
+                return
+            now = {tuple(row) for row in watcher.execute(sa.text(MODES), {"pid": pid})}
+            new, said = now - held, None
+            held.clear()
+            held.update(now)
+            for name, mode in new:
+                if name not in ("thing", "kind") or mode == "ACCESS SHARE":
+                    continue
+                said = lock_of(text.replace("%%", "%"))
+                seen.setdefault(mode, set()).add(text.split()[0])
+                listed = [each for each in STRENGTH if re.search(rf"(?<!SHARE ){each}\b", said)]
+                strongest = max(map(STRENGTH.index, listed), default=-1)
+                if STRENGTH.index(mode) > strongest:
+                    wrong.append(f"{name}: {mode}, not {said}: {text}")
+
+        sa.event.listen(engine, "after_cursor_execute", judge)
+        convert(connection, thing, way=way)
+        if way == "copy":
+            undo_conversion(connection, thing)
+            convert(connection, thing)
+        finish_conversion(connection, thing)
+        sa.event.remove(engine, "after_cursor_execute", judge)
+    assert wrong == []
+    assert {"ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE"} <= set(seen)

@@ -46,15 +46,6 @@ class Constrained:
     statements: tuple[str, ...]
     checks: bool = False
 
-    @property
-    def lock(self) -> str:
-        """
-        What it locks.
-        """
-        if self.checks:
-            return "ROW SHARE on the table referred to: nobody waits"
-        return "SHARE ROW EXCLUSIVE on the table referred to: writes wait; a moment"
-
 
 def foreign_keys(design: Design, leaves: Iterable[tuple[str, str]]) -> Iterator[Constrained]:
     """
