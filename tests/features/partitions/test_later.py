@@ -1,5 +1,5 @@
 """
-Two years of maintenance, and what the doors say then; tables that pg_partman manages.
+What the doors say of partitions that came later, by maintenance or by pg_partman.
 """
 
 from __future__ import annotations
