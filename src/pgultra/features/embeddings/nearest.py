@@ -17,7 +17,7 @@ a session, a pool or an earlier SET; they hold until the transaction ends.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, overload
 
 from sqlalchemy import Select, Table, select
 from sqlalchemy import inspect as inspect_
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["nearest", "rerank"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 Plan = Literal["auto", "index", "exact"]
 
 VERSION_OF = "pgultra.version_of"
@@ -48,7 +49,7 @@ DELETED_OPTION = "pgultra.deleted"
 
 @overload
 def nearest(
-    statement: Select[tuple[T]],
+    statement: Select[*Ts],  # as SQLAlchemy 2.1 types it; with 2.0 the row's types are Any
     column: Any,
     vector: Any,
     k: int = ...,
@@ -57,7 +58,7 @@ def nearest(
     effort: int | None = ...,
     oversample: int | None = ...,
     exact_below: int | None = ...,
-) -> Select[tuple[T, float]]: ...
+) -> Select[*Ts, float]: ...
 
 
 @overload
@@ -71,12 +72,12 @@ def nearest(
     effort: int | None = ...,
     oversample: int | None = ...,
     exact_below: int | None = ...,
-) -> Select[tuple[T, float]]: ...
+) -> Select[T, float]: ...
 
 
 @overload
 def nearest(
-    statement: Select[Any] | Table,
+    statement: Table,
     column: Any,
     vector: Any,
     k: int = ...,
