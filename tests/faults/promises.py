@@ -63,6 +63,10 @@ FAULTS = {
         "`pg_terminate_backend` for every connection to the database, before statements chosen at "
         "random, with psycopg and with asyncpg; then the same call is made again.",
     ),
+    "replica": Fault(
+        "The server may only read",
+        "A streaming replica made by `pg_basebackup`, asked with psycopg and with asyncpg.",
+    ),
 }
 
 PROMISES: tuple[Promise, ...] = (
@@ -145,6 +149,28 @@ PROMISES: tuple[Promise, ...] = (
         "cut",
         "search backfill",
         "The driver's error is raised, and then as above.",
+    ),
+    Promise(
+        "replica",
+        "everything that reads",
+        "Every query and read helper of every room answers as the primary does.",
+    ),
+    Promise(
+        "replica",
+        "the drift check",
+        "It sees the same drift; answers for what only a temporary twin could show are weaker, "
+        "and it says so.",
+    ),
+    Promise(
+        "replica",
+        "the command line that reads",
+        "`check`, `list`, `partitions status` and `plan`, `encryption usage` and "
+        "`embeddings recall` end as on the primary.",
+    ),
+    Promise(
+        "replica",
+        "everything that writes",
+        "An error that names the read-only transaction, or the recovery; nothing hangs.",
     ),
 )
 

@@ -355,6 +355,8 @@ def test_what_does_not_compare_ciphertexts_runs(session: Session) -> None:
     assert sorted(session.scalars(sa.select(numbers))) == [1, 1, 2]
     ids = sa.select(Invitation.id).distinct().order_by(Invitation.id.desc())
     assert session.scalars(ids).all() == [2, 1, 0]
+    nameless = sa.select(Invitation.id, Invitation.id + 1, sa.text("7")).order_by("id")
+    assert [row[1] for row in session.execute(nameless)] == [1, 2, 3]
 
 
 def test_unique_means_among_live_rows() -> None:

@@ -113,8 +113,15 @@ def _named(select: Any, clauses: Iterable[Any]) -> Iterator[Any]:
         name = _inside(each)
         if isinstance(name, elements._textual_label_reference):
             columns = [*select.selected_columns, *(c for f in _froms(select) for c in f.c)]
-            yield from (column for column in columns if name.element in (column.key, column.name))
+            yield from (column for column in columns if name.element in _names(column))
         yield each
+
+
+def _names(column: Any) -> tuple[Any, ...]:
+    """
+    What a column is called; an expression without a label may have no name at all.
+    """
+    return getattr(column, "key", None), getattr(column, "name", None)
 
 
 def _froms(select: Any) -> Iterable[Any]:
