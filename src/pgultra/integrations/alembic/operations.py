@@ -115,22 +115,32 @@ def leave_host_views(upgrade: UpgradeOps, several: Sequence[MetaData], default: 
 
 def sort_columns(upgrade: UpgradeOps) -> None:
     """
-    Within a table, add generated columns after the others, and drop them before.
+    Within a table, a generated column goes before its parts change, and comes after them.
 
-    Alembic takes them in the order of the table, and of the database: there a column may go
-    from under the generated one that is made of it.
+    Alembic adds first, alters then and drops last, in the order of the columns: there a part
+    is retyped or dropped under the column that is made of it. What is built on the column
+    goes first.
     """
     for table in upgrade.ops:
-        if isinstance(table, ops.ModifyTableOps):
-            for kind in (ops.AddColumnOp, ops.DropColumnOp):
-                places = [n for n, each in enumerate(table.ops) if isinstance(each, kind)]
-                found = [table.ops[n] for n in places]
-                found.sort(key=_is_generated, reverse=kind is ops.DropColumnOp)
-                for n, each in zip(places, found, strict=True):
-                    table.ops[n] = each
+        if isinstance(table, ops.ModifyTableOps) and any(map(_is_generated, table.ops)):
+            table.ops.sort(key=_turn)
+
+
+def _turn(operation: MigrateOperation) -> int:
+    generated = _is_generated(operation)
+    if isinstance(operation, ops.DropIndexOp | ops.DropConstraintOp):
+        return 0
+    if isinstance(operation, ops.DropColumnOp):
+        return 1 if generated else 5
+    if isinstance(operation, ops.AddColumnOp):
+        return 3 if generated else 2
+    return 2 if isinstance(operation, ops.AlterColumnOp) else 4
 
 
 def _is_generated(operation: MigrateOperation) -> bool:
+    """
+    Whether a generated column is added or dropped.
+    """
     if isinstance(operation, ops.DropColumnOp):
         operation = operation.reverse()
     return isinstance(operation, ops.AddColumnOp) and operation.column.computed is not None
