@@ -118,3 +118,33 @@ def test_what_pg_partman_made_is_no_removed_table(
     text = alembic_env.autogenerate("again", metadata=metadata).text
     assert text.count("drop_table(") == 1
     assert "drop_table('log_p20010101')" in text
+
+
+LOCKS = """
+SELECT DISTINCT c.relname, l.mode FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation
+WHERE l.pid = pg_backend_pid() AND l.granted AND c.relname = ANY (:names)
+    AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+ORDER BY 1, 2
+"""
+
+
+def test_what_making_a_partition_locks(engine: sa.Engine) -> None:
+    """
+    As the explanation's table has it: readers go on everywhere, writers of the table too.
+    """
+    metadata = tables()
+    metadata.create_all(engine)
+    for name, others in (
+        ("event", {("author", "ShareRowExclusiveLock")}),
+        ("two", {("note", "ShareRowExclusiveLock")}),
+        ("week", set()),
+    ):
+        with engine.begin() as connection:
+            call = (
+                f"SELECT pgultra_partitions_premake('{name}', {name}_partitions(), "
+                "now() + interval '3 months')"
+            )
+            assert connection.scalar(sa.text(call))
+            names = ["author", "note", "event", "two", "week"]
+            found = {tuple(row) for row in connection.execute(sa.text(LOCKS), {"names": names})}
+            assert found == {(name, "ShareUpdateExclusiveLock"), *others}

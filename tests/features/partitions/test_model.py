@@ -5,13 +5,16 @@ What a class or a table says of its partitions, and what is refused when it is m
 from __future__ import annotations
 
 import enum
+import re
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import (
     DeclarativeBase,
+    Mapped,
     MappedAsDataclass,
     mapped_column,
     registry,
@@ -338,3 +341,33 @@ def test_classes_may_refer_to_later_ones() -> None:
 
     assert partition_by(Visit.__table__) == "HASH (id)"
     assert sa.inspect(Author).relationships["posts"].mapper.class_ is Post
+
+
+def test_the_reference_shows_what_happens() -> None:
+    """
+    Its class is mapped as it stands, and its error is the one that comes without the key.
+    """
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "partitions.md").read_text()
+    source = re.findall(r"```python\n(class .*?)```", page, re.DOTALL)[0]
+    names = {
+        **vars(pgultra.partitions),
+        **{name: getattr(sa, name) for name in ("BigInteger", "DateTime")},
+        "Mapped": Mapped,
+        "mapped_column": mapped_column,
+        "datetime": datetime,
+        "__name__": __name__,
+    }
+
+    def mapped(text: str) -> Any:
+        class Own(DeclarativeBase):
+            pass
+
+        exec(compile(text, "page", "exec", dont_inherit=True), {**names, "Base": Own})
+        return Own.metadata.tables["event"]
+
+    assert partition_by(mapped(source)) == "RANGE (occurred_at)"
+    keyless = source.replace("DateTime(timezone=True), primary_key=True", "DateTime(timezone=True)")
+    with pytest.raises(DeclarationError) as caught:
+        mapped(keyless)
+    (shown,) = re.findall(r"```text\nDeclarationError: (.*?)```", page, re.DOTALL)
+    assert " ".join(shown.split()) == " ".join(str(caught.value).split())
