@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,6 +113,29 @@ def test_zeros_are_fine_where_the_metric_knows_them() -> None:
     Only cosine needs a direction.
     """
     assert VectorType(2, metric="l2", index=None).packer()([0, 0]) == b"\0\2\0\0" + b"\0" * 8
+
+
+def test_what_came_is_a_vector_like_any_other() -> None:
+    """
+    Its numbers are read on demand; it compares, copies, pickles and is sent as pgvector's own.
+    """
+    data = Packer(3)([1, 2.5, -3])
+    for form in (data, bytearray(data), memoryview(data), "[1,2.5,-3]"):
+        found, own = unpacked(form), Vector([1, 2.5, -3])
+        assert found == own == found
+        assert found != Vector([1, 2.5, 3]) != found
+        assert unpacked(data) == found
+        assert repr(found) == repr(own)
+        assert (found.dimensions(), found.to_list()) == (3, [1, 2.5, -3])
+        assert found.to_numpy().tolist() == [1, 2.5, -3]
+        assert (found.to_text(), found.to_binary()) == (own.to_text(), own.to_binary())
+        assert Packer(3)(found) == data
+        assert copy.deepcopy(found) == copy.copy(found) == own
+        assert type(pickle.loads(pickle.dumps(found))) is Vector
+        assert pickle.loads(pickle.dumps(found)) == own
+    assert unpacked(None) is None
+    with pytest.raises(InvalidVector, match="the given one has 3"):
+        Packer(2)(data)
 
 
 def test_the_error_reaches_the_host(engine: sa.Engine) -> None:

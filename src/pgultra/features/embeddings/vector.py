@@ -177,12 +177,7 @@ class VectorType(VECTOR):
         """
         if wire.driver_of(dialect) in ("psycopg", "psycopg_async"):
             wire.listen(dialect)
-        unpacked = wire.unpacked
-
-        def process(value: Any) -> Vector | None:
-            return None if value is None else unpacked(value)
-
-        return process
+        return wire.unpacked
 
 
 def _metric(metric: str | None, index: HNSW | IVFFlat | None) -> str:

@@ -17,6 +17,8 @@ import math
 import struct
 import sys
 import weakref
+from array import array
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pgvector import Vector
@@ -141,6 +143,22 @@ class Packer:
         """
         The quick way for numpy: one product tells of NaN, infinity and no length at once.
         """
+        if value.dtype.char == "f" and value.shape == self._shape:
+            single = value
+        else:
+            single = self._single(value)
+        try:
+            square = single.dot(single)
+        except Warning:  # an overflow, where the host makes errors of warnings
+            square = math.inf
+        if not 1e-30 < square < 1e30:
+            self._check(single.tolist())
+        return Packed(self._head + single.astype(">f4").tobytes())
+
+    def _single(self, value: Any) -> Any:
+        """
+        An array of another kind as one of 32-bit floats.
+        """
         if value.ndim != 1:
             raise InvalidVector(
                 f"a {self.name} needs an array of one dimension; this one has {value.ndim}: "
@@ -150,18 +168,8 @@ class Packer:
             self._refuse_length(len(value))
         if value.dtype.kind not in "fiu":
             raise InvalidVector(f"a {self.name} is made of numbers; got an array of {value.dtype}")
-        if value.dtype.char == "f":
-            single = value
-        else:
-            with sys.modules["numpy"].errstate(over="ignore"):
-                single = value.astype("f4")
-        try:
-            square = single.dot(single)
-        except Warning:  # an overflow, where the host makes errors of warnings
-            square = math.inf
-        if not 1e-30 < square < 1e30:
-            self._check(single.tolist())
-        return Packed(self._head + single.astype(">f4").tobytes())
+        with sys.modules["numpy"].errstate(over="ignore"):
+            return value.astype("f4")
 
     def batch(self, values: Sequence[Any]) -> list[Packed | None]:
         """
@@ -208,13 +216,50 @@ def _short(value: object) -> str:
     return text if len(text) < 60 else text[:57] + "..."
 
 
-def unpacked(value: Any) -> Vector:  # what the driver gave: bytes, or text
+class Received(Vector):
+    """
+    A pgvector Vector over the bytes that came; its numbers are read when they are asked for.
+    """
+
+    _raw: bytes
+
+    @cached_property
+    def _value(self) -> array[float]:  # type: ignore[override]
+        numbers = array("f", self._raw[4:])
+        if sys.byteorder != "big":
+            numbers.byteswap()
+        return numbers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Vector.from_binary, (self._raw,)
+
+    def dimensions(self) -> int:
+        """
+        How many numbers there are.
+        """
+        return len(self._raw) // 4 - 1
+
+    def to_binary(self) -> bytes:
+        """
+        The bytes that came.
+        """
+        return self._raw
+
+
+_new = Received.__new__
+
+
+def unpacked(value: Any) -> Vector | None:  # what the driver gave: bytes, text, or None
     """
     A pgvector Vector over the bytes that came.
     """
+    if value is None:
+        return None
     if isinstance(value, str):
         return Vector.from_text(value)
-    return Vector.from_binary(value)
+    vector = _new(Received)
+    vector._raw = value if value.__class__ is bytes else bytes(value)
+    return vector
 
 
 # -- psycopg ----------------------------------------------------------------------------------
