@@ -106,6 +106,8 @@ class Host:
         self.migrations = folder / "migrations"
         template = Path(alembic.__file__).parent / "templates" / "generic" / "script.py.mako"
         shutil.copytree(self.folder / "migrations", self.migrations)
+        # The whole process has the door once one host has opened it.
+        assert "\nimport pgultra.integrations.alembic" in (self.migrations / "env.py").read_text()
         if not (self.migrations / "script.py.mako").exists():
             shutil.copy(template, self.migrations)
 

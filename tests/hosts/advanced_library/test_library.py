@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.hosts.stage import Host
 
 # Version 1.10 has new words for `list` and the like, which versions for SQLAlchemy 2.0.40 lack.
-pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated method")
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated")
 
 AUSTEN, EMMA = UUID(int=1), UUID(int=0x11)
 

@@ -54,7 +54,7 @@ def test_raw_sql_cannot_delete(app: Flask, host: Host) -> None:
     """
     db = host.module("models").db
     with pytest.raises(sa.exc.DBAPIError, match="soft"):
-        db.session.execute(sa.text("DELETE FROM product"))
+        db.session.execute(sa.text("DELETE FROM product WHERE id = 2"))
     db.session.rollback()
 
 

@@ -3,6 +3,7 @@ import os
 from alembic import context
 from sqlmodel import SQLModel, create_engine
 
+import pgultra.integrations.alembic  # noqa: F401
 import tests.hosts.sqlmodel_clinic.models  # noqa: F401
 
 
