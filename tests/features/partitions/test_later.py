@@ -4,13 +4,15 @@ What the doors say of partitions that came later, by maintenance or by pg_partma
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
-from pgultra import ByHash, ByList, ByRange, declare, partitions, plan
+from pgultra import ByHash, ByList, ByRange, PartitionedTable, declare, partitions, plan
 
 if TYPE_CHECKING:
     from tests.fixtures.alembic import MigrationEnvironment
@@ -148,3 +150,80 @@ def test_what_making_a_partition_locks(engine: sa.Engine) -> None:
             names = ["author", "note", "event", "two", "week"]
             found = {tuple(row) for row in connection.execute(sa.text(LOCKS), {"names": names})}
             assert found == {(name, "ShareUpdateExclusiveLock"), *others}
+
+
+MADE = """
+SELECT pg_get_expr(c.relpartbound, c.oid) AS bound, c.relkind::text, c.reloptions,
+    (SELECT array_agg(format('%s %s %s', a.attname, a.atttypid, a.attnotnull) ORDER BY a.attnum)
+        FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0) AS columns,
+    (SELECT count(*) FROM pg_constraint AS k WHERE k.conrelid = c.oid) AS constraints,
+    (SELECT count(*) FROM pg_index AS i WHERE i.indrelid = c.oid) AS indexes,
+    (SELECT count(*) FROM pg_trigger AS t WHERE t.tgrelid = c.oid) AS triggers
+FROM pg_inherits AS h JOIN pg_class AS c ON c.oid = h.inhrelid
+WHERE h.inhparent = CAST(:table AS regclass) ORDER BY 1
+"""
+
+
+def test_a_statement_costs_what_it_costs_on_a_table_divided_by_hand(engine: sa.Engine) -> None:
+    """
+    The ORM sends the same text, the server makes the same plan, on partitions that are the same.
+    """
+
+    class Base(DeclarativeBase):
+        pass
+
+    def columns(name: str) -> dict[str, Any]:
+        return {
+            "__tablename__": name,
+            "id": mapped_column(sa.BigInteger, primary_key=True, autoincrement=False),
+            "at": mapped_column(sa.DateTime(timezone=True), primary_key=True),
+            "note": mapped_column(sa.Text, index=True),
+        }
+
+    rules = ByRange("at", every="1 month", premake=11)
+    ours = type("Ours", (PartitionedTable, Base), {**columns("ours"), "__partition_by__": rules})
+    by_hand = {**columns("theirs"), "__table_args__": {"postgresql_partition_by": "RANGE (at)"}}
+    theirs = type("Theirs", (Base,), by_hand)
+    Base.metadata.create_all(engine)
+    bounds = "SELECT pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits AS i JOIN pg_class AS c "
+    bounds += "ON c.oid = i.inhrelid WHERE i.inhparent = 'ours'::regclass ORDER BY c.relname"
+    with engine.begin() as connection:
+        for number, bound in enumerate(connection.scalars(sa.text(bounds)).all()):
+            connection.exec_driver_sql(f"CREATE TABLE theirs_{number} PARTITION OF theirs {bound}")
+        made = [
+            [tuple(row) for row in connection.execute(sa.text(MADE), {"table": table})]
+            for table in ("ours", "theirs")
+        ]
+    assert len(made[0]) == 12
+    assert made[0] == made[1]
+    sent: dict[str, list[str]] = {"ours": [], "theirs": []}
+    now = datetime.now(UTC)
+    for model, name in ((ours, "ours"), (theirs, "theirs")):
+        with Session(engine) as session:
+            log = sent[name]
+
+            def note(*given: Any, log: list[str] = log) -> None:
+                log.append(given[2])
+
+            sa.event.listen(engine, "before_cursor_execute", note)
+            thing: Any = model(id=1, at=now)
+            session.add(thing)
+            session.flush()
+            session.execute(sa.insert(model), [{"id": n, "at": now} for n in range(2, 50)])
+            thing.at = now + timedelta(days=40)
+            session.flush()
+            session.expire_all()
+            assert session.get(model, (1, now + timedelta(days=40))) is thing
+            session.execute(sa.update(model).where(model.id == 3).values(note="x"))
+            session.execute(sa.delete(model).where(model.at == now))
+            sa.event.remove(engine, "before_cursor_execute", note)
+            for query in (
+                f"SELECT * FROM {name} WHERE id = 1 AND at = '2999-01-01'",
+                f"SELECT * FROM {name} WHERE note = 'x'",
+                f"INSERT INTO {name} VALUES (1, now())",
+                f"UPDATE {name} SET at = now() WHERE id = 1",
+            ):
+                plan_of = session.execute(sa.text(f"EXPLAIN (COSTS off) {query}")).scalars()
+                log.append(re.sub(r"\b(ours|theirs)\w*", "it", "\n".join(plan_of)))
+    assert [text.replace("ours", "theirs") for text in sent["ours"]] == sent["theirs"]
+    assert len(sent["ours"]) > 9
