@@ -55,7 +55,7 @@ def create_app() -> Flask:
     def reopen(number: int) -> Any:
         statement = soft_delete.only_deleted(db.select(Category).filter_by(id=number))
         category = db.session.scalars(statement).one_or_none() or abort(404)
-        restored = soft_delete.restore(db.session(), category)
+        restored = soft_delete.restore(db.session, category)
         db.session.commit()
         return jsonify(restored=len(restored))
 

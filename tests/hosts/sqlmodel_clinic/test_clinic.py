@@ -5,9 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from sqlmodel import Session, col, select
+from sqlmodel import Field, Session, SQLModel, col, select
 
-from pgultra import embeddings, search, soft_delete
+from pgultra import (
+    DeclarationError,
+    EncryptedColumn,
+    KeyRing,
+    embeddings,
+    search,
+    soft_delete,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +74,30 @@ def test_secrets_have_their_types(session: Session, models: Any) -> None:
     assert (found.insurance, found.born) == (" A 123 ", dt.date(1980, 2, 29))
     stored = session.scalar(sa.text("SELECT insurance FROM patient WHERE id = 1"))
     assert b"123" not in bytes(stored)
+
+
+@pytest.mark.usefixtures("host")
+def test_column_factories_are_refused() -> None:
+    """
+    SQLModel takes what ``EncryptedColumn()`` gives for a default, and would store plaintext.
+    """
+    ring = KeyRing("sqlmodel_refused", {1: bytes(range(32))})
+    with pytest.raises(DeclarationError, match=r"write Field\(sa_type=Encrypted"):
+
+        class Plain(SQLModel, table=True):
+            id: int | None = Field(default=None, primary_key=True)
+            email: str = EncryptedColumn(sa.String, keys=ring)
+
+    SQLModel.metadata.remove(SQLModel.metadata.tables["plain"])
+
+
+def test_columns_of_rooms_are_no_fields(models: Any) -> None:
+    """
+    They are attributes of objects, neither validated nor dumped by pydantic.
+    """
+    patient = models.Patient(number="P-8", name="Joe", deleted_by="nobody")
+    assert patient.deleted_by is None
+    assert not {"deleted_at", "deleted_by", "deletion_id"} & set(patient.model_dump())
 
 
 def test_notes_are_found_by_words(session: Session, models: Any) -> None:

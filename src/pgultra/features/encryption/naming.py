@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Table
+from sqlalchemy.orm import MappedColumn
 
 from pgultra.errors import DeclarationError
 
@@ -34,13 +35,31 @@ class Key(str):
 def learn(mapper: Mapper[Any], class_: type[Any]) -> None:
     """
     Note which attributes a class has for the columns of its tables.
+
+    Raises:
+        DeclarationError: SQLModel took what ``EncryptedColumn()`` gave for a default.
     """
+    _insist_on_fields(class_)
     for table in mapper.tables:
         if isinstance(table, Table):
             _attributes.setdefault(table, {}).update(
                 (name, column.key)
                 for name, column in mapper.columns.items()
                 if isinstance(column, Column) and column.table is table
+            )
+
+
+def _insist_on_fields(class_: type[Any]) -> None:
+    """
+    Refuse a column that SQLModel would make of a field's annotation, and keep plaintext in.
+    """
+    fields: dict[str, Any] = getattr(class_, "__pydantic_fields__", None) or {}
+    for name, field in fields.items():
+        default = getattr(field, "default", None)
+        if isinstance(default, MappedColumn) and getattr(default.column.type, "seals", False):
+            raise DeclarationError(
+                f"{class_.__name__}.{name}: SQLModel takes EncryptedColumn(...) for a default "
+                "value and would store plaintext; write Field(sa_type=Encrypted(...))"
             )
 
 
