@@ -323,3 +323,27 @@ def test_the_locks_of_a_plan_are_those_that_are_taken(engine: sa.Engine, way: st
         sa.event.remove(engine, "after_cursor_execute", judge)
     assert wrong == []
     assert {"ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE"} <= set(seen)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_undoing_takes_back_the_functions(engine: sa.Engine, shared: bool) -> None:
+    """
+    Those that the conversion made; the one that makes partitions stays if another table uses it.
+    """
+    fill(engine, "id")
+    thing = table("list")
+    functions = sa.text(
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
+    )
+    with engine.connect() as connection:
+        convert(connection, thing)
+        assert len(connection.execute(functions).all()) == 4  # two keep the old table the same
+        connection.commit()
+        if shared:
+            other = sa.Table("other", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
+            declare(other, ByHash("id", modulus=2))
+            with connection.begin():
+                other.metadata.create_all(connection)
+        undo_conversion(connection, thing)
+        left = connection.execute(functions).scalars().all()
+    assert left == (["other_partitions", "pgultra_partitions_premake"] if shared else [])

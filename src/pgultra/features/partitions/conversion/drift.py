@@ -28,6 +28,7 @@ BEGIN
     IF NOT EXISTS (
         SELECT FROM pg_catalog.pg_proc AS p
         WHERE p.prosrc LIKE 'SELECT $rules${{%' AND pg_catalog.strpos(p.prosrc, {quoted}) > 0
+            AND p.pronamespace = {place}::pg_catalog.regnamespace
     ) THEN
         {drop};
     END IF;
@@ -85,6 +86,7 @@ def taken_back(steps: Iterable[Step], schema: str) -> Iterator[str]:
         for drop in each.drop():
             if each.arguments:
                 quoted = sql.literal(f'"{each.name}"')
-                yield USED.format(quoted=quoted, drop=drop).strip()
+                place = sql.literal(sql.identifier(each.schema or schema))
+                yield USED.format(quoted=quoted, place=place, drop=drop).strip()
             else:
                 yield drop
