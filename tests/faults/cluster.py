@@ -84,6 +84,14 @@ class Cluster(PrivateServer):
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
         self._launch(_unprivileged_account())
 
+    def stop_now(self) -> None:
+        """
+        End the server, but leave its folder.
+        """
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(30)
+
     def copied(self, *options: str) -> Cluster:
         """
         A replica by ``pg_basebackup``, started; stop it after use.

@@ -67,6 +67,19 @@ FAULTS = {
         "The server may only read",
         "A streaming replica made by `pg_basebackup`, asked with psycopg and with asyncpg.",
     ),
+    "pgbouncer": Fault(
+        "PgBouncer stands in front, in transaction mode",
+        "Three servers for all clients; psycopg without prepared statements and, where PgBouncer "
+        "follows them (1.21 and later, `max_prepared_statements`), with them; asyncpg with "
+        "`statement_cache_size=0` and names of its own, or as it comes where they are followed.\n"
+        "`partitions.maintain`, `drain_default` and `convert` hold a lock of the session and "
+        "detach CONCURRENTLY: give them the address of the server itself.",
+    ),
+    "disk": Fault(
+        "The disk is full",
+        "The database lies in a tablespace on a small tmpfs without a free byte; then space is "
+        "made, and the same call is made again.",
+    ),
 }
 
 PROMISES: tuple[Promise, ...] = (
@@ -171,6 +184,62 @@ PROMISES: tuple[Promise, ...] = (
         "replica",
         "everything that writes",
         "An error that names the read-only transaction, or the recovery; nothing hangs.",
+    ),
+    Promise(
+        "pgbouncer",
+        "everything that reads",
+        "Every query and read helper answers as without it, several transactions at once.",
+    ),
+    Promise(
+        "pgbouncer",
+        "settings such as pgultra.actor, and effort",
+        "They hold for their transaction, and the next one on the same server knows nothing of them.",
+    ),
+    Promise("pgbouncer", "create_all", "Done, as without it."),
+    Promise("pgbouncer", "alembic upgrade", "Done, as without it."),
+    Promise("pgbouncer", "encryption rotate", "Done, as without it."),
+    Promise("pgbouncer", "embeddings worker", "Done, as without it."),
+    Promise("pgbouncer", "soft_delete purge", "Done, as without it."),
+    Promise("pgbouncer", "search backfill", "Done, as without it."),
+    Promise(
+        "disk",
+        "create_all",
+        "`No space left on device` is raised and nothing was made; the same call makes it.",
+    ),
+    Promise(
+        "disk",
+        "alembic upgrade",
+        "`No space left on device` is raised; the same upgrade goes on, and an INVALID index is built anew.",
+    ),
+    Promise(
+        "disk",
+        "encryption rotate",
+        "`No space left on device` is raised; what was committed stays, and the same call does the rest.",
+    ),
+    Promise(
+        "disk",
+        "partitions maintain",
+        "Its result names what could not be done, with `No space left on device` (the command line ends with an error); the same call does the rest.",
+    ),
+    Promise(
+        "disk",
+        "partitions drain_default",
+        "`No space left on device` is raised; what was committed stays, and the same call does the rest.",
+    ),
+    Promise(
+        "disk",
+        "embeddings worker",
+        "`No space left on device` is raised; what was committed stays, and the same call does the rest.",
+    ),
+    Promise(
+        "disk",
+        "search backfill",
+        "`No space left on device` is raised; what was committed stays, and the same call does the rest.",
+    ),
+    Promise(
+        "disk",
+        "embeddings build_index",
+        "`No space left on device` is raised and the old index stays.",
     ),
 )
 

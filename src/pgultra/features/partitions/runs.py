@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["last_runs", "record", "run_table"]
 
+FULL = "53"
+"""The class of what a server lacks: room on the disk, above all."""
 COLUMNS = """(
     parent text PRIMARY KEY,
     ran_at timestamptz NOT NULL,
@@ -70,7 +72,8 @@ def record(
                 )
             )
     except DBAPIError as error:
-        if sqlstate_of(error) not in ("42501", "25006"):  # no privilege, read-only
+        state = sqlstate_of(error) or ""
+        if state not in ("42501", "25006") and not state.startswith(FULL):  # no right, read-only
             raise
         return f"the run is not written down: {str(error.orig).strip()}"
     return None

@@ -290,6 +290,8 @@ class _Work:
         Level by level, until there is nothing left but what failed.
         """
         todo, failed = self.tasks("index"), set[str]()
+        if not todo and self.tasks("create"):  # a parent's index may be valid with those alone
+            todo = self.unindexed()
         for _ in range(ROUNDS):
             if not todo:
                 return
@@ -297,9 +299,11 @@ class _Work:
                 assert task.index is not None  # it is what the task is about
                 if not self.attempt([task], partial(build, self.hand, task.index)):
                     failed.add(task.action.child)
-            with self.hand.transaction(patient=True) as connection:
-                left = index_tasks(connection, self.found)
-            todo = [task for task in left if task.action.child not in failed]
+            todo = [task for task in self.unindexed() if task.action.child not in failed]
+
+    def unindexed(self) -> list[Task]:
+        with self.hand.transaction(patient=True) as connection:
+            return index_tasks(connection, self.found)
 
     def remove(self, task: Task, archive_to: str | Path | None) -> None:
         level, application = task.level, task.level.parent.application
