@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DIMENSIONS, K = 384, 10
-EFFORTS = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200)
+EFFORTS = (*range(10, 32, 2), 35, 40, 50, 60, 80, 100, 150, 200)
 
 
 def clustered(count: int, seed: int) -> np.ndarray[Any, Any]:
