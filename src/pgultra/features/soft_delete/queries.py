@@ -116,6 +116,8 @@ def alive(target: Any) -> ColumnElement[bool]:
         table = target
         while not isinstance(table, Table) and hasattr(table, "element"):
             table = table.element
+        if isinstance(table, Table):  # insert(Article).table is a copy with annotations
+            table = table.metadata.tables.get(table.key, table)
         rules = rules_of(table) if isinstance(table, Table) else None
         if rules is not None and isinstance(table, Table):
             found = target.corresponding_column(columns_of(table, rules)["deleted_at"])

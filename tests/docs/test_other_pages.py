@@ -1,0 +1,199 @@
+"""
+The pages that belong to no room, block by block; and that no page is left out.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from pgultra import plan
+from pgultra.integrations.embedded import wheel_binaries
+from pgultra.plan.describe import as_text
+from tests.docs.pages import DOCS, ROOT, blocks
+from tests.docs.running import host, python_of, run, sql_of
+
+if TYPE_CHECKING:
+    from tests.fixtures.alembic import MigrationEnvironment
+
+ARTICLE = """
+class Article(SoftDelete, Base):
+    __tablename__ = "article"
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+VISIT = """
+class Visit(Base):
+    __tablename__ = "visit"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    seen: Mapped[datetime | None]
+"""
+FOLLOWED = ["tutorial/", "how-to/moving-from/"]
+"""Folders whose pages are followed whole, by test_tutorial and test_moving_from."""
+
+
+def pages() -> list[Path]:
+    """
+    Give the pages that have Python in them.
+    """
+    found = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    return [
+        page
+        for page in found
+        if "_build" not in page.parts and any(block.language == "python" for block in blocks(page))
+    ]
+
+
+@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in pages()])
+def test_every_page_with_python_is_run_by_a_test(page: str) -> None:
+    """
+    Its Python is well-formed, and a test names the page in order to run it.
+    """
+    for block in blocks(ROOT / page):
+        if block.language == "python":
+            compile(block.text, block.place, "exec", dont_inherit=True)
+    if any(page.startswith(f"docs/{folder}") for folder in FOLLOWED):
+        return
+    stem = page.removeprefix("docs/").removesuffix(".md")
+    spellings = [f'"{name}"' for each in (stem, Path(stem).name) for name in (each, f"{each}.md")]
+    sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    assert any(spelling in source for source in sources for spelling in spellings)
+
+
+def test_adopt_existing_objects(engine: sa.Engine) -> None:
+    """
+    A function and a trigger made by hand equal the page's declaration.
+    """
+    names = host()
+    run(VISIT, names)
+    (block,) = python_of("how-to/adopt-existing-objects")
+    run(block, names)
+    metadata = names["Base"].metadata
+    with engine.begin() as connection:
+        connection.exec_driver_sql("""
+            CREATE TABLE visit (id serial PRIMARY KEY, seen timestamp);
+            CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql
+                AS 'begin new.seen := now(); return new; end';
+            CREATE TRIGGER visit_seen BEFORE UPDATE ON visit FOR EACH ROW EXECUTE FUNCTION touch();
+        """)
+        text = as_text(plan.check(connection, metadata))
+    assert "unmarked: function touch()" in text
+    assert "unmarked: trigger visit_seen on visit" in text
+    assert "changed" not in text
+    assert "missing" not in text
+
+
+def test_check_for_drift_in_ci(alembic_env: MigrationEnvironment, engine: sa.Engine) -> None:
+    """
+    The test of the page passes on a migrated database, fails on a changed one, and its role can ask.
+    """
+    source = f"from datetime import datetime\nfrom sqlalchemy.orm import *\nfrom pgultra import *\nclass Base(DeclarativeBase): pass\n{ARTICLE}"
+    alembic_env.write_models(source)
+    alembic_env.autogenerate("first")
+    (block,) = python_of("how-to/check-for-drift-in-ci")
+    names: dict[str, Any] = host()
+    run(source, names)
+    run(block.replace("from app.models import Base\n", ""), names)
+    test = names["test_migrations_make_what_the_models_declare"]
+    configuration = alembic_env._config(metadata=False)
+    test(engine, configuration)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER article_soft_delete_guard ON article")
+    with pytest.raises(AssertionError, match="article_soft_delete_guard"):
+        test(engine, configuration)
+
+
+def test_the_role_that_checks(engine: sa.Engine, owner: tuple[str, str]) -> None:
+    """
+    A role with the page's one right finds no drift where there is none.
+    """
+    names = host()
+    run(ARTICLE, names)
+    names["Base"].metadata.create_all(engine)
+    (script,) = sql_of("how-to/check-for-drift-in-ci")
+    _, grant = script.strip().split(";\n")
+    role = f"{owner[0]}_check"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN")
+        grant = grant.replace("DATABASE app", f'DATABASE "{engine.url.database}"')
+        connection.exec_driver_sql(grant.replace("drift_check", role))
+    try:
+        with engine.connect() as connection, connection.begin() as transaction:
+            connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
+            assert not plan.check(connection, names["Base"].metadata)
+            transaction.rollback()
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.mark.skipif(wheel_binaries() is None, reason="runs the embedded server")
+def test_run_a_private_server(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    The first block prints the version of a server; the second takes programs of this machine.
+    """
+    first, second = python_of("how-to/run-a-private-server")
+    run(first, host())
+    assert int(capsys.readouterr().out.split(".")[0]) >= 15
+    binaries = "/usr/lib/postgresql/17/bin"
+    if not shutil.which("initdb", path=binaries):
+        binaries = str(wheel_binaries())
+    names = host()
+    run("from pgultra.integrations.embedded import PrivateServer", names)
+    run(second.replace("/usr/lib/postgresql/17/bin", binaries), names)
+    assert str(names["server"].binaries) == binaries
+
+
+def test_use_schema_per_tenant_and_copies(
+    engine: sa.Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Two ways to a tenant's schema, a table made alone, and copies: each has its triggers.
+    """
+    path, check, translated, alone, missing, copies = python_of(
+        "how-to/use-schema-per-tenant-and-copies"
+    )
+    names = host(engine=engine)
+    run(ARTICLE, names)
+    run(path, names)
+    run(check, names)
+    assert "tenant_7" not in capsys.readouterr().out.replace("no drift", "")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO tenant_7.article VALUES (1)")
+    tenant = engine.execution_options(schema_translate_map={None: "tenant_7"})
+    with Session(tenant) as session:
+        article = session.get_one(names["Article"], 1)
+    run(f"{translated}\n    session.commit()", names | {"article": article})
+    with engine.begin() as connection:
+        dead = connection.exec_driver_sql("SELECT deleted_at FROM tenant_7.article").scalar_one()
+        assert dead is not None
+        with pytest.warns(names["PgultraWarning"]):
+            names["Article"].__table__.create(connection)
+        names["connection"] = connection
+        run(missing, names)
+        assert len(names["missing"].steps) > 3
+        run(alone, names)
+        assert not plan.check(connection, names["Base"].metadata)
+        connection.exec_driver_sql("CREATE SCHEMA archive")
+    run(copies, names)
+    with engine.connect() as connection:
+        assert not plan.check(connection, names["archive"])
+
+
+def test_the_models_of_the_reference_of_partitions(engine: sa.Engine) -> None:
+    """
+    The declared table is partitioned, and the page's test of pruning passes.
+    """
+    model, test = python_of("reference/partitions")
+    names = host()
+    run(model, names)
+    names["Base"].metadata.create_all(engine)
+    run(test, names | {"moment": sa.func.now()})
+    names["moment"] = sa.text("date_trunc('month', now()) + interval '2 months'")
+    run(f"{test}\n", names)
+    with engine.connect() as connection:
+        names["test_the_feed_reads_one_month"](connection)
