@@ -7,9 +7,9 @@ import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 from advanced_alchemy.exceptions import NotFoundError
-from advanced_alchemy.filters import LimitOffset
+from advanced_alchemy.filters import LimitOffset, OrderBy, SearchFilter
 
-from pgultra import embeddings, search, soft_delete
+from pgultra import EncryptionError, embeddings, search, soft_delete
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -124,6 +124,17 @@ async def test_readers(session: AsyncSession, models: Any, services: Any) -> Non
     assert (await readers.get_one(models.Reader.email == "ann@x.org")).name == "Ann"
     stored = await session.scalars(sa.text("SELECT email FROM reader"))
     assert all(b"x.org" not in bytes(value) for value in stored)
+
+
+async def test_filters_that_cannot_work(session: AsyncSession, models: Any, services: Any) -> None:
+    """
+    A pattern or an order of ciphertexts is refused with the reason.
+    """
+    readers = services.ReaderService(session=session)
+    with pytest.raises(EncryptionError, match=r"no pattern|sees a ciphertext"):
+        await readers.get_one_or_none(SearchFilter("email", "x"))
+    with pytest.raises(EncryptionError, match=r"sort at random|ORDER BY"):
+        await readers.list(OrderBy("email"))
 
 
 async def test_loans(session: AsyncSession, models: Any, services: Any) -> None:

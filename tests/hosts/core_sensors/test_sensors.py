@@ -32,7 +32,9 @@ def database(host: Host) -> Iterator[sa.Connection]:
         connection.rollback()
 
 
-def test_stations_close_with_their_sensors(service: Any, database: sa.Connection) -> None:
+def test_stations_close_with_their_sensors(
+    service: Any, database: sa.Connection, host: Host
+) -> None:
     """
     By an UPDATE in Core; a code is free again; and an upsert names the live index.
     """
@@ -45,7 +47,7 @@ def test_stations_close_with_their_sensors(service: Any, database: sa.Connection
     service.reopen(database, "EDDB")
     assert service.sensors(database) == ["wind", "rain", "snow"]
     with pytest.raises(sa.exc.DBAPIError, match="soft"):
-        database.execute(sa.text("DELETE FROM sensor"))
+        database.execute(host.module("tables").sensor.delete())
 
 
 def test_stations_are_found(service: Any, database: sa.Connection) -> None:

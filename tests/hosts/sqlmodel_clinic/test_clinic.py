@@ -11,6 +11,7 @@ from pgultra import (
     DeclarationError,
     EncryptedColumn,
     KeyRing,
+    SearchVector,
     embeddings,
     search,
     soft_delete,
@@ -89,6 +90,12 @@ def test_column_factories_are_refused() -> None:
             email: str = EncryptedColumn(sa.String, keys=ring)
 
     SQLModel.metadata.remove(SQLModel.metadata.tables["plain"])
+    with pytest.raises(ValueError, match="no matching SQLAlchemy type"):
+
+        class Found(SQLModel, table=True):
+            id: int | None = Field(default=None, primary_key=True)
+            title: str
+            words: Any = SearchVector({"title": "A"})
 
 
 def test_columns_of_rooms_are_no_fields(models: Any) -> None:
