@@ -80,6 +80,15 @@ FAULTS = {
         "The database lies in a tablespace on a small tmpfs without a free byte; then space is "
         "made, and the same call is made again.",
     ),
+    "locks": Fault(
+        "Locks, deadlocks and serialization failures",
+        "Several threads at once on the same rows, at READ COMMITTED and at the stricter levels; "
+        "an open transaction that keeps its locks.",
+    ),
+    "owner": Fault(
+        "A role has few rights",
+        "No superuser, nothing granted to PUBLIC, only what [rights](../reference/rights.md) names.",
+    ),
 }
 
 PROMISES: tuple[Promise, ...] = (
@@ -240,6 +249,46 @@ PROMISES: tuple[Promise, ...] = (
         "disk",
         "embeddings build_index",
         "`No space left on device` is raised and the old index stays.",
+    ),
+    Promise(
+        "locks",
+        "soft_delete cascades against each other",
+        "One deletion or restore in a transaction never ends with a deadlock; no live row is left below a deleted one.",
+    ),
+    Promise(
+        "locks",
+        "soft_delete cascades at REPEATABLE READ or SERIALIZABLE",
+        "40001 surfaces as SQLAlchemy's `DBAPIError` and nothing was changed: repeat the transaction.",
+    ),
+    Promise(
+        "locks",
+        "encryption rotate against writers",
+        "Rows that are being written are passed over and done in the next round, and no written value is lost. At a stricter level than READ COMMITTED 40001 may surface: make the same call again.",
+    ),
+    Promise(
+        "locks",
+        "partitions maintain against readers",
+        "It gives way after `lock_timeout` and tries again, `attempts` times; what was not to be had is told in its result, and the next call does it.",
+    ),
+    Promise(
+        "locks",
+        "embeddings workers against writers",
+        "Each row ends with the vector of its last text. At SERIALIZABLE 40001 may surface from `work`: what was leased comes back when the lease ends.",
+    ),
+    Promise(
+        "owner",
+        "the owner of the tables",
+        "All rooms are made, migrated up and down, filled, kept up and dropped.",
+    ),
+    Promise(
+        "owner",
+        "who reads and writes",
+        "All that an application does with rows, the worker, rotation, backfill and purge; an error from the database for what only an owner may.",
+    ),
+    Promise(
+        "owner",
+        "who only looks",
+        "`check` needs no right on a table; `partitions status` those that the page names.",
     ),
 )
 
