@@ -259,8 +259,13 @@ def _reads(
         by_key = sa.select(event.note).where(event.id == number, event.at == moment)
         (touched,) = partitions_touched(connection, by_key).values()
         assert len(touched) == 1, touched
-        for way, threshold, limit in (("prepared", 0, 1.2), ("unprepared", None, 1.7)):
+        for way, threshold, mode, limit in (
+            ("prepared, plan_cache_mode = force_generic_plan", 0, "force_generic_plan", 1.2),
+            ("prepared", 0, "auto", 1.2),
+            ("unprepared", None, "auto", 1.7),
+        ):
             driver.prepare_threshold = threshold
+            driver.execute(f"SET plan_cache_mode = {mode}")
 
             def look_up(model: Any) -> None:
                 table = model.__table__
@@ -286,7 +291,6 @@ def _reads(
             driver.execute(f"SET plan_cache_mode = {mode}")
             for query in (keyed, keyless):
                 yield _bare(driver, query, moments, f"prepared, plan_cache_mode = {mode}")
-        driver.execute("RESET plan_cache_mode")
         for query in (keyed, keyless):
             yield _bare(driver, query, moments, "unprepared")
         driver.rollback()
