@@ -5,7 +5,7 @@ The best rows of a statement: a bounded number of matches is ranked, and no more
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, TypeVarTuple, overload
 
 from sqlalchemy import (
     Boolean,
@@ -38,12 +38,16 @@ from pgultra.plan import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Unpack
 
     from sqlalchemy import Subquery
 
     from pgultra.features.search.words import Searched, Words
 
 __all__ = ["live_rows", "ranked", "spelt", "statement_of", "top"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 FIRST: ColumnElement[bool] = literal_column(
     "(SELECT set_config('synchronize_seqscans', 'off', true)) IS NOT NULL", Boolean()
@@ -57,6 +61,53 @@ MATCHES_OR_STANDS = f"({HOLE} @@ {HOLE} OR (numnode({HOLE}) = 0 AND {HOLE}))"
 BEST_FIRST: ColumnElement[Any] = literal_column("rank DESC")
 WITH_DELETED = "pgultra.deleted"
 """The execution option by which a statement asks for deleted rows too."""
+
+
+class _Options(TypedDict, total=False):
+    """
+    What `top` takes by name, for its overloads.
+    """
+
+    candidates: int | None
+    newest: bool
+    offset: int
+    cover: bool
+    weights: Mapping[str, float] | None
+    normalization: int
+    config: str | None
+    language: str | None
+    words: Literal["all", "any"]
+    fallback: bool
+
+
+@overload
+def top(
+    statement: Select[*Ts],  # as SQLAlchemy 2.1 types it; with 2.0 the row's types are Any
+    column: Searched,
+    query: Words,
+    limit: int = ...,
+    **options: Unpack[_Options],
+) -> Select[*Ts, float]: ...
+
+
+@overload
+def top(
+    statement: type[T],
+    column: Searched,
+    query: Words,
+    limit: int = ...,
+    **options: Unpack[_Options],
+) -> Select[T, float]: ...
+
+
+@overload
+def top(
+    statement: FromClause,
+    column: Searched,
+    query: Words,
+    limit: int = ...,
+    **options: Unpack[_Options],
+) -> Select[Any]: ...
 
 
 def top(
@@ -199,7 +250,7 @@ def ranked(
         found = found.order_by(*(each.desc() for each in key))
     found._with_options = ()  # loader options are for the rows that are returned
     rows: Subquery = found.subquery("found")
-    joined: FromClause = rows
+    joined: FromClause | None = None
     if words == "any" and not cover:
         rank, asked = ranked_by_rarity(
             element,
@@ -216,7 +267,9 @@ def ranked(
         rank = score(
             "ts_rank_cd" if cover else "ts_rank", rows.c.vector, once, weights, normalization
         )
-    best = select(*(rows.c[name] for name in names), rank.label("rank")).select_from(joined)
+    best = select(*(rows.c[name] for name in names), rank.label("rank"))
+    if joined is not None:
+        best = best.select_from(joined)
     best = best.order_by(BEST_FIRST, *map(literal_column, names))
     if limit is not None:
         best = best.limit(number(limit))
