@@ -128,7 +128,7 @@ def federated(
     weights: Mapping[str, float] | None = None,
     normalization: int = 1,
     language: str | None = None,
-) -> Select[tuple[str, str, str | None, float, dict[str, Any] | None]]:
+) -> Select[str, str, str | None, float, dict[str, Any] | None]:
     """
     The best rows of several models in one list.
 

@@ -109,7 +109,7 @@ def hybrid(
     candidates: int | None = None,
     by: Sequence[str] = (),
     smoothing: float = SMOOTHING,
-) -> Select[tuple[Entity, float, int | None, int | None]]:
+) -> Select[Entity, float, int | None, int | None]:
     """
     The best rows by words and by meaning, in one statement.
 
@@ -159,7 +159,7 @@ def hybrid(
         .where(*(column == best.c[f"k_{column.key}"] for column in source.primary_key))
         .order_by(best.c.score.desc(), *source.primary_key)
     )
-    typed: Select[tuple[Entity, float, int | None, int | None]] = result
+    typed: Select[Entity, float, int | None, int | None] = result
     return typed
 
 

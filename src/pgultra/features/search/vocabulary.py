@@ -204,7 +204,7 @@ def _words(table: Table, name: str) -> Table:
     return table.metadata.tables[f"{table.schema}.{name}" if table.schema else name]
 
 
-def suggest(column: Searched, partial: str, limit: int = 10) -> Select[tuple[str, str, int]]:
+def suggest(column: Searched, partial: str, limit: int = 10) -> Select[str, str, int]:
     """
     Ways to go on typing: words that begin with the last one, the most frequent first.
 
@@ -233,7 +233,7 @@ def suggest(column: Searched, partial: str, limit: int = 10) -> Select[tuple[str
     )
 
 
-def did_you_mean(column: Searched, query: str) -> Select[tuple[str | None]]:
+def did_you_mean(column: Searched, query: str) -> Select[str | None]:
     """
     The query with words that nobody wrote replaced by those that somebody did.
 
@@ -266,7 +266,7 @@ def did_you_mean(column: Searched, query: str) -> Select[tuple[str | None]]:
     pattern = "|".join(map(re.escape, holes))
     found = tuple(holes[mark] for mark in re.findall(pattern, text))
     corrected: Any = Template(f"({re.sub(pattern, HOLE, text)})", found)
-    answer: Select[tuple[str | None]] = select(corrected.label("did_you_mean"))
+    answer: Select[str | None] = select(corrected.label("did_you_mean"))
     return answer
 
 
