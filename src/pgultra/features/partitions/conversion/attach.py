@@ -103,7 +103,8 @@ class Attachment(Conversion):
         """
         found, homes = self.prepared()
         self.entry = self.opened(found, homes)
-        self.run(dataclasses.replace(self.building(found, homes), name="build"))
+        step = dataclasses.replace(self.building(found, homes), name="build")
+        self.run(step, blocking=bool(found.outgoing))
 
     def building(self, found: Design, homes: Homes) -> Step:
         """

@@ -217,13 +217,19 @@ class Conversion:
         self.entry.state["longest"] = self.patience.longest
         self.journal.write(connection, self.entry)
 
-    def run(self, step: Step, then: Callable[[Connection], None] | None = None) -> None:
+    def run(
+        self,
+        step: Step,
+        then: Callable[[Connection], None] | None = None,
+        *,
+        blocking: bool = True,
+    ) -> None:
         """
         A step in one transaction, its line in the journal included.
         """
 
         def once() -> None:
-            with self.patience.transaction(blocking=True) as connection:
+            with self.patience.transaction(blocking=blocking) as connection:
                 for act in step.acts:
                     connection.execute(sql.statement(act.text))
                 if then is not None:
@@ -241,7 +247,8 @@ class Conversion:
         step = build.build(found, homes)
         acts = tuple(Act(each) for each in self.journal.creation()) + step.acts
         step = dataclasses.replace(step, acts=acts)
-        self.run(step, lambda connection: self._rehearse(connection, found))
+        # it only reads the old table, and nobody else sees the new one yet
+        self.run(step, lambda connection: self._rehearse(connection, found), blocking=False)
 
     def opened(self, found: Design, homes: Homes) -> Entry:
         """
