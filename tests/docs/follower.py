@@ -65,12 +65,13 @@ class Follower:
                 expected = following if following and following.language == "text" else None
                 self._commands(block, expected.text if expected else "")
 
-    def run(self, command: str) -> None:
+    def run(self, command: str) -> str:
         """
-        Run a command that is in no page, and must succeed.
+        Run a command that is in no page, and must succeed; give what it prints.
         """
         done = self._shell(command)
         assert done.returncode == 0, f"{command}\n{done.stdout}"
+        return done.stdout
 
     def _write(self, caption: str, text: str) -> None:
         place = _IN_SCRIPT.fullmatch(caption)

@@ -124,3 +124,60 @@ def test_pgvector(follow: Callable[[str, str, str], None]) -> None:
     Column and index are taken over as they are, and the rows are found.
     """
     follow("pgvector.md", "pgvector", f"{VECTORS}\n{TABLES}")
+
+
+BESIDE = """
+import sys
+
+from alembic.autogenerate import produce_migrations
+from alembic.migration import MigrationContext
+from alembic_utils.pg_materialized_view import PGMaterializedView
+from alembic_utils.pg_policy import PGPolicy
+from alembic_utils.replaceable_entity import register_entities
+from database import engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+import pgultra.integrations.alembic
+from pgultra import SoftDelete
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Visit(SoftDelete, Base):
+    __tablename__ = "visit"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+Base.metadata.create_all(engine)
+ENTITIES = [PGMaterializedView("public", "visits", "SELECT id FROM public.visit")]
+if "all" in sys.argv:
+    register_entities(ENTITIES)
+else:
+    {block}
+with engine.connect() as connection:
+    context = MigrationContext.configure(connection, opts={{"include_schemas": False}})
+    operations = produce_migrations(context, Base.metadata).upgrade_ops.ops
+print(*sorted({{type(each).__name__ for each in operations}}))
+"""
+
+
+def test_alembic_utils_beside(tmp_path: Path, database: Database) -> None:
+    """
+    With the page's line it leaves the functions and triggers of pgultra alone; else it drops them.
+    """
+    if importlib.util.find_spec("alembic_utils") is None:
+        pytest.skip("alembic_utils is not installed (`nox -s peers` has it)")
+    (line,) = [
+        block.text.strip()
+        for block in blocks(PAGES / "alembic-utils.md")
+        if block.text.startswith("register_entities")
+    ]
+    (connecting,) = [b for b in blocks(ENV) if b.options.get("caption") == "database.py"]
+    (tmp_path / "database.py").write_text(connecting.text)
+    (tmp_path / "beside.py").write_text(BESIDE.format(block=line))
+    with Follower(tmp_path) as reader:
+        reader.environment["DATABASE_URL"] = database.url.render_as_string(hide_password=False)
+        assert reader.run("python beside.py") == "CreateOp\n"
+        assert "DropOp" in reader.run("python beside.py all")
