@@ -143,6 +143,15 @@ def test_joins() -> None:
     assert joined.right._annotations["parententity"] is sa.inspect(Post)
 
 
+def test_a_join_whose_target_is_loaded_too_stands_once() -> None:
+    """
+    The eager join stands on the join of the statement, and both are rebuilt as one.
+    """
+    joined = select(Comment).join(Comment.post).options(joinedload(Comment.post), criteria.LIVE)
+    assert str(joined).count("comment JOIN post") == 1
+    assert str(joined).count("LEFT OUTER JOIN post") == 1
+
+
 def test_loader_options() -> None:
     """
     An option for a joined load says whether the join is an inner one, and can be updated.

@@ -140,6 +140,7 @@ class _Tree:
         self.criterion = criterion
         self.known = known
         self.where: list[ColumnElement[bool]] = []
+        self._made: dict[FromClause, FromClause] = {}
 
     def joined(self, clause: FromClause, *, top: bool) -> FromClause:
         """
@@ -147,7 +148,9 @@ class _Tree:
         """
         if not isinstance(clause, Join) or self._entity(clause) is not None:
             return clause
-        joined = clause._clone()
+        if clause in self._made:  # an eager join stands on a FROM: both must have the same one
+            return self._made[clause]
+        joined = self._made[clause] = clause._clone()
         joined.left = self.joined(clause.left, top=top)
         joined.right = self.joined(clause.right, top=False)
         entities = list(self._soft(clause.right))
