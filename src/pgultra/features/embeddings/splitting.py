@@ -15,7 +15,7 @@ from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.chunks import split_text
 from pgultra.features.embeddings.side import SplitQueue
-from pgultra.features.embeddings.state import body, make_state, marking, on_change
+from pgultra.features.embeddings.state import body, make_state, marking, on_change, side_name
 from pgultra.objects import Function, Identity, Trigger
 from pgultra.plan import declarations, facts_of, function_name
 
@@ -227,4 +227,4 @@ def _find(table: Table, name: str | None) -> Column[Any] | None:
 
 
 def _state_name(parent: Table, table: Table) -> str:
-    return sql.short_name(parent.name, table.name, "state")
+    return side_name(parent.name, table.name, "state")

@@ -51,10 +51,14 @@ __all__ = [
     "marking",
     "on_change",
     "side_constraints",
+    "side_name",
     "state_objects",
     "state_table",
     "text_of",
 ]
+
+SIDE_BYTES = 41
+"""A longer name is cut by PostgreSQL 18 where it names that ``available_at`` is NOT NULL."""
 
 BETWEEN = "\n\n"
 """What stands between two source columns in the text that is embedded."""
@@ -62,9 +66,23 @@ BETWEEN = "\n\n"
 
 def state_name(column: Column[Any]) -> str:
     """
-    ``<table>_<column>_state``, within 63 bytes.
+    ``<table>_<column>_state``; see ``side_name``.
     """
-    return sql.short_name(column.table.name, column.name, "state")
+    return side_name(column.table.name, column.name, "state")
+
+
+def side_name(*words: str) -> str:
+    """
+    Join words into the name of a side table.
+
+    Where it has to be cut, it is cut so short that the names which PostgreSQL makes up of it
+    keep the hash at its end; else they would be numbered in the order of creation.
+    """
+    name = sql.short_name(*words)
+    if name == "_".join(words):
+        return name
+    tail = name[-9:]
+    return name.encode()[: SIDE_BYTES - len(tail)].decode(errors="ignore") + tail
 
 
 def state_table(column: Column[Any]) -> Table:

@@ -25,6 +25,7 @@ from pgultra.features.embeddings.state import (
     make_state,
     marking,
     side_constraints,
+    side_name,
     sources,
     state_table,
 )
@@ -289,8 +290,8 @@ def _own(column: Any) -> Column[Any]:
 
 
 def _name(column: Column[Any]) -> str:
-    return sql.short_name(column.table.name, column.name, "next")
+    return side_name(column.table.name, column.name, "next")
 
 
 def _state_name(column: Column[Any]) -> str:
-    return sql.short_name(column.table.name, column.name, "next", "state")
+    return side_name(column.table.name, column.name, "next", "state")
