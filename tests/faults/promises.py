@@ -87,7 +87,8 @@ FAULTS = {
     ),
     "owner": Fault(
         "A role has few rights",
-        "No superuser, nothing granted to PUBLIC, only what [rights](../reference/rights.md) names.",
+        "No superuser, nothing granted to PUBLIC, only what [rights](../reference/rights.md) "
+        "names.",
     ),
 }
 
@@ -100,7 +101,9 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "kill",
         "alembic upgrade",
-        "A migration is there as a whole or not at all, and an index that was being built CONCURRENTLY is dropped and built anew; `alembic upgrade head` goes on, and the check is empty.",
+        "A migration is there as a whole or not at all, and an index that was being built "
+        "CONCURRENTLY is dropped and built anew; `alembic upgrade head` goes on, and the "
+        "check is empty.",
     ),
     Promise(
         "kill",
@@ -110,7 +113,11 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "kill",
         "partitions maintain",
-        "No row is lost, whatever was being made, indexed or detached; the same call finishes it, and leaves no invalid index, pending detachment or CHECK behind.",
+        "No row is lost, whatever was being made, indexed or detached; the same call finishes"
+        " it, and leaves no invalid index, pending detachment or CHECK on a partition behind."
+        " Until then a default partition may refuse rows of the partitions that were about to"
+        " be made; a table that was detached before its index was built keeps that index "
+        "INVALID.",
     ),
     Promise(
         "kill",
@@ -125,7 +132,8 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "kill",
         "soft_delete purge",
-        "A deletion is gone as a whole or not at all, live rows are untouched; the same call goes on.",
+        "A deletion is gone as a whole or not at all, live rows are untouched; the same call "
+        "goes on.",
     ),
     Promise(
         "kill",
@@ -140,37 +148,37 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "cut",
         "alembic upgrade",
-        "The driver's error is raised, and then as above.",
+        "The driver's error is raised (SQLAlchemy's `DBAPIError`), and then as above.",
     ),
     Promise(
         "cut",
         "encryption rotate",
-        "The driver's error is raised, and then as above.",
+        "The driver's error is raised (SQLAlchemy's `DBAPIError`), and then as above.",
     ),
     Promise(
         "cut",
         "partitions maintain",
-        "The driver's error is raised, and then as above.",
+        "The driver's error is raised (SQLAlchemy's `DBAPIError`), and then as above.",
     ),
     Promise(
         "cut",
         "partitions drain_default",
-        "The driver's error is raised, and then as above.",
+        "The driver's error is raised (SQLAlchemy's `DBAPIError`), and then as above.",
     ),
     Promise(
         "cut",
         "embeddings worker",
-        "The driver's error is raised, and then as above.",
+        "The driver's error is raised (SQLAlchemy's `DBAPIError`), and then as above.",
     ),
     Promise(
         "cut",
         "soft_delete purge",
-        "The driver's error is raised, and then as above.",
+        "The driver's error is raised (SQLAlchemy's `DBAPIError`), and then as above.",
     ),
     Promise(
         "cut",
         "search backfill",
-        "The driver's error is raised, and then as above.",
+        "The driver's error is raised (SQLAlchemy's `DBAPIError`), and then as above.",
     ),
     Promise(
         "replica",
@@ -202,7 +210,8 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "pgbouncer",
         "settings such as pgultra.actor, and effort",
-        "They hold for their transaction, and the next one on the same server knows nothing of them.",
+        "They hold for their transaction, and the next one on the same server knows nothing "
+        "of them.",
     ),
     Promise("pgbouncer", "create_all", "Done, as without it."),
     Promise("pgbouncer", "alembic upgrade", "Done, as without it."),
@@ -218,32 +227,38 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "disk",
         "alembic upgrade",
-        "`No space left on device` is raised; the same upgrade goes on, and an INVALID index is built anew.",
+        "`No space left on device` is raised; the same upgrade goes on, and an INVALID index "
+        "is built anew.",
     ),
     Promise(
         "disk",
         "encryption rotate",
-        "`No space left on device` is raised; what was committed stays, and the same call does the rest.",
+        "`No space left on device` is raised; what was committed stays, and the same call "
+        "does the rest.",
     ),
     Promise(
         "disk",
         "partitions maintain",
-        "Its result names what could not be done, with `No space left on device` (the command line ends with an error); the same call does the rest.",
+        "Its result names what could not be done, with `No space left on device` (the command"
+        " line ends with an error); the same call does the rest.",
     ),
     Promise(
         "disk",
         "partitions drain_default",
-        "`No space left on device` is raised; what was committed stays, and the same call does the rest.",
+        "`No space left on device` is raised; what was committed stays, and the same call "
+        "does the rest.",
     ),
     Promise(
         "disk",
         "embeddings worker",
-        "`No space left on device` is raised; what was committed stays, and the same call does the rest.",
+        "`No space left on device` is raised; what was committed stays, and the same call "
+        "does the rest.",
     ),
     Promise(
         "disk",
         "search backfill",
-        "`No space left on device` is raised; what was committed stays, and the same call does the rest.",
+        "`No space left on device` is raised; what was committed stays, and the same call "
+        "does the rest.",
     ),
     Promise(
         "disk",
@@ -253,27 +268,33 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "locks",
         "soft_delete cascades against each other",
-        "One deletion or restore in a transaction never ends with a deadlock; no live row is left below a deleted one.",
+        "One deletion or restore in a transaction never ends with a deadlock; no live row is "
+        "left below a deleted one.",
     ),
     Promise(
         "locks",
         "soft_delete cascades at REPEATABLE READ or SERIALIZABLE",
-        "40001 surfaces as SQLAlchemy's `DBAPIError` and nothing was changed: repeat the transaction.",
+        "40001, or 40P01, surfaces as SQLAlchemy's `DBAPIError` and nothing was changed: "
+        "repeat the transaction.",
     ),
     Promise(
         "locks",
         "encryption rotate against writers",
-        "Rows that are being written are passed over and done in the next round, and no written value is lost. At a stricter level than READ COMMITTED 40001 may surface: make the same call again.",
+        "Rows that are being written are passed over and done in the next round, and no "
+        "written value is lost. At a stricter level than READ COMMITTED 40001 may surface: "
+        "make the same call again.",
     ),
     Promise(
         "locks",
         "partitions maintain against readers",
-        "It gives way after `lock_timeout` and tries again, `attempts` times; what was not to be had is told in its result, and the next call does it.",
+        "It gives way after `lock_timeout` and tries again, `attempts` times; what was not to"
+        " be had is told in its result, and the next call does it.",
     ),
     Promise(
         "locks",
         "embeddings workers against writers",
-        "Each row ends with the vector of its last text. At SERIALIZABLE 40001 may surface from `work`: what was leased comes back when the lease ends.",
+        "Each row ends with the vector of its last text. At SERIALIZABLE 40001 may surface "
+        "from `work`: what was leased comes back when the lease ends.",
     ),
     Promise(
         "owner",
@@ -283,7 +304,8 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "owner",
         "who reads and writes",
-        "All that an application does with rows, the worker, rotation, backfill and purge; an error from the database for what only an owner may.",
+        "All that an application does with rows, the worker, rotation, backfill and purge; an"
+        " error from the database for what only an owner may.",
     ),
     Promise(
         "owner",
