@@ -12,6 +12,7 @@ import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import sqlalchemy as sa
 
 from pgultra.features.encryption import Encrypted, Equality, KeyRing, key_usage, rotate
@@ -147,6 +148,8 @@ def judge(engine: sa.Engine, writers: Sequence[Writer]) -> None:
             assert row in same.all()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # half a minute on two cores of its own
 def test_200_000_rows_and_8_writers(engine: sa.Engine) -> None:
     """
     Killed in the middle and started again, while 8 writers go on: no update is lost, one key is left.
