@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 
 import pgultra.integrations.alembic
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 assert pgultra.integrations.alembic
 pytestmark = pytest.mark.slow
 EXAMPLES = int(os.environ.get("PGULTRA_FUZZ_EXAMPLES", "500"))
-"""For a longer night: ``PGULTRA_FUZZ_EXAMPLES=20000 pytest -n 4 tests/fuzz``."""
+SEED = int(os.environ.get("PGULTRA_FUZZ_SEED", "0"))
+"""For a longer night, with other examples than those that everybody runs:
+``PGULTRA_FUZZ_EXAMPLES=20000 PGULTRA_FUZZ_SEED=$RANDOM pytest -n 4 tests/fuzz``."""
 PARTS = 5
 """Tests that share the examples, so that workers can."""
 
@@ -96,8 +98,10 @@ def test_there_and_back(shared_engine: sa.Engine, part: int) -> None:
     Autogenerate, upgrade, empty; edit, upgrade, empty; downgrade, as before; twice.
     """
 
+    @seed(SEED * PARTS + part)
     @settings(
         max_examples=max(1, EXAMPLES // PARTS),
+        database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(data=st.data())

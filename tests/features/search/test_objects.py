@@ -49,6 +49,26 @@ def test_parts_of_this_row_make_a_generated_column() -> None:
     assert "'english'::regconfig" in str(note.c.search.computed.sqltext)
 
 
+@pytest.mark.parametrize("mode", ["generated", "trigger"])
+def test_names_of_control_characters(engine: sa.Engine, mode: str) -> None:
+    """
+    PostgreSQL takes any but NUL.
+    """
+    metadata = sa.MetaData()
+    names = [chr(n) for n in range(1, 32)]
+    sa.Table(
+        "note",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        *(sa.Column(name, sa.Text) for name in names),
+        sa.Column("search", TSVectorType(dict.fromkeys(names, "A"), config="simple", mode=mode)),
+    )
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO note (id, \"\x01\") VALUES (1, 'one')")
+        assert connection.exec_driver_sql("SELECT search::text FROM note").scalar() == "'one':1A"
+
+
 @pytest.mark.parametrize("on", ["table", "metadata"])
 def test_a_before_update_trigger_makes_triggers_of_all_vectors(on: str) -> None:
     """

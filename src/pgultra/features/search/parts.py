@@ -129,8 +129,8 @@ class Resolved:
         return self.text.replace(ROW, row)
 
 
-ROW = "\x01"
-"""Stands before the name of each column; becomes nothing, or ``new.``."""
+ROW = "\0"
+"""Stands before the name of each column, none of which has it; becomes nothing, or ``new.``."""
 
 
 def _strings(text: str, type_: str) -> str:
