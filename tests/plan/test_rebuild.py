@@ -55,13 +55,31 @@ def test_a_chain_is_rebuilt_as_far_as_it_reaches() -> None:
     assert plan.conflicts == ()
 
 
-def test_an_appended_column_rebuilds_nothing() -> None:
+def test_an_appended_column_rebuilds_what_is_ours_for_the_way_back() -> None:
     """
-    CREATE OR REPLACE leaves what stands on it.
+    CREATE OR REPLACE would leave what stands on it; to take the column away drops the view.
     """
     one = view("one", dependents=(Identity("view", None, "two"),))
+    two = view("two", dependents=(Identity("view", None, "three"),))
+    three = view("three")
     changed = view("one", "SELECT 2", columns="ab")
-    assert [step.in_place for step in planned([changed, view("two")], [one, view("two")])] == [True]
+    plan = planned([changed, two, three], [one, two, three])
+    assert {(step.verb, step.identity.name, step.in_place) for step in plan} == {
+        ("replace", "one", True),
+        ("rebuild", "two", False),
+        ("rebuild", "three", False),
+    }
+
+
+def test_an_appended_column_under_a_stranger_rebuilds_nothing() -> None:
+    """
+    The way there needs nothing to give way, and is not refused.
+    """
+    one = view("one", dependents=(Identity("view", None, "two"), Identity("view", None, "x")))
+    changed = view("one", "SELECT 2", columns="ab")
+    plan = planned([changed, view("two")], [one, view("two")])
+    assert [step.in_place for step in plan] == [True]
+    assert plan.conflicts == ()
 
 
 def test_strangers_on_the_chain_are_conflicts() -> None:

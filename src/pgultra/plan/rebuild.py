@@ -73,9 +73,46 @@ def with_rebuilds(
             elif dependent in sides.desired and not _lets_go(steps.get(dependent), base):
                 steps[dependent] = _apart(steps.get(dependent), standing, sides)
                 moving.append(dependent)
+    steps |= _for_the_way_back(steps, sides)
     return dataclasses.replace(
         plan, steps=tuple(steps.values()), conflicts=tuple(dict.fromkeys(conflicts))
     )
+
+
+def _for_the_way_back(steps: Mapping[Identity, Step], sides: Comparable) -> dict[Identity, Step]:
+    """
+    Take apart what is ours on views that change in place, and cannot change back so.
+
+    A step's reverse is made of the step: what gives way on the way back gives way now.
+    """
+    found: dict[Identity, Step] = {}
+    for step in steps.values():
+        if isinstance(step.before, View) and step.in_place and not step.reverse().in_place:
+            found |= _all_of_ours(step.before, steps, sides)
+    return found
+
+
+def _all_of_ours(
+    view: View, steps: Mapping[Identity, Step], sides: Comparable
+) -> dict[Identity, Step]:
+    """
+    What stands on a view, taken apart; nothing where a stranger stands among it.
+
+    Then the way there is good, and the way back is the server's to refuse.
+    """
+    found: dict[Identity, Step] = {}
+    waiting = [view]
+    while waiting:
+        for identity in _on(waiting.pop()):
+            standing = sides.actual.get(identity)
+            if standing is None or standing.mark is None:
+                return {}
+            if identity in found or identity not in sides.desired:
+                continue
+            found[identity] = _apart(steps.get(identity), standing, sides)
+            if isinstance(standing, View):
+                waiting.append(standing)
+    return found
 
 
 def _key(step: Step) -> Identity:
