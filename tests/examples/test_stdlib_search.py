@@ -212,6 +212,7 @@ def test_an_interrupted_demo_cleans_up(database: Database, how: signal.Signals) 
         assert connection.execute(sa.text(SCHEMAS)).all() == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(wheel_binaries() is None, reason="pip install 'pgultra[embedded]'")
 def test_the_demo_runs_with_nothing_but_python() -> None:
     """
