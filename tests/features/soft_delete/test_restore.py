@@ -141,6 +141,25 @@ def test_in_the_same_transaction(filled: Session) -> None:
     assert filled.scalar(select(Post.slug).where(Post.id == 1)) == "changed"
 
 
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_what_was_looked_at_in_the_bin_comes_back(filled: Session, end: str) -> None:
+    """
+    A row that was loaded anew after its deletion, in the same transaction, is what is restored.
+    """
+    first = filled.get(Post, 1)
+    filled.delete(first)
+    filled.flush()
+    seen = filled.scalars(only_deleted(select(Post).where(Post.id == 1))).one()
+    assert seen is not first
+    found = restore(filled, seen)
+    assert any(each is seen for each in found)
+    assert not seen.is_deleted
+    assert live(filled) == ALL
+    getattr(filled, end)()
+    assert live(filled) == ALL
+    assert not filled.get(Post, 1).is_deleted
+
+
 def test_a_rollback_after_a_restore(filled: Session) -> None:
     """
     Rolling back a deletion and its restore leaves all as it was.

@@ -281,6 +281,8 @@ def _said(error: IntegrityError) -> str:
 def _attach(session: Session, revived: Keys) -> None:
     """
     Let the very objects that this transaction deleted be part of the session again.
+
+    One whose row was loaded anew meanwhile, to look at it in the bin, gives way to its twin.
     """
     gone = departed(session)
     found = [
@@ -291,7 +293,10 @@ def _attach(session: Session, revived: Keys) -> None:
     back: list[Any] = [
         each
         for each in found
-        if each is not None and inspect(each).deleted and inspect(each).session is session
+        if each is not None
+        and inspect(each).deleted
+        and inspect(each).session is session
+        and inspect(each).key not in session.identity_map
     ]
     for each in back:
         if inspect(each).session is session:  # else expunged with another
