@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pgultra import plan
+from pgultra.errors import PgultraError
 from pgultra.features.partitions import convert, finish_conversion, undo_conversion
 from tests.features.partitions.conversion.storm import Base, Event
 from tests.features.partitions.conversion.test_storm import storm_over
@@ -157,10 +158,13 @@ def test_a_killed_converter_can_be_undone(database: Database, fragment: str, cou
         ("undo", "pg_catalog.hashtextextended((ROW", 1),
         ("undo", "LOCK TABLE", 1),
         ("undo", "RENAME TO", 3),
+        ("undo", "DROP CONSTRAINT", 1),
         ("undo", "DROP TABLE", 1),
         ("undo", "DELETE FROM public.pgultra_partitions_journal", 1),
         ("finish", "LOCK TABLE", 1),
         ("finish", "DROP TABLE", 1),
+        ("finish", "DROP CONSTRAINT", 1),
+        ("finish", "DROP TABLE", 2),
         ("finish", "DELETE FROM public.pgultra_partitions_journal", 1),
     ],
 )
@@ -182,6 +186,24 @@ def test_a_killed_ending_is_repeated(
         kind = connection.exec_driver_sql("SELECT relkind FROM pg_class WHERE relname = 'event'")
         assert kind.scalar_one() == ("r" if verb == "undo" else "p")
     write(engine, 3)
+    assert same(engine)
+    assert leftovers(engine) == []
+
+
+def test_what_was_begun_to_be_finished_cannot_be_undone(database: Database) -> None:
+    """
+    Once nothing keeps the old table the same, only the end is left; and it is said.
+    """
+    engine = prepare(database)
+    with engine.connect() as connection:
+        convert(connection, Event)
+    assert run(database, "finish", "DROP TABLE", 2) == -signal.SIGKILL
+    write(engine, 1)
+    with engine.connect() as connection:
+        for act in (convert, undo_conversion):
+            with pytest.raises(PgultraError, match="go on with finish_conversion"):
+                act(connection, Event)
+        assert finish_conversion(connection, Event).outcome == "finished"
     assert same(engine)
     assert leftovers(engine) == []
 

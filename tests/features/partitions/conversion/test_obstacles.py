@@ -239,6 +239,32 @@ def test_a_table_that_was_altered_meanwhile(engine: sa.Engine) -> None:
         convert(connection, visit)
 
 
+def test_what_stands_on_the_old_table_is_not_lost(engine: sa.Engine) -> None:
+    """
+    It is finished when that is gone; until then the way back is open.
+    """
+    with engine.begin() as connection:
+        connection.exec_driver_sql(PLAIN)
+    visit = model()
+    with engine.connect() as connection:
+        convert(connection, visit)
+        connection.exec_driver_sql("CREATE VIEW mine AS SELECT * FROM visit_partitions_old")
+        connection.commit()
+        with pytest.raises(PgultraError, match=r"(?s)cannot be dropped.*view public.mine depends"):
+            finish_conversion(connection, visit)
+        connection.exec_driver_sql("INSERT INTO visit VALUES (1, now(), 'kept the same')")
+        connection.commit()
+        assert connection.exec_driver_sql("SELECT slug FROM mine").all() == [("kept the same",)]
+        connection.rollback()
+        undo_conversion(connection, visit)
+        assert connection.exec_driver_sql("SELECT slug FROM visit").all() == [("kept the same",)]
+        connection.rollback()
+        connection.exec_driver_sql("DROP VIEW mine")
+        connection.commit()
+        convert(connection, visit)
+        assert finish_conversion(connection, visit).outcome == "finished"
+
+
 def test_a_converter_gives_way(engine: sa.Engine) -> None:
     """
     Behind a long transaction it tries again and again, and says so at the end; then it goes on.

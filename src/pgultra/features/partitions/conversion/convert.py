@@ -14,6 +14,7 @@ from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError, PgultraError
 from pgultra.features.partitions.conversion.attach import Attachment
 from pgultra.features.partitions.conversion.ending import backward, end
+from pgultra.features.partitions.conversion.exchange import UNTIED
 from pgultra.features.partitions.conversion.plan import (
     ConversionPlan,
     planned,
@@ -149,6 +150,11 @@ def convert(
             raise PgultraError(
                 f"a conversion of {work.table.fullname} with way={work.entry.way!r} is under way: "
                 "go on with that, or undo it first"
+            )
+        if work.entry.step == UNTIED:
+            raise PgultraError(
+                f"{work.table.fullname} is converted, and its old table was untied already: go "
+                "on with finish_conversion"
             )
         if work.entry.step == "give_back":
             raise PgultraError(

@@ -6,18 +6,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError
+
 from pgultra import sql
 from pgultra.errors import PgultraError
+from pgultra.features.partitions.attempts import sqlstate_of
 from pgultra.features.partitions.conversion import exchange
 from pgultra.features.partitions.conversion.attach import taken_away
 from pgultra.features.partitions.conversion.references import validate
 from pgultra.features.partitions.conversion.survey import Survey
 
 if TYPE_CHECKING:
+    from pgultra.features.partitions.conversion.design import Design
     from pgultra.features.partitions.conversion.run import Conversion
 
 __all__ = ["EXCHANGED", "backward", "end"]
 
+STANDS_ON_IT = "2BP01"
 EXCHANGED = ("exchange", "settle")
 """The steps after which the new table has the name."""
 
@@ -25,48 +30,79 @@ EXCHANGED = ("exchange", "settle")
 def backward(work: Conversion) -> None:
     """
     Everything as it was: the old table with every change that was made since.
+
+    Raises:
+        PgultraError: there is no way back any more.
     """
-    found = work.design()
-    names = found.names
-    attaches = work.entry.way == "attach"
-    if attaches and work.entry.step in EXCHANGED:
+    if work.entry.step == exchange.UNTIED:
         raise PgultraError(
-            f"{work.table.fullname} is the first partition of the new table already, and nothing "
-            "keeps the old state: there is no way back; close the journal with finish_conversion"
+            f"{work.table.fullname} is being finished, and nothing keeps the old table the same "
+            "any more: there is no way back; go on with finish_conversion"
         )
+    found = work.design()
     if work.entry.step in EXCHANGED:
-        if work.announce is not None:
-            work.announce("compare")
-        work.compare(found.route().reversed(names.table, names.old))
-
-        def once() -> None:
-            with work.patience.transaction(blocking=True) as connection:
-                before = Survey(work.entry.state["before"])
-                lock = exchange.give_back(found, before, before).acts[0]
-                connection.execute(sql.statement(lock.text))
-                step = exchange.give_back(found, work.look(), before)
-                for act in step.acts[1:]:
-                    connection.execute(sql.statement(act.text))
-                work.done(connection, "give_back")
-
-        if work.announce is not None:
-            work.announce("give_back")
-        work.patience.until_it_works(once)
+        if work.entry.way == "attach":
+            raise PgultraError(
+                f"{work.table.fullname} is the first partition of the new table already, and "
+                "nothing keeps the old state: there is no way back; close the journal with "
+                "finish_conversion"
+            )
+        _give_back(work, found)
     if work.announce is not None:
         work.announce("clean_up")
     if work.entry.step == "give_back":
         validate(work.patience, found)
+    _clean_up(work, found)
 
-    def clean_up() -> None:
+
+def _give_back(work: Conversion, found: Design) -> None:
+    """
+    The names.
+    """
+    names = found.names
+    if work.announce is not None:
+        work.announce("compare")
+    work.compare(found.route().reversed(names.table, names.old))
+
+    def once() -> None:
         with work.patience.transaction(blocking=True) as connection:
-            for act in exchange.clean_up(found, mirrored=work.entry.step != "give_back"):
+            before = Survey(work.entry.state["before"])
+            lock = exchange.give_back(found, before, before).acts[0]
+            connection.execute(sql.statement(lock.text))
+            step = exchange.give_back(found, work.look(), before)
+            for act in step.acts[1:]:
                 connection.execute(sql.statement(act.text))
-            beside = work.entry.state.get("beside", ())
-            for statement in (*beside, *(taken_away(found) if attaches else ())):
-                connection.execute(sql.statement(statement))
+            work.done(connection, "give_back")
+
+    if work.announce is not None:
+        work.announce("give_back")
+    work.patience.until_it_works(once)
+
+
+def _clean_up(work: Conversion, found: Design) -> None:
+    """
+    Untie the new table from what others use; then drop it, for which nobody waits.
+    """
+    mirrored = work.entry.step != "give_back"
+
+    def untie() -> None:
+        with work.patience.transaction(blocking=True) as connection:
+            texts = [act.text for act in exchange.untie_new(found, mirrored=mirrored)]
+            if work.entry.way == "attach":
+                texts += taken_away(found)
+            for text in texts:
+                connection.execute(sql.statement(text))
+            work.done(connection, "give_back")  # nothing keeps it the same any more
+
+    def drop() -> None:
+        with work.patience.transaction() as connection:
+            texts = [act.text for act in exchange.clean_up(found)]
+            for text in (*texts, *work.entry.state.get("beside", ())):
+                connection.execute(sql.statement(text))
             work.journal.close(connection)
 
-    work.patience.until_it_works(clean_up)
+    work.patience.until_it_works(untie)
+    work.patience.until_it_works(drop)
 
 
 def end(work: Conversion) -> None:
@@ -74,18 +110,29 @@ def end(work: Conversion) -> None:
     The old table goes.
 
     Raises:
-        PgultraError: the names are not exchanged yet.
+        PgultraError: the names are not exchanged yet, or something stands on the old table.
     """
-    if work.entry.step != "settle":
+    if work.entry.step not in ("settle", exchange.UNTIED):
         raise PgultraError(
             f"the conversion of {work.table.fullname} has not come to its end (its last step is "
             f"{work.entry.step!r}): start `convert` again first"
         )
     found = work.design()
+    copied = work.entry.way == "copy"
+    if copied and work.entry.step == "settle":
+        try:
+            work.run(exchange.untie_old(found))
+        except DBAPIError as error:
+            if sqlstate_of(error) != STANDS_ON_IT:
+                raise
+            raise PgultraError(
+                f"the old table {found.names.old} cannot be dropped, and nothing was changed: "
+                f"{error.orig}"
+            ) from error
 
     def once() -> None:
-        with work.patience.transaction(blocking=True) as connection:
-            for act in () if work.entry.way == "attach" else exchange.finish(found).acts:
+        with work.patience.transaction() as connection:
+            for act in exchange.finish(found).acts if copied else ():
                 connection.execute(sql.statement(act.text))
             work.journal.close(connection)
 

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.conversion.design import Design
     from pgultra.features.partitions.conversion.survey import Survey
 
-__all__ = ["clean_up", "exchange", "finish", "give_back"]
+__all__ = [
+    "UNTIED",
+    "clean_up",
+    "exchange",
+    "finish",
+    "give_back",
+    "untie_new",
+    "untie_old",
+]
+
+UNTIED = "untie"
+"""The step after which nothing keeps the old table the same any more."""
 
 STATES = {"D": "DISABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "O": "ENABLE"}
 
@@ -128,22 +139,34 @@ def give_back(design: Design, now: Survey, before: Survey) -> Step:
     return Step("give_back", "the old table takes its name again", tuple(acts))
 
 
-def finish(design: Design) -> Step:
+def untie_old(design: Design) -> Step:
     """
-    The old table goes, and the triggers that kept it the same.
+    The old table loses the triggers that kept it the same, and its foreign keys.
+
+    Whether it can be dropped is tried first: nothing is lost if something stands on it.
     """
     names = design.names
     acts = [
         Act(f"LOCK TABLE {names.table}, {names.old} IN ACCESS EXCLUSIVE MODE"),
-        *(Act(text) for text in _drop_triggers(design, names.table, names.back, leaves=True)),
+        Act("SAVEPOINT tried"),
         Act(f"DROP TABLE {names.old}"),
+        Act("ROLLBACK TO SAVEPOINT tried"),
+        *(Act(text) for text in _drop_triggers(design, names.table, names.back, leaves=True)),
+        Act(scripted("untied", table=sql.literal(names.old))),
     ]
-    return Step("finish", "the old table goes; there is no way back", tuple(acts))
+    return Step(UNTIED, "nothing ties the old table any more; there is no way back", tuple(acts))
 
 
-def clean_up(design: Design, *, mirrored: bool) -> Iterator[Act]:
+def finish(design: Design) -> Step:
     """
-    The new table goes, and what brought changes to it or from it.
+    The old table goes; to remove the files of a big one takes a while, and nobody waits for it.
+    """
+    return Step("finish", "the old table goes", (Act(f"DROP TABLE {design.names.old}"),))
+
+
+def untie_new(design: Design, *, mirrored: bool) -> Iterator[Act]:
+    """
+    The new table gets no changes any more, and loses its foreign keys.
 
     Args:
         design: what was planned.
@@ -154,6 +177,14 @@ def clean_up(design: Design, *, mirrored: bool) -> Iterator[Act]:
         for each in (names.forward, names.emptied(names.forward)):
             trigger = sql.identifier(each)
             yield Act(f"DROP TRIGGER IF EXISTS {trigger} ON {names.table}")
+    yield Act(scripted("untied", table=sql.literal(names.new)))
+
+
+def clean_up(design: Design) -> Iterator[Act]:
+    """
+    The new table goes, and what brought changes to it or from it.
+    """
+    names = design.names
     yield Act(f"DROP TABLE {names.new}")
     for each in (names.forward, names.back):
         for function_name in (each, names.emptied(each)):

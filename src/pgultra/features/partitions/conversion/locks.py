@@ -58,6 +58,11 @@ _KINDS = (
     ),
     (r"SELECT", "ACCESS SHARE"),
     (r"DELETE|INSERT|UPDATE", "ROW EXCLUSIVE"),
+    (r"SAVEPOINT|ROLLBACK TO", "none"),
+    (
+        r"DO .*DROP CONSTRAINT",
+        f"{_EXCLUSIVE}, and on the tables that its foreign keys refer to",
+    ),
     (r"DO .*aclexplode", "none"),
     (r"DO", "ACCESS SHARE"),
 )

@@ -111,12 +111,13 @@ def planned(work: Conversion) -> ConversionPlan:
         undo=(
             exchange.give_back(design, old, old),
             Step(
-                "clean_up",
-                "the new table goes",
-                (*exchange.clean_up(design, mirrored=False), *beside),
+                "untie",
+                "nothing ties the new table any more",
+                tuple(exchange.untie_new(design, mirrored=False)),
             ),
+            Step("clean_up", "the new table goes", (*exchange.clean_up(design), *beside)),
         ),
-        finish=(exchange.finish(design),),
+        finish=(exchange.untie_old(design), exchange.finish(design)),
         notes=design.notes,
     )
 
