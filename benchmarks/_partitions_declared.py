@@ -254,7 +254,7 @@ def _reads(
     of its own accord it plans anew for each key instead. The bare figures show both.
     """
     with engine.connect() as connection:
-        driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+        driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]  # psycopg's, as the URL says
         number, moment = moments[0]
         by_key = sa.select(event.note).where(event.id == number, event.at == moment)
         (touched,) = partitions_touched(connection, by_key).values()

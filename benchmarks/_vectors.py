@@ -97,7 +97,7 @@ class Runs:
         statement = nearest(sa.select(table.c.id), table.c.embedding, self.queries[0], K, **options)
         compiled = statement.compile(self.connection.engine)
         [name] = [key for key, value in compiled.params.items() if isinstance(value, wire.Packed)]
-        text, pack = str(compiled), table.c.embedding.type.packer()  # type: ignore[attr-defined]
+        text, pack = str(compiled), table.c.embedding.type.packer()  # type: ignore[attr-defined]  # our own type
         driver: Any = self.connection.connection.driver_connection
         wire.register(driver, psycopg)
         return lambda query: [row[0] for row in driver.execute(text, {name: pack(query)})]

@@ -80,7 +80,7 @@ def on_session(
     >>> count.__name__
     'count'
     """
-    return _bridged(work)  # type: ignore[no-any-return]
+    return _bridged(work)  # type: ignore[no-any-return]  # the answer of the call
 
 
 def on_connection(
@@ -89,7 +89,7 @@ def on_connection(
     """
     Let a function of a Connection take an AsyncConnection as well.
     """
-    return _bridged(work)  # type: ignore[no-any-return]
+    return _bridged(work)  # type: ignore[no-any-return]  # the answer of the call
 
 
 def _bridged(work: Callable[..., Any]) -> Any:

@@ -55,7 +55,7 @@ def dialect() -> Dialect:
     # imported late: it is half of the time of `import pgultra`, and engines load it anyway
     from sqlalchemy.dialects.postgresql import dialect as postgresql_dialect
 
-    return postgresql_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    return postgresql_dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 @cache
@@ -186,7 +186,7 @@ def statement(text: str) -> DDL:
     ``text()`` would take ``:name`` for a parameter and drivers ``%`` for a placeholder;
     ``DDL`` with the percent signs doubled changes nothing.
     """
-    return DDL(text.replace("%", "%%"))  # type: ignore[no-untyped-call]
+    return DDL(text.replace("%", "%%"))  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 def fingerprint(text: str) -> str:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
-from pgvector import Vector  # noqa: TC002
+from pgvector import Vector  # noqa: TC002  # Mapped[Vector] is evaluated
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 from pgultra.features.embeddings import HNSW, Embedding, HashingEmbedder

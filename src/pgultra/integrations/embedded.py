@@ -262,7 +262,7 @@ def _short_folder() -> str | None:
     """
     Prefer /tmp: the path of a unix socket may have about a hundred bytes.
     """
-    return "/tmp" if os.access("/tmp", os.W_OK) else None  # noqa: S108  mkdtemp makes it safe
+    return "/tmp" if os.access("/tmp", os.W_OK) else None  # noqa: S108  # mkdtemp makes it safe
 
 
 def _unprivileged_account() -> pwd.struct_passwd | None:

@@ -146,7 +146,7 @@ class Step:
         """
         A replacement as a drop and a create, so that other steps can stand between.
         """
-        assert self.before is not None and self.after is not None  # noqa: PT018
+        assert self.before is not None and self.after is not None  # noqa: PT018  # one fact
         after = self.after
         heir = getattr(after, "heir_of", None)
         if heir is not None:

@@ -270,7 +270,7 @@ def test_a_missing_library_is_named() -> None:
     The message is the command that installs it.
     """
     try:
-        import sentence_transformers  # noqa: F401
+        import sentence_transformers  # noqa: F401  # it registers itself
     except ImportError:
         with pytest.raises(PgultraError, match="pip install 'sentence-transformers'"):
             SentenceTransformerEmbedder("all-MiniLM-L6-v2")

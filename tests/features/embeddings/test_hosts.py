@@ -112,7 +112,7 @@ def joined(*, on_the_child: bool) -> tuple[sa.MetaData, Any, Any]:
 
     class Thing(Base):
         __tablename__ = "thing"
-        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "thing"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "thing"}  # noqa: RUF012  # as SQLAlchemy has it
 
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str]
@@ -121,7 +121,7 @@ def joined(*, on_the_child: bool) -> tuple[sa.MetaData, Any, Any]:
 
     class Note(Thing):
         __tablename__ = "note"
-        __mapper_args__ = {"polymorphic_identity": "note"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_identity": "note"}  # noqa: RUF012  # as SQLAlchemy has it
 
         id: Mapped[int] = mapped_column(sa.ForeignKey(Thing.id), primary_key=True)
         if on_the_child:
@@ -140,14 +140,14 @@ def single() -> tuple[sa.MetaData, Any, Any]:
 
     class Thing(Base):
         __tablename__ = "thing"
-        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "thing"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "thing"}  # noqa: RUF012  # as SQLAlchemy has it
 
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str]
         embedding: Mapped[Vector | None] = Embedding(3, metric="l2")
 
     class Note(Thing):
-        __mapper_args__ = {"polymorphic_identity": "note"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_identity": "note"}  # noqa: RUF012  # as SQLAlchemy has it
 
     return Base.metadata, Note, Thing
 

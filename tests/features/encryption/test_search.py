@@ -69,9 +69,9 @@ def test_equality_finds_what_is_equal_in_its_normal_form(session: Session) -> No
     ]  # fmt: skip
     assert found(Person.note.is_(None)) == ["bob@x.org"]
     assert found(Person.note.is_not(None)) == ["Ann@x.org"]
-    assert found(Person.note == None) == ["bob@x.org"]  # noqa: E711  what hosts write
+    assert found(Person.note == None) == ["bob@x.org"]  # noqa: E711  # what hosts write
     assert found(Person.email.is_not_distinct_from("bob@X.org")) == ["bob@x.org"]
-    assert found("ann@x.org" == Person.email) == ["Ann@x.org"]  # noqa: SIM300
+    assert found("ann@x.org" == Person.email) == ["Ann@x.org"]  # noqa: SIM300  # the operator turned round
     named = sa.select(Person.email).where(Person.email == sa.bindparam("who"))
     assert session.scalars(named, {"who": "BOB@x.org"}).all() == ["bob@x.org"]
     several = sa.select(Person.email).where(Person.email.in_(sa.bindparam("who", expanding=True)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import datetime  # noqa: TC003  # SQLAlchemy looks names up in the module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
-from uuid import UUID  # noqa: TC003
+from uuid import UUID  # noqa: TC003  # Mapped[UUID] is evaluated
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column

@@ -5,7 +5,7 @@ For any zone, step, start and clock: no overlap, no gap, and every value in its 
 from __future__ import annotations
 
 import zoneinfo
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,6 @@ from pgultra.features.partitions.registration import registered
 from pgultra.features.partitions.rules import rules_on
 from pgultra.sql import NAME_BYTES
 
-UTC = timezone.utc  # noqa: UP017
 ZONES = sorted(zoneinfo.available_timezones() - {"localtime", "Factory"})
 CHANGING = [
     "UTC",
@@ -49,7 +48,7 @@ steps = st.one_of(
 )
 moments = st.datetimes(
     datetime(1, 1, 2),  # noqa: DTZ001  # in the zone that follows
-    datetime(9999, 12, 30),  # noqa: DTZ001
+    datetime(9999, 12, 30),  # noqa: DTZ001  # the zone comes apart
     timezones=st.just(UTC),
 )
 TURNS = [
@@ -192,7 +191,7 @@ def test_bounds_are_read_back_as_rendered(value: tuple[Any, str]) -> None:
     parent=st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1),
     step=steps,
     zone=st.sampled_from(ZONES),
-    clock=st.datetimes(datetime(1971, 1, 1), datetime(9900, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    clock=st.datetimes(datetime(1971, 1, 1), datetime(9900, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001  # the zone comes apart
 )
 def test_names_are_short_and_tell_cells_apart(
     parent: str, step: Any, zone: str, clock: datetime
@@ -246,7 +245,7 @@ def test_names_as_the_reference_has_them(every: Any, name: str) -> None:
     zone=st.sampled_from(CHANGING),
     kind=st.sampled_from(["timestamptz", "timestamp", "date", "uuid7"]),
     clock=st.one_of(
-        st.datetimes(datetime(1990, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+        st.datetimes(datetime(1990, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001  # the zone comes apart
         st.sampled_from(TURNS[:5]),
     ),
     other=st.one_of(st.none(), steps),

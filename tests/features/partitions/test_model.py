@@ -117,17 +117,17 @@ def test_a_mixin_of_the_host_and_single_table_inheritance() -> None:
 
     class Root(Dated, PartitionedTable, Base):
         __tablename__ = "root"
-        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "root"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "root"}  # noqa: RUF012  # as SQLAlchemy has it
 
     class Leaf(Root):
-        __mapper_args__ = {"polymorphic_identity": "leaf"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_identity": "leaf"}  # noqa: RUF012  # as SQLAlchemy has it
 
     assert partition_by(Leaf.__table__) == "RANGE (at)"
     with pytest.raises(DeclarationError, match="shares its table with Root"):
 
         class Other(Root):
             __partition_by__ = ByHash("id")
-            __mapper_args__ = {"polymorphic_identity": "other"}  # noqa: RUF012
+            __mapper_args__ = {"polymorphic_identity": "other"}  # noqa: RUF012  # as SQLAlchemy has it
 
 
 def test_the_primary_key_must_hold_the_partition_key() -> None:

@@ -351,7 +351,7 @@ def test_lists_hashes_and_levels_are_kept_up(engine: sa.Engine) -> None:
     Parts that are missing come back at every level, and months below a list get premade.
     """
     metadata = sa.MetaData()
-    columns: Callable[[], list[sa.Column[Any]]] = lambda: [  # noqa: E731
+    columns: Callable[[], list[sa.Column[Any]]] = lambda: [  # noqa: E731  # read in place
         sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("kind", sa.Text, primary_key=True),
         sa.Column("at", sa.DateTime(timezone=True), primary_key=True),

@@ -463,7 +463,7 @@ def versioned(database: Database) -> Iterator[tuple[Any, Session, Session]]:
         version: Mapped[int] = mapped_column()
         parent_id: Mapped[int | None] = mapped_column(sa.ForeignKey("page.id"))
         pages: Mapped[list[Page]] = relationship(cascade="all")
-        __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+        __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # as SQLAlchemy has it
 
     engine = database.engine()
     Base.metadata.create_all(engine)

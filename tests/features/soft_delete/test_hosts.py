@@ -168,7 +168,7 @@ def abstract_base() -> Host:
         __abstract__ = True
 
         @declared_attr.directive
-        def __tablename__(cls) -> str:  # noqa: N805
+        def __tablename__(cls) -> str:  # noqa: N805  # a class method by SQLAlchemy's rule
             return cls.__name__.lower()
 
     parent, child = columns()
@@ -443,7 +443,7 @@ def test_concrete_inheritance(database: Database) -> None:
 
     class Dog(Animal):
         __tablename__ = "dog"
-        __mapper_args__ = {"concrete": True}  # noqa: RUF012
+        __mapper_args__ = {"concrete": True}  # noqa: RUF012  # as SQLAlchemy has it
         id: Mapped[int] = mapped_column(primary_key=True)
 
     engine = database.engine()

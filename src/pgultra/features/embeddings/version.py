@@ -210,7 +210,7 @@ def switch(connection: Connection, column: Any) -> int:
     connection.execute(sql.statement(f"LOCK TABLE {place} IN ACCESS EXCLUSIVE MODE"))
     if connection.scalar(select(queue.waits).where(queue.waits).limit(1)):
         raise PgultraError(
-            f"rows of {own} wait for their vector of {side.type.model}: let the worker finish "  # type: ignore[attr-defined]
+            f"rows of {own} wait for their vector of {side.type.model}: let the worker finish "  # type: ignore[attr-defined]  # our own type
             "before switch()"
         )
     _exchange(connection, own, side, place)
@@ -242,7 +242,7 @@ def _exchange(connection: Connection, own: Column[Any], side: Column[Any], place
     type_: Any = side.type
     statements = [
         f"DROP INDEX IF EXISTS {sql.qualified(table.schema, each)}"
-        for each in {index_name(c) for c in (own, later.c[own.key]) if c.type.index}  # type: ignore[attr-defined]
+        for each in {index_name(c) for c in (own, later.c[own.key]) if c.type.index}  # type: ignore[attr-defined]  # our own type
     ]
     statements.append(
         f"ALTER TABLE {place} ALTER COLUMN {name} TYPE vector({type_.dimensions}) "
@@ -268,7 +268,7 @@ def _build(connection: Connection, own: Column[Any], later: Column[Any]) -> None
     The index, with the mark that the room's indexes of this MetaData bear.
     """
     table: Any = own.table
-    index = later.type.index  # type: ignore[attr-defined]
+    index = later.type.index  # type: ignore[attr-defined]  # our own type
     if not isinstance(index, HNSW):
         return  # IVFFlat waits for build_index, which knows the new declaration
     if index_name(later) not in {each.name for each in later.table.indexes}:

@@ -224,7 +224,7 @@ class Received(Vector):
     _raw: bytes
 
     @cached_property
-    def _value(self) -> array[float]:  # type: ignore[override]
+    def _value(self) -> array[float]:  # type: ignore[override]  # made on demand
         numbers = array("f", self._raw[4:])
         if sys.byteorder != "big":
             numbers.byteswap()

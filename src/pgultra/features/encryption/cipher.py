@@ -227,7 +227,7 @@ class Box:
                 raw = encode(value)
                 nonce = urandom(12)
                 return head + nonce + encrypt(nonce, pad(raw, padding) if padding else raw, aad)
-            except Exception:  # noqa: S110  its text may hold the value
+            except Exception:  # noqa: S110  # its text may hold the value
                 pass
             return failed(value)
 
@@ -310,7 +310,7 @@ class Box:
                 return decode(self.open_bound(sealed, suffix))
             except DecryptionError:
                 raise
-            except Exception:  # noqa: S110  nothing of what happened may be told
+            except Exception:  # noqa: S110  # nothing of what happened may be told
                 pass
             raise self.failure(int.from_bytes(sealed[2:6]))
 

@@ -201,8 +201,8 @@ def _uuid(type_: types.Uuid[Any]) -> Codec:
 
 
 def _enum(type_: types.Enum) -> Codec:
-    bind = type_.bind_processor(postgresql())  # type: ignore[no-untyped-call]
-    result = type_.result_processor(postgresql(), None)  # type: ignore[no-untyped-call]
+    bind = type_.bind_processor(postgresql())  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    result = type_.result_processor(postgresql(), None)  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
     assert bind is not None
     assert result is not None
 
@@ -223,7 +223,7 @@ def _decorated(type_: types.TypeDecorator[Any]) -> Codec:
             "with process_bind_param and process_result_value"
         )
     inner = codec_of(type_.impl_instance)
-    dialect = postgresql()  # type: ignore[no-untyped-call]
+    dialect = postgresql()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
     def encode(value: Any) -> bytes:
         return inner.encode(type_.process_bind_param(value, dialect))

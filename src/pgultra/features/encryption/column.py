@@ -45,14 +45,14 @@ class ColumnOptions(TypedDict, total=False):
     deferred_raiseload: bool
 
 
-def EncryptedColumn(  # noqa: N802  reads as what it makes
+def EncryptedColumn(  # noqa: N802  # reads as what it makes
     type_: type[TypeEngine[Any]] | TypeEngine[Any],
     *,
     keys: KeyRing,
     search: Search | None = None,
     unique: bool = False,
     context: Named | Sequence[Named] = (),
-    id: str | None = None,  # noqa: A002  the word of the docs
+    id: str | None = None,  # noqa: A002  # the word of the docs
     algorithm: Algorithm = "AES-256-GCM",
     padding: int | None = None,
     errors: Literal["raise", "quarantine"] = "raise",

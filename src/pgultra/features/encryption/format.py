@@ -205,7 +205,7 @@ class _Tag(ColumnElement[bytes]):
     __visit_name__ = "pgultra_tag"
     inherit_cache = True
     type = LargeBinary()
-    _traverse_internals = [  # noqa: RUF012  as SQLAlchemy's own elements have it
+    _traverse_internals = [  # noqa: RUF012  # as SQLAlchemy's own elements have it
         ("column", InternalTraversal.dp_clauseelement),
         ("which", InternalTraversal.dp_string),
     ]

@@ -244,7 +244,7 @@ class KeyRing:
         self.snapshot = Snapshot(keys, active, expires)
         return self.snapshot
 
-    def encrypt(self, value: bytes, *, id: str) -> bytes:  # noqa: A002  the word of the docs
+    def encrypt(self, value: bytes, *, id: str) -> bytes:  # noqa: A002  # the word of the docs
         """
         Seal bytes that stand in no column: a file, a message, a token.
 
@@ -258,7 +258,7 @@ class KeyRing:
         """
         return Box(self, Place(self.name, id, id)).seal(value)
 
-    def decrypt(self, sealed: bytes, *, id: str) -> bytes:  # noqa: A002  the word of the docs
+    def decrypt(self, sealed: bytes, *, id: str) -> bytes:  # noqa: A002  # the word of the docs
         """
         Open what ``encrypt`` sealed.
 

@@ -124,7 +124,7 @@ class FernetText(TypeDecorator[str]):
         Text, or ``bytea``.
         """
         plain = self.photograph()
-        return dialect.type_descriptor(plain)  # type: ignore[no-any-return]
+        return dialect.type_descriptor(plain)  # type: ignore[no-any-return]  # SQLAlchemy leaves it untyped
 
     def photograph(self) -> TypeEngine[Any]:
         """

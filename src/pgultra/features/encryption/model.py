@@ -75,7 +75,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         search: Search | None = None,
         unique: bool = False,
         context: Named | Sequence[Named] = (),
-        id: str | None = None,  # noqa: A002  the word of the docs
+        id: str | None = None,  # noqa: A002  # the word of the docs
         algorithm: Algorithm = "AES-256-GCM",
         padding: int | None = None,
         errors: Literal["raise", "quarantine"] = "raise",
@@ -273,7 +273,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
             return function(value)
         except (EncryptionError, DecryptionError):
             raise
-        except Exception:  # noqa: S110  its text may hold the value
+        except Exception:  # noqa: S110  # its text may hold the value
             pass
         return self.refused(value)
 
@@ -293,7 +293,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         """
         try:
             return decode(raw)
-        except Exception:  # noqa: S110  its text may hold the value
+        except Exception:  # noqa: S110  # its text may hold the value
             pass
         raise self.box.failure(None)
 
@@ -312,7 +312,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
                 return seal(value)
             except (EncryptionError, DecryptionError):
                 raise
-            except Exception:  # noqa: S110  its text may hold the value
+            except Exception:  # noqa: S110  # its text may hold the value
                 pass
             return self.refused(value)
 

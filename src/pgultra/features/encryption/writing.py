@@ -66,9 +66,9 @@ def bound_columns(table: Table) -> tuple[tuple[Column[Any], list[Column[Any]]], 
     known = _bound.get(table)
     if known is None:
         known = tuple(
-            (column, columns_of(column.type, table))  # type: ignore[arg-type]
+            (column, columns_of(column.type, table))  # type: ignore[arg-type]  # our own type
             for column in table.columns
-            if is_encrypted(column.type) and column.type.context  # type: ignore[attr-defined]
+            if is_encrypted(column.type) and column.type.context  # type: ignore[attr-defined]  # our own type
         )
         _bound[table] = known
     return known
@@ -81,9 +81,9 @@ def doubled_columns(table: Table) -> tuple[tuple[Column[Any], Column[Any]], ...]
     known = _doubled.get(table)
     if known is None:
         known = tuple(
-            (column, plain_column(column.type, table))  # type: ignore[arg-type]
+            (column, plain_column(column.type, table))  # type: ignore[arg-type]  # our own type
             for column in table.columns
-            if is_encrypted(column.type) and column.type.dual  # type: ignore[attr-defined]
+            if is_encrypted(column.type) and column.type.dual  # type: ignore[attr-defined]  # our own type
         )
         _doubled[table] = known
     return known
@@ -209,9 +209,9 @@ def _default(column: Column[Any]) -> Any:
     if default is None:
         return _MISSING
     if default.is_callable:
-        return default.arg(None)  # type: ignore[attr-defined]
+        return default.arg(None)  # type: ignore[attr-defined]  # a callable default has one
     if default.is_scalar:
-        return default.arg  # type: ignore[attr-defined]
+        return default.arg  # type: ignore[attr-defined]  # a scalar default has one
     return _MISSING
 
 
@@ -286,7 +286,7 @@ def _key(name: Any) -> str:  # a Column, an attribute or a name
 
 
 def _of(column: Column[Any]) -> Encrypted:
-    return column.type  # type: ignore[return-value]
+    return column.type  # type: ignore[return-value]  # our own type
 
 
 # -- the unit of work -------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def checksum_of(connection: Connection, table: str, columns: Sequence[str]) -> t
     """
     listed = ", ".join(map(sql.identifier, columns))
     query = (
-        "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(pg_catalog.hashtextextended("  # noqa: S608
+        "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(pg_catalog.hashtextextended("  # noqa: S608  # quoted
         f"ROW({listed})::text, 0)::numeric), 0)::text FROM {table}"
     )
     number, total = connection.execute(sql.statement(query)).one()

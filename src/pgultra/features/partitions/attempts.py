@@ -214,7 +214,7 @@ class Attempts:
         """
         Sleep on the server, so that an event loop goes on meanwhile.
         """
-        seconds = min(30.0, self.pause * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
+        seconds = min(30.0, self.pause * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
         self._level("AUTOCOMMIT")
         with self.connection.begin():
             rows(self.connection, "SELECT pg_catalog.pg_sleep(:seconds)", seconds=seconds)

@@ -123,7 +123,7 @@ class Parent:
     triggers: tuple[tuple[str, str, str], ...] = ()
     printed: str = ""
     application: str = "default"
-    table: sa.Table = field(repr=False, compare=False, default=None)  # type: ignore[arg-type]
+    table: sa.Table = field(repr=False, compare=False, default=None)  # type: ignore[arg-type]  # set by all who read
     default_schema: str = "public"
 
     @property

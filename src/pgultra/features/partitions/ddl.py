@@ -8,7 +8,7 @@ go on.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
@@ -127,7 +127,7 @@ def _first_cells(rules: Any, grid: Grid | None, moment: datetime | None) -> Iter
     if grid.unit == "integer":
         present = rules.start or 0
     else:
-        present = grid.value_at(moment or datetime.now(timezone.utc))  # noqa: UP017
+        present = grid.value_at(moment or datetime.now(UTC))
     first = present if rules.start is None else grid.key(rules.start)
     yield from grid.ahead(min(first, present), present, rules.premake)
 

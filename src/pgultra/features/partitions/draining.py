@@ -287,7 +287,7 @@ class Drain:
         texts = ", ".join(f"b.{sql.identifier(each)}::text" for each in self.key)
         same = self._same("d.", "b.")
         query = (
-            f"WITH b AS MATERIALIZED (SELECT {self._keys('d.')} FROM {self.source} AS d "  # noqa: S608
+            f"WITH b AS MATERIALIZED (SELECT {self._keys('d.')} FROM {self.source} AS d "  # noqa: S608  # quoted
             f"WHERE ({self.inside('d.')}) {after} ORDER BY {self._keys('d.')} LIMIT {int(batch)}), "
             f"held AS MATERIALIZED (SELECT {self._listed('d.')} FROM {self.source} AS d JOIN b "
             f"ON {same} WHERE ({self.inside('d.')}) FOR SHARE OF d SKIP LOCKED), "
@@ -365,7 +365,7 @@ class Drain:
     def _missing(self) -> str:
         same = self._same("s.", "d.")
         return (
-            f"WITH held AS MATERIALIZED (SELECT {self._listed('d.')} FROM {self.source} AS d "  # noqa: S608
+            f"WITH held AS MATERIALIZED (SELECT {self._listed('d.')} FROM {self.source} AS d "  # noqa: S608  # quoted
             f"WHERE ({self.inside('d.')}) AND NOT EXISTS (SELECT FROM {self.staged} AS s "
             f"WHERE {same}) FOR SHARE OF d), "
             f"put AS (INSERT INTO {self.staged} ({self._listed('')}) "
@@ -384,13 +384,13 @@ class Drain:
 
     def _delete(self) -> str:
         return (
-            f"WITH gone AS (DELETE FROM {self.source} AS d WHERE ({self.inside('d.')}) "  # noqa: S608
+            f"WITH gone AS (DELETE FROM {self.source} AS d WHERE ({self.inside('d.')}) "  # noqa: S608  # quoted
             f"RETURNING pg_catalog.hashtextextended(ROW({self._listed('d.')})::text, 0) AS h) "
             "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(h::numeric), 0) FROM gone"
         )
 
     def _count(self, table: str) -> str:
         return (
-            "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(pg_catalog.hashtextextended("  # noqa: S608
+            "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(pg_catalog.hashtextextended("  # noqa: S608  # quoted
             f"ROW({self._listed('d.')})::text, 0)::numeric), 0) FROM {table} AS d"
         )

@@ -9,7 +9,7 @@ Names of partitions: told by the bound alone, at most 63 bytes.
 
 from __future__ import annotations
 
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -34,7 +34,6 @@ __all__ = ["DEFAULT", "child_name", "free_name", "label_of", "pattern_of"]
 DEFAULT = "default"
 """The label of the partition that takes what no other takes."""
 
-_UTC = timezone.utc  # noqa: UP017
 _PATTERNS: dict[str, tuple[str, Callable[[datetime], str]]] = {
     "hour": ("YYYY_MM_DD_HH24", lambda at: f"{_day(at)}_{at:%H}"),
     "minute": ("YYYY_MM_DD_HH24MI", lambda at: f"{_day(at)}_{at:%H%M}"),
@@ -95,7 +94,7 @@ def label_of(bound: Bound, rules: Rules, grid: Grid | None = None) -> str:
     if grid.cell(bound.lower).lower == bound.lower:
         return label
     # what is left of a cell beside another partition: two of them can begin in one cell
-    return f"{label}_{grid.moment_of(bound.lower).astimezone(_UTC):%Y%m%d%H%M%S}"
+    return f"{label}_{grid.moment_of(bound.lower).astimezone(UTC):%Y%m%d%H%M%S}"
 
 
 def child_name(parent_name: str, bound: Bound, rules: Rules, grid: Grid | None = None) -> str:
@@ -151,7 +150,7 @@ def _local(lower: Any, grid: Grid) -> datetime:
     What the clock shows where the cell begins; cells of hours tell UTC, which has no summer.
     """
     if not isinstance(lower, datetime) and isinstance(lower, date):
-        return datetime(lower.year, lower.month, lower.day, tzinfo=_UTC)
+        return datetime(lower.year, lower.month, lower.day, tzinfo=UTC)
     if isinstance(lower, datetime) and lower.tzinfo is None:
         return lower
     moment = grid.moment_of(lower)

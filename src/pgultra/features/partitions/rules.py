@@ -130,7 +130,7 @@ class _Declared:
         from pgultra.features.partitions.objects import objects  # they look at the rules in turn
 
         self.judge(table, f"table {table.fullname}")  # what was declared since
-        return objects(table, self)  # type: ignore[arg-type]
+        return objects(table, self)  # type: ignore[arg-type]  # a Protocol of the same shape
 
     def _check_common(self) -> None:
         if self.then is not None and not isinstance(self.then, _Declared):

@@ -67,7 +67,7 @@ def record(
     try:
         for log, several in by_log.items():
             attempts.until_it_works(
-                lambda log=log, several=several: _write(  # type: ignore[misc]
+                lambda log=log, several=several: _write(  # type: ignore[misc]  # mypy infers no lambda with defaults
                     attempts, log, several, done, problems
                 )
             )
@@ -94,7 +94,7 @@ def _write(
             connection.execute(sql.statement(f"COMMENT ON TABLE {table} IS {mark}"))
         connection.execute(
             text(
-                f"INSERT INTO {plainly(table)} (parent, ran_at, ran_on, done, problems) "  # noqa: S608
+                f"INSERT INTO {plainly(table)} (parent, ran_at, ran_on, done, problems) "  # noqa: S608  # quoted
                 "VALUES (:parent, pg_catalog.clock_timestamp(), :host, :done, :problems) "
                 "ON CONFLICT (parent) DO UPDATE SET ran_at = EXCLUDED.ran_at, "
                 "ran_on = EXCLUDED.ran_on, done = EXCLUDED.done, problems = EXCLUDED.problems"
@@ -133,7 +133,7 @@ def last_runs(
     for schema, name in logs:
         if f"{schema}.{name}" not in there:
             continue
-        query = f"SELECT parent, ran_at, problems FROM {sql.qualified(schema, name)}"  # noqa: S608
+        query = f"SELECT parent, ran_at, problems FROM {sql.qualified(schema, name)}"  # noqa: S608  # quoted
         result: Any = connection.execute(sql.statement(query))
         for row in result:
             found[schema, row.parent] = (row.ran_at, row.problems)

@@ -94,7 +94,7 @@ class Source:
             raise DeclarationError(
                 f"search.Source takes a mapped class, an alias of one or a Table, not {found!r}"
             )
-        return found  # type: ignore[no-any-return]
+        return found  # type: ignore[no-any-return]  # a generative method
 
     def vector(self) -> Any:
         """

@@ -40,8 +40,8 @@ The cascade runs in the database, so raw SQL gets it too.
 from __future__ import annotations
 
 # For their listeners on Session: the filter, and what session.delete becomes.
-from pgultra.features.soft_delete import filter as _filter  # noqa: F401
-from pgultra.features.soft_delete import flush as _flush  # noqa: F401
+from pgultra.features.soft_delete import filter as _filter  # noqa: F401  # it registers itself
+from pgultra.features.soft_delete import flush as _flush  # noqa: F401  # it registers itself
 from pgultra.features.soft_delete.findings import Finding, audit
 from pgultra.features.soft_delete.indexes import index_live, unique_live
 from pgultra.features.soft_delete.model import Rules, SoftDelete, SoftDeleteOptions

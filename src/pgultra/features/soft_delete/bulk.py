@@ -102,4 +102,4 @@ def _mark(state: ORMExecuteState, mapper: Mapper[Any], criterion: Any) -> Result
         result = result.freeze()()  # rows of entities are made before these leave the session
     if synchronize is not False:
         depart(state.session, [root], [deletion])
-    return result  # type: ignore[no-any-return]
+    return result  # type: ignore[no-any-return]  # typed by the caller

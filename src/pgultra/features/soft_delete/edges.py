@@ -343,7 +343,7 @@ def at_root(mapper: Mapper[Any], column: Any) -> Column[Any]:
     for candidate in candidates:
         if isinstance(candidate, Column) and candidate.table is root.local_table:
             return candidate
-    return column  # type: ignore[no-any-return]
+    return column  # type: ignore[no-any-return]  # a column by inspection
 
 
 def _from_keys(

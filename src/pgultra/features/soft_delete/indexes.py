@@ -144,13 +144,13 @@ class LiveIndex(SchemaItem):
                 )
             return found
         if hasattr(column, "__clause_element__"):
-            return column.__clause_element__()  # type: ignore[no-any-return]
+            return column.__clause_element__()  # type: ignore[no-any-return]  # a column by inspection
         if hasattr(column, "column"):  # a mapped_column() in the class body
-            return column.column  # type: ignore[no-any-return]
+            return column.column  # type: ignore[no-any-return]  # a column by inspection
         if isinstance(column, Column) and column.table is not table:
             # A copy of the table (to_metadata) has columns of its own.
             return self._resolved(column.key, table, mapper)
-        return column  # type: ignore[no-any-return]
+        return column  # type: ignore[no-any-return]  # a column by inspection
 
     def __repr__(self) -> str:
         word = "unique_live" if self.unique else "index_live"

@@ -135,7 +135,7 @@ class Rules(SoftDeleteOptions):
         )
 
 
-Rules.__init__ = keeping_unknown(Rules.__init__)  # type: ignore[method-assign]
+Rules.__init__ = keeping_unknown(Rules.__init__)  # type: ignore[method-assign]  # the dataclass's own, wrapped
 
 
 def _rules_on(table: Table) -> Iterator[Rules]:

@@ -155,7 +155,7 @@ def keeping_unknown(initialize: Callable[..., None]) -> Callable[..., None]:
     return initialized
 
 
-SoftDeleteOptions.__init__ = keeping_unknown(  # type: ignore[method-assign]
+SoftDeleteOptions.__init__ = keeping_unknown(  # type: ignore[method-assign]  # the dataclass's own, wrapped
     SoftDeleteOptions.__init__
 )
 

@@ -76,7 +76,7 @@ def only_deleted(statement: Statement) -> Statement:
             "only_deleted(statement): the statement selects no class with SoftDelete"
         )
     dead = [entity.deleted_at.is_not(None) for entity in entities]
-    return with_deleted(statement).where(*dead)  # type: ignore[no-any-return]
+    return with_deleted(statement).where(*dead)  # type: ignore[no-any-return]  # a generative method
 
 
 def _entities(statement: Any) -> list[Any]:
@@ -127,7 +127,7 @@ def alive(target: Any) -> ColumnElement[bool]:
         inspected = inspect(target, raiseerr=False)
         mapper = getattr(inspected, "mapper", None)
         if mapper is not None and issubclass(mapper.class_, SoftDelete):
-            return inspected.entity.deleted_at.is_(None)  # type: ignore[no-any-return]
+            return inspected.entity.deleted_at.is_(None)  # type: ignore[no-any-return]  # a generative method
     raise DeclarationError(f"alive({target}): it is not soft-deletable")
 
 

@@ -338,5 +338,5 @@ def _import_when_rendered(module: str, context: AutogenContext) -> None:
             rendering.imports.add(f"import {type(item).__module__}")
         return given(kind, item, rendering) if given is not None else False
 
-    render_item.imports_of = modules  # type: ignore[attr-defined]
+    render_item.imports_of = modules  # type: ignore[attr-defined]  # read by the template
     context.opts["render_item"] = render_item

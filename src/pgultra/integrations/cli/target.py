@@ -125,7 +125,7 @@ def _name_of_file(file: Path) -> str:
     if found is not None and (other is None or Path(other).resolve() != file):
         name = f"{name}_of_pgultra"  # a file called like a module that is loaded already
         specification = importlib.util.spec_from_file_location(name, file)
-        assert specification is not None and specification.loader is not None  # noqa: PT018
+        assert specification is not None and specification.loader is not None  # noqa: PT018  # one fact
         module = importlib.util.module_from_spec(specification)
         sys.modules[name] = module
         specification.loader.exec_module(module)

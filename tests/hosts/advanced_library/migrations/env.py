@@ -4,7 +4,7 @@ import os
 from advanced_alchemy.config import SQLAlchemyAsyncConfig
 from alembic import context
 
-import pgultra.integrations.alembic  # noqa: F401
+import pgultra.integrations.alembic  # noqa: F401  # it registers itself
 from tests.hosts.advanced_library.models import metadata
 
 settings = SQLAlchemyAsyncConfig(connection_string=os.environ["DATABASE_URL"])

@@ -3,7 +3,7 @@ import os
 from alembic import context
 from sqlalchemy import create_engine
 
-import pgultra.integrations.alembic  # noqa: F401
+import pgultra.integrations.alembic  # noqa: F401  # it registers itself
 from tests.hosts.core_sensors.tables import metadata
 
 engine = create_engine(os.environ["DATABASE_URL"])

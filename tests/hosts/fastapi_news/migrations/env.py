@@ -4,7 +4,7 @@ import os
 from alembic import context
 from sqlalchemy.ext.asyncio import create_async_engine
 
-import pgultra.integrations.alembic  # noqa: F401
+import pgultra.integrations.alembic  # noqa: F401  # it registers itself
 from tests.hosts.fastapi_news.models import Base
 
 

@@ -1,6 +1,6 @@
 from alembic import context
 
-import pgultra.integrations.alembic  # noqa: F401
+import pgultra.integrations.alembic  # noqa: F401  # it registers itself
 from tests.hosts.flask_shop.app import create_app
 from tests.hosts.flask_shop.models import db
 

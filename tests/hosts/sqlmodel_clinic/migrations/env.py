@@ -3,8 +3,8 @@ import os
 from alembic import context
 from sqlmodel import SQLModel, create_engine
 
-import pgultra.integrations.alembic  # noqa: F401
-import tests.hosts.sqlmodel_clinic.models  # noqa: F401
+import pgultra.integrations.alembic  # noqa: F401  # it registers itself
+import tests.hosts.sqlmodel_clinic.models  # noqa: F401  # it registers itself
 
 
 def render_item(kind, item, autogen_context):

@@ -3,7 +3,7 @@ import os
 from alembic import context
 from sqlalchemy import create_engine
 
-import pgultra.integrations.alembic  # noqa: F401
+import pgultra.integrations.alembic  # noqa: F401  # it registers itself
 from tests.hosts.two_schemas.models import Base
 
 

@@ -130,7 +130,7 @@ class Journal:
             text(f"DELETE FROM {self._spelt} WHERE table_name = :table"),  # noqa: S608  # quoted
             {"table": self.table},
         )
-        left = connection.execute(text(f"SELECT EXISTS (SELECT FROM {self._spelt})")).scalar_one()  # noqa: S608
+        left = connection.execute(text(f"SELECT EXISTS (SELECT FROM {self._spelt})")).scalar_one()  # noqa: S608  # quoted
         if not left:
             connection.execute(sql.statement(f"DROP TABLE {self.place}"))
 
