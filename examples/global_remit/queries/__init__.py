@@ -1,0 +1,3 @@
+"""
+The seed's own test queries, one function each, by the steps of its plan.
+"""
