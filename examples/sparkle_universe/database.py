@@ -28,7 +28,7 @@ def opened(url: str | None) -> Iterator[Engine]:
             yield engine
             engine.dispose()
         return
-    schema = f"partitioned_tables_{secrets.token_hex(4)}"
+    schema = f"sparkle_universe_{secrets.token_hex(4)}"
     address: URL = make_url(url).set(drivername="postgresql+psycopg")
     engine = create_engine(address, connect_args={"options": f"-csearch_path={schema}"})
     with engine.begin() as connection:

@@ -1,5 +1,5 @@
 """
-Seven partitioned tables of a social application, and the tables that they refer to.
+What is only ever added to: six of the seven partitioned tables; the seventh is messages.
 
 The primary key of each holds the partition key: PostgreSQL has no unique index across
 partitions. What must be unique alone, such as the key of a payment, is in a table of its own.
@@ -11,45 +11,11 @@ from datetime import datetime  # noqa: TC003  # Mapped[datetime] is evaluated
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import (
-    BigInteger,
-    DateTime,
-    ForeignKey,
-    Identity,
-    Index,
-    MetaData,
-    Text,
-    func,
-)
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, func
+from sqlalchemy.orm import Mapped, mapped_column
 
-from pgultra import ByHash, ByList, ByRange, PartitionedTable, SoftDelete
-
-MOMENT = DateTime(timezone=True)
-
-
-class Base(DeclarativeBase):
-    """
-    The application's name is in the mark of all that it makes, partitions included.
-    """
-
-    metadata = MetaData(info={"pgultra.app": "partitioned_tables"})
-
-
-class User(Base):
-    __tablename__ = "users"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
-
-
-class Conversation(SoftDelete, Base):
-    __tablename__ = "conversations"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    title: Mapped[str]
-    messages: Mapped[list[Message]] = relationship(cascade="all")
+from models.base import Base
+from pgultra import ByHash, ByList, ByRange, PartitionedTable
 
 
 class AnalyticsEvent(PartitionedTable, Base):
@@ -61,9 +27,9 @@ class AnalyticsEvent(PartitionedTable, Base):
     __partition_by__ = ByRange("timestamp", every="1 month", retain="12 months", on_expire="drop")
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    timestamp: Mapped[datetime] = mapped_column(MOMENT, primary_key=True)
+    timestamp: Mapped[datetime] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(index=True)
-    properties: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    properties: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
 
 
 class ActivityStream(PartitionedTable, Base):
@@ -75,7 +41,7 @@ class ActivityStream(PartitionedTable, Base):
     __partition_by__ = ByRange("created_at", every="1 month", retain="12 months")
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    created_at: Mapped[datetime] = mapped_column("createdAt", MOMENT, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column("createdAt", primary_key=True)
     actor_id: Mapped[int] = mapped_column("actorId", ForeignKey("users.id"), index=True)
     verb: Mapped[str]
 
@@ -99,23 +65,7 @@ class AuditLog(PartitionedTable, Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     action: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[int | None] = mapped_column("userId", ForeignKey("users.id"))
-    created_at: Mapped[datetime] = mapped_column("createdAt", MOMENT, server_default=func.now())
-
-
-class Message(SoftDelete, PartitionedTable, Base):
-    """
-    By conversation, in ten parts; deleted with its conversation, and brought back with it.
-    """
-
-    __tablename__ = "messages"
-    __partition_by__ = ByHash("conversation_id", modulus=10)
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    conversation_id: Mapped[int] = mapped_column(
-        "conversationId", ForeignKey("conversations.id"), primary_key=True
-    )
-    sender_id: Mapped[int] = mapped_column("senderId", ForeignKey("users.id"), index=True)
-    content: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column("createdAt", server_default=func.now())
 
 
 class Notification(PartitionedTable, Base):
@@ -129,7 +79,7 @@ class Notification(PartitionedTable, Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     user_id: Mapped[int] = mapped_column("userId", ForeignKey("users.id"), primary_key=True)
     text: Mapped[str]
-    read_at: Mapped[datetime | None] = mapped_column("readAt", MOMENT)
+    read_at: Mapped[datetime | None] = mapped_column("readAt")
 
     __table_args__ = (Index("notifications_unread", "userId", postgresql_where=read_at.is_(None)),)
 
@@ -145,7 +95,7 @@ class XpLog(PartitionedTable, Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    created_at: Mapped[datetime] = mapped_column("createdAt", MOMENT, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column("createdAt", primary_key=True)
     user_id: Mapped[int] = mapped_column("userId", ForeignKey("users.id"), index=True)
     amount: Mapped[int]
     reason: Mapped[str]
@@ -160,7 +110,7 @@ class CurrencyTransaction(PartitionedTable, Base):
     __partition_by__ = ByRange("created_at", every="1 month")
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    created_at: Mapped[datetime] = mapped_column("createdAt", MOMENT, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column("createdAt", primary_key=True)
     user_id: Mapped[int] = mapped_column("userId", ForeignKey("users.id"), index=True)
     amount: Mapped[int]
     idempotency_key: Mapped[str] = mapped_column("idempotencyKey")

@@ -1,5 +1,5 @@
 """
-Rows for one month, in all seven tables.
+Rows for one month, in all seven partitioned tables.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from models import (
     ActivityStream,
     AnalyticsEvent,
     AuditLog,
-    Conversation,
     CurrencyTransaction,
     Message,
     Notification,
     PaymentKey,
-    User,
     XpLog,
 )
 
@@ -28,17 +26,6 @@ if TYPE_CHECKING:
 
 USERS = 20
 ACTIONS = ("LOGIN", "CREATE", "UPDATE", "SYSTEM_ACTION", "LOGOUT")
-
-
-def people(session: Session) -> None:
-    """
-    Users, and a conversation for each.
-    """
-    session.add_all(User(id=number, name=f"user {number}") for number in range(1, USERS + 1))
-    session.add_all(
-        Conversation(id=number, title=f"talk {number}") for number in range(1, USERS + 1)
-    )
-    session.flush()
 
 
 def month(session: Session, begin: datetime) -> int:

@@ -1,0 +1,3 @@
+"""
+The seed's own queries, each as one function that says what the seed wanted.
+"""
