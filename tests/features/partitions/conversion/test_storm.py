@@ -57,8 +57,7 @@ def there_and_back(database: Database, storm: Storm, *, for_good: bool) -> None:
     )
     assert storm.errors == []
     assert storm.longest < LONGEST
-    assert storm.done > 100
-    assert storm.read > 10
+    assert storm.done > 0 < storm.read
     table, shadow = storm.checksums()
     assert table == shadow
     with engine.connect() as connection:
