@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FIRST = ("Amara", "Bruno", "Chidi", "Dalia", "Emre", "Farah", "Goran", "Hana", "Jasmin", "Kofi")
 LAST = ("Adeyemi", "Baptiste", "Costa", "Diallo", "Eriksen", "Gupta", "Haddad", "Ivanov", "Jensen")
 
-# Each of them is somebody whom one of the seed's queries does wrong.
+# Each of them is somebody whom one of the plan's queries does wrong.
 PEOPLE = (
     ("John", "Doe", "john@example.com", "+12025550101"),
     ("John", "Smith", "john.smith@example.com", "+442079460101"),

@@ -56,13 +56,13 @@ def json(engine: Engine) -> None:
 
 def closed(engine: Engine) -> None:
     """
-    Step 1.2: what its nightly job deletes.
+    Step 1.2: what its jobs do with old rows, and DELETE with any.
     """
     scene(
         "1.2",
         "A client is closed, and comes back",
-        "The plan deleted what had not changed for a month. Here a client goes with accounts "
-        "and sensitive data, is found by no query, and is not gone.",
+        "The plan knew DELETE only. Here a client goes with accounts and sensitive data, is "
+        "found by no query, and is not gone.",
     )
     with Session(engine) as session, session.begin():
         client = closing.close(session, "john@example.com", by="Ann of compliance")
@@ -121,7 +121,7 @@ def vectors(engine: Engine) -> None:
     told("rows that had no vector yet", similar.update_embeddings(engine))
     with Session(engine) as session:
         john = session.scalars(select(Client).where(Client.email == "john.smith@example.com")).one()
-        ask("the same person, twice?", similar.twins(session, john))
+        ask("the same person, twice? (distance)", similar.twins(session, john))
         asked = similar.generate_embedding("Jon Smyth, jon.smith@example.com")
         found = similar.find_similar_clients(session, asked, 0.5)
         ask("find_similar_clients(…, 0.5)", [row[1:5] for row in found])
@@ -131,7 +131,7 @@ def vectors(engine: Engine) -> None:
 
 def rest(engine: Engine) -> None:
     """
-    Step 3.1, and the indexes of the second plan.
+    Step 3.1, and the indexes of the second document.
     """
     scene(
         "3.1",
@@ -148,7 +148,7 @@ def rest(engine: Engine) -> None:
 
 def sealed(engine: Engine) -> None:
     """
-    Step 4.2, and the rotation that the second plan promised.
+    Step 4.2, and the rotation that the second document promises.
     """
     scene(
         "4.2",
@@ -182,6 +182,6 @@ def taken_over(engine: Engine) -> None:
         return
     os.environ.setdefault("GLOBAL_REMIT_PASSPHRASE", secrets.token_hex())
     with Session(engine) as session, session.begin():
-        pgcrypto.as_the_seed_wrote(session)
+        pgcrypto.as_the_plan_wrote(session)
     with engine.connect() as connection:
         told("read without pgcrypto", pgcrypto.take_over(connection))

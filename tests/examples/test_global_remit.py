@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from pgultra import (
@@ -289,15 +290,35 @@ def test_a_name_counts_more_than_an_address(remit: Remit, session: Session) -> N
 
 def test_the_vector_follows_its_row(remit: Remit, session: Session) -> None:
     """
-    Whoever writes, by raw SQL too; and there is nothing to be filled in afterwards.
+    Whoever writes, by raw SQL too.
     """
     words = remit.queries("words")
     session.execute(sa.text("UPDATE clients SET last_name = 'Roe' WHERE last_name = 'Doe'"))
     assert words.search_clients(session, "john doe") == []
     assert [row.email for row in words.search_clients(session, "roe")] == ["john@example.com"]
-    session.rollback()
-    with remit.database.engine().connect() as connection:
+
+
+def test_rows_from_before_are_filled(remit: Remit, database: Database) -> None:
+    """
+    Rows that no trigger saw, as those from before the column, are found after a backfill.
+    """
+    words, models = remit.queries("words"), remit.models
+    engine = database.engine()
+    models.Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
+        rows = [
+            {"first_name": "Old", "last_name": f"Row{number}", "email": f"{number}@old.example"}
+            for number in range(7)
+        ]
+        connection.execute(sa.insert(models.Client.__table__), rows)
+    with Session(engine) as session:
+        assert words.search_clients(session, "old") == []
+    with engine.connect() as connection:
+        assert words.fill(connection) == 7
         assert words.fill(connection) == 0
+    with Session(engine) as session:
+        assert len(words.search_clients(session, "old")) == 7
 
 
 def test_transactions_by_words(remit: Remit, session: Session) -> None:
@@ -451,6 +472,22 @@ def test_the_indexes_are_on_every_partition(remit: Remit, session: Session) -> N
     assert rows[0].created_at > rows[-1].created_at == remit.month
 
 
+def test_an_address_has_one_index(remit: Remit, session: Session) -> None:
+    """
+    That which makes it unique finds it: the plan had a second one beside.
+    """
+    one = remit.queries("ledger").client_of("john@example.com")
+    assert len(session.execute(one).all()) == 1
+    assert remit.queries("explained").indexes_used(session, one) == {"clients_live_email_key"}
+    of_email = (
+        "SELECT count(*) FROM pg_indexes WHERE tablename = 'clients' AND indexdef ~ '[(]email'"
+    )
+    assert session.scalar(sa.text(of_email)) == 1
+    session.add(remit.models.Client(first_name="J", email="john@example.com"))
+    with pytest.raises(IntegrityError, match="clients_live_email_key"):
+        session.flush()
+
+
 @pytest.mark.parametrize(
     ("email", "phone"),
     [("no-at.example.com", None), ("a b@example.com", None), ("a@b", None), ("a@b.c", "12345")],
@@ -571,10 +608,25 @@ def test_what_pgcrypto_sealed_is_taken_over(remit: Remit) -> None:
     pgcrypto = remit.queries("pgcrypto")
     engine = remit.database.engine()
     with Session(engine) as session, session.begin():
-        pgcrypto.as_the_seed_wrote(session)
+        pgcrypto.as_the_plan_wrote(session)
         assert session.scalar(sa.select(pgcrypto.old_data.c.ssn)) == "123-45-6789"
     with engine.connect() as connection:
         assert pgcrypto.take_over(connection) == "123-45-6789"
+
+
+def test_a_backup_has_no_number(remit: Remit, session: Session) -> None:
+    """
+    "Encrypted backups": what COPY writes of the tables, as pg_dump does, is sealed.
+    """
+    cursor = session.connection().connection.cursor()
+    dump = b""
+    for table in ("sensitive_data", "client_keys"):
+        with cursor.copy(f"COPY {table} TO STDOUT") as copy:
+            dump += b"".join(map(bytes, copy))
+    assert dump.count(b"\n") == 12  # six clients have numbers, and a key
+    for number in ("23-45-6789", "4111-1111", "A1"):
+        assert number.encode() not in dump
+        assert number.encode().hex().encode() not in dump
 
 
 # -- as a whole -------------------------------------------------------------------------------
@@ -596,6 +648,25 @@ def test_one_migration_makes_it_all(remit: Remit, database: Database, tmp_path: 
     environment.downgrade()
     with database.engine().connect() as connection:
         assert sa.inspect(connection).get_table_names() == ["alembic_version"]
+
+
+async def test_the_same_queries_on_asyncpg(remit: Remit) -> None:
+    """
+    An asynchronous session answers as the other does.
+    """
+    words, sensitive = map(remit.queries, ("words", "sensitive"))
+    async with AsyncSession(remit.database.async_engine()) as session:
+        (ann,) = await session.run_sync(words.search_clients, "ann bee")
+        assert ann.email == "ann.bee@example.org"
+        found = await session.run_sync(sensitive.find_by_ssn, "423-45-6789")
+        assert found.email == ann.email
+        numbers = await session.run_sync(sensitive.get_sensitive_data, found.id)
+        assert numbers == ("423-45-6789", "4111-1111-1111-4111", "A4")
+        if has(remit.database.server, "vector"):
+            similar = remit.queries("similar")
+            asked = similar.generate_embedding("Ann Bee ann.bee@example.org +442079460102")
+            (row,) = await session.run_sync(similar.find_similar_clients, asked)
+            assert (row.email, row.similarity) == (ann.email, pytest.approx(1))
 
 
 def test_pgultra_check_is_quiet(remit: Remit) -> None:

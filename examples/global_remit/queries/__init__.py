@@ -1,3 +1,3 @@
 """
-The seed's own test queries, one function each, by the steps of its plan.
+The plan's own test queries, one function each, by the steps of its plan.
 """

@@ -1,5 +1,5 @@
 """
-What the seed deletes, and a remittance house may not: a client is closed, and can come back.
+What DELETE does, and a remittance house may not: a client is closed, and can come back.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def reopen(session: Session, client: Client) -> int:
 
 def purge(connection: Connection, days: int = 30) -> soft_delete.Purged:
     """
-    ``DELETE … WHERE updated_at < NOW() - INTERVAL '30 days'``, of what is closed so long.
+    What a nightly ``DELETE … INTERVAL '30 days'`` may take: clients who are closed so long.
 
-    The seed deleted what nobody had changed for a month, whether it was in use or not. Here
-    a client whom a transfer names is skipped, and said to be.
+    In batches, each its own transaction. A client whom a transfer names is skipped, and
+    said to be.
     """
     return soft_delete.purge(connection, Client, older_than=timedelta(days=days))

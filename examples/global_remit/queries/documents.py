@@ -28,6 +28,6 @@ def containing(session: Session, wanted: dict[str, Any]) -> Sequence[Row[Any]]:
 
 def explained(session: Session) -> set[str]:
     """
-    By which index: the seed had two, of which one answered nothing that it asked.
+    By which index: the plan had two, of which one answered nothing that it asked.
     """
     return indexes_used(session, select(Document.id).where(Document.data.contains({"age": 30})))

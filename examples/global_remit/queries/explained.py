@@ -1,5 +1,5 @@
 """
-EXPLAIN ANALYZE around a statement: the seed's performance tests.
+EXPLAIN ANALYZE around a statement: the plan's performance tests.
 """
 
 from __future__ import annotations

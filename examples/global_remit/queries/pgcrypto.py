@@ -1,5 +1,5 @@
 """
-Step 4.2 as the seed had it, on a server with pgcrypto: what it wrote is read, and taken over.
+Step 4.2 as the plan had it, on a server with pgcrypto: what it wrote is read, and taken over.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ old_data = Table(
     Column("ssn_sealed", Encrypted(String(11), PII, context="client_id", id="old_data.ssn")),
 )
 
-# The seed's own INSERT; the key was in a setting of the session there.
-SEED = text("""
+# The plan's own INSERT; the key was in a setting of the session there.
+PLANNED = text("""
     INSERT INTO old_sensitive_data (client_id, ssn) SELECT id, pgp_sym_encrypt(
         :ssn, :passphrase, 'compress-algo=1, cipher-algo=aes256') FROM clients WHERE email = :email
 """)
 
 
-def as_the_seed_wrote(session: Session) -> None:
+def as_the_plan_wrote(session: Session) -> None:
     """
-    Make the seed's table and a row in it, by ``pgp_sym_encrypt``.
+    Make the plan's table and a row in it, by ``pgp_sym_encrypt``.
     """
     connection = session.connection()
     connection.execute(text("CREATE EXTENSION IF NOT EXISTS pgcrypto"))
     OLD.create_all(connection)
     passphrase = os.environ["GLOBAL_REMIT_PASSPHRASE"]
     values = {"ssn": "123-45-6789", "passphrase": passphrase, "email": "john@example.com"}
-    session.execute(SEED, values)
+    session.execute(PLANNED, values)
 
 
 def take_over(connection: Connection) -> str | None:

@@ -35,7 +35,7 @@ def encrypt_sensitive_data(data: str) -> bytes:
     """
     ``crypto.encrypt_sensitive_data(data)``, where the database does not see the data.
 
-    The seed took the passphrase from a setting, which logs and catalogues show, and spent a
+    The plan took the passphrase from a setting, which logs and catalogues show, and spent a
     millisecond on stretching it for each value. A ring that has no key says so by name.
     """
     return PII.encrypt(data.encode(), id="message")
@@ -69,7 +69,7 @@ def get_sensitive_data(session: Session, client_id: UUID) -> Numbers | None:
 
 def find_by_ssn(session: Session, ssn: str) -> Client | None:
     """
-    Who has this number. The seed's ciphertexts were random: nothing could be found by them.
+    Who has this number. The plan's ciphertexts were random: nothing could be found by them.
     """
     joined = select(Client).join(Client.sensitive_data).where(SensitiveData.ssn == ssn)
     return session.scalar(joined)
@@ -85,7 +85,7 @@ def find_by_passport(session: Session, number: str) -> Client | None:
 
 def rotate(connection: Connection) -> Sequence[encryption.KeyUsage]:
     """
-    "Key management and rotation", which the seed named and did not have.
+    "Key management and rotation", which the plan named and did not have.
 
     A new key is put last, all that is stored is sealed anew while others write, and what
     comes back says of each key whether it may be retired.

@@ -24,7 +24,7 @@ def generate_embedding(text: str) -> Sequence[float]:
     """
     ``ai.generate_embedding(text)``: 1,536 numbers.
 
-    The seed's were random, so that nothing was like anything, and made in the database,
+    The plan's were random, so that nothing was like anything, and made in the database,
     where a real model would be called with the transaction open.
     """
     (vector,) = EMBEDDER.embed([text])
@@ -36,7 +36,7 @@ def update_embeddings(engine: Engine) -> int:
     ``ai.update_client_embedding(client_id)``, for every client whose text changed.
 
     Triggers note who is stale; nobody has to remember to call it. The text is made so that
-    a missing last name leaves a name, where the seed's ``||`` left NULL.
+    a missing last name leaves a name, where the plan's ``||`` gave NULL.
     """
     columns = (Client.embedding, Transaction.description_embedding)
     done = [embeddings.EmbeddingWorker(engine, EMBEDDER, each).work() for each in columns]
@@ -51,7 +51,7 @@ def find_similar_clients(
 
     ``within`` is the threshold, as a distance. A vector of the wrong length is refused
     before it is sent, a closed client never comes, and ``count`` rows do come if so many
-    are near enough, which the seed's index did not promise.
+    are near enough, which the plan's index did not promise.
     """
     columns = (Client.id, Client.first_name, Client.last_name, Client.email)
     alike = embeddings.similarity(Client.embedding, vector).label("similarity")

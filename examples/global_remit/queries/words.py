@@ -23,7 +23,7 @@ def search_clients(session: Session, words: str, limit: int = 10) -> Sequence[Ro
     """
     ``rest_api.search_clients(search_term)``: names, e-mail, phone and rank, best first.
 
-    The seed gave what people type to ``to_tsquery``, so that "ann bee" was a syntax error,
+    The plan gave what people type to ``to_tsquery``, so that "ann bee" was a syntax error,
     and returned ``real`` where it had promised ``float``, so that nothing came at all. Here
     any text is a query, and closed clients are left out.
     """
@@ -33,7 +33,7 @@ def search_clients(session: Session, words: str, limit: int = 10) -> Sequence[Ro
 
 def search_transactions(session: Session, words: str, limit: int = 10) -> Sequence[Row[Any]]:
     """
-    What ``description_vector`` was for: the seed made column and index and never filled them.
+    What ``description_vector`` was for: the plan made column and index and never filled them.
     """
     marked = search.headline(Transaction.description_vector, words, of="description")
     columns = select(Transaction.transaction_reference, marked.label("description"))
@@ -54,7 +54,7 @@ def fill(connection: Connection) -> int:
     """
     "Update existing data": rows that were there before the vector.
 
-    The seed did it with one UPDATE of all rows in the migration's transaction. This goes
+    The plan did it with one UPDATE of all rows in the migration's transaction. This goes
     batch by batch, each its own transaction, and can be stopped and run again.
     """
     return search.backfill(connection, Client.search_vector).changed
