@@ -38,6 +38,7 @@ class Article(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     title: Mapped[str] = mapped_column()
     language: Mapped[str]
+    published: Mapped[bool]
     words: Mapped[TSVector] = SearchVector(
         {title: "A", "body": search.Part("B", budget=9000), search.Related("tag.name"): "C"},
         config={"de": "german", None: "simple"},
@@ -131,9 +132,11 @@ def statements(session: Session) -> None:
         assert_type(article, Article)
         assert_type(rank, float)
     assert_type(search.top(PAGE, PAGE.c.words, "fox"), Select[Any])
-    fused = search.hybrid(Article, text="fox", vector=[1.0], limit=5)
+    fused = search.hybrid(Article, text="fox", vector=[1.0], filters=[Article.published])
     assert_type(fused, Select[Article, float, int | None, int | None])
-    several = search.federated([search.Source(Article, weight=2.0)], "fox", limit=5)
+    several = search.federated(
+        [search.Source(Article, weight=2.0, filters=[Article.published, Article.id > 5])], "fox"
+    )
     assert_type(several, Select[str, str, str | None, float, dict[str, Any] | None])
     last = session.execute(several).one()
     search.federated([], "fox", after=search.After(last.rank, last.source, last.key))

@@ -32,7 +32,7 @@ from pgultra.features.search.words import number, rules_behind, table_behind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, FromClause
+    from sqlalchemy import FromClause, SQLColumnExpression
 
 __all__ = ["After", "Source", "federated"]
 
@@ -76,7 +76,7 @@ class Source:
     name: str | None = None
     title: Any = None
     weight: float = 1.0
-    filters: Sequence[ColumnElement[bool]] = ()
+    filters: Sequence[SQLColumnExpression[bool]] = ()
     limit: int | None = None
     extra: Mapping[str, Any] | None = None
     candidates: int | None = 1000

@@ -34,7 +34,7 @@ from pgultra.plan.rankers import Ranker, source_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, FromClause
+    from sqlalchemy import ColumnElement, FromClause, SQLColumnExpression
 
 __all__ = ["TextRanker", "hybrid"]
 
@@ -104,7 +104,7 @@ def hybrid(
     text: str | None = None,
     vector: Any = None,  # a vector in any form that the other room takes
     limit: int = 10,
-    filters: Sequence[ColumnElement[bool]] = (),
+    filters: Sequence[SQLColumnExpression[bool]] = (),
     weights: tuple[float, float] = (1.0, 1.0),
     candidates: int | None = None,
     by: Sequence[str] = (),
