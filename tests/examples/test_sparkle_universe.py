@@ -330,8 +330,9 @@ def test_words_are_completed_and_corrected(session: Session, universe: Any) -> N
     assert ("my spaceships", 1) in found
     did_you_mean = universe.search.did_you_mean
     assert session.scalar(did_you_mean("sparkel")) == "sparkle"
-    assert session.scalar(did_you_mean("spacships at dwan")) == "spaceships at dawn"
-    assert session.scalar(did_you_mean("sparkle")) is None
+    assert session.scalar(did_you_mean("spacships at dawn")) == "spaceships at dawn"
+    for query in ("sparkle", "spade", "meteors", "the", "qqq"):  # found, or nothing is near
+        assert session.scalar(did_you_mean(query)) is None
 
 
 @pytest.mark.parametrize("model", ["Post", "User", "Group", "Event"])
@@ -377,12 +378,12 @@ def test_a_flag_is_a_deletion(session: Session, universe: Any, name: str) -> Non
     connection = session.connection()
     assert one(session, view) == 1
     universe.deletion.act_as(session, "ann")
-    universe.deletion.mark(connection, table, 1, deleted=True)
+    universe.deletion.mark(connection, name, 1, deleted=True)
     flag, at, by, deletion = connection.execute(row).one()
     assert (flag, at, by) == (True, one(session, "SELECT now()"), "ann")
     assert universe.deletion.taken(connection, deletion)[name] >= 1
     assert one(session, view) == 0
-    universe.deletion.mark(connection, table, 1, deleted=False)
+    universe.deletion.mark(connection, name, 1, deleted=False)
     assert connection.execute(row).one() == (False, None, None, None)
     assert universe.deletion.taken(connection, deletion) == {}
     assert one(session, view) == 1

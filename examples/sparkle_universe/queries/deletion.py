@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from models import Achievement, Base, Comment, Deletable, Post, UserAchievement
+from models import Achievement, Base, Comment, Post, UserAchievement
 from pgultra import soft_delete
 
 if TYPE_CHECKING:
@@ -23,18 +23,18 @@ def deletable() -> list[Table]:
     """
     The tables on which the seed writes ``CREATE TRIGGER enforce_soft_delete_…`` by hand.
     """
-    found = [each for each in Base.registry.mappers if issubclass(each.class_, Deletable)]
-    return sorted((each.local_table for each in found), key=lambda table: table.name)
+    tables = Base.metadata.tables
+    return [tables[name] for name in sorted(tables) if "deletionId" in tables[name].c]
 
 
-def mark(connection: Connection, table: Table, key: int, deleted: bool) -> None:
+def mark(connection: Connection, table: str, key: int, deleted: bool) -> None:
     """
     Write the flag alone, as the seed's application does; the database does the rest.
 
     The seed's trigger sets ``deletedAt`` at an UPDATE only, loses a time that was given,
     does not know who it was, and leaves alone what belongs to the row.
     """
-    statement = f'UPDATE "{table.name}" SET deleted = :deleted WHERE id = :id'
+    statement = f"UPDATE {table} SET deleted = :deleted WHERE id = :id"
     connection.execute(text(statement), {"deleted": deleted, "id": key})
 
 
@@ -45,7 +45,7 @@ def act_as(session: Session | Connection, name: str) -> None:
     session.execute(select(func.set_config("pgultra.actor", name, True)))
 
 
-def taken(connection: Connection, deletion: UUID) -> dict[str, int]:
+def taken(connection: Connection, deletion: UUID | None) -> dict[str, int]:
     """
     How many rows of each table one deletion took.
     """

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Float, Integer, Text, cast, func, literal, select, union_all
+from sqlalchemy import Float, Integer, Text, case, cast, func, literal, or_, select, union_all
 
 from models import Event, Group, Post, User
 from pgultra import search
 
 if TYPE_CHECKING:
-    from sqlalchemy import CompoundSelect, Select
+    from sqlalchemy import Select
     from sqlalchemy.engine import Row
 
 KINDS = {"posts": "post", "users": "user", "groups": "group", "events": "event"}
@@ -85,7 +85,7 @@ SOURCES = {
 
 def search_all(
     query: str, kind: str = "all", limit: int = 20, after: Row[Any] | None = None
-) -> Select[Any]:
+) -> Select[str, str, str | None, float, dict[str, Any] | None]:
     """
     What the seed's ``search_all(query, type, limit, offset)`` gives: four tables in one list.
 
@@ -99,7 +99,7 @@ def search_all(
     return search.federated(chosen, query, limit=limit, after=after, normalization=0)
 
 
-def search_posts(query: str, limit: int = 10) -> Select[Any]:
+def search_posts(query: str, limit: int = 10) -> Select[str, str, float]:
     """
     Posts with the words marked in their excerpts, as safe HTML; the seed gives the bare text.
     """
@@ -117,7 +117,7 @@ NAMES = {
 }
 
 
-def search_suggestions(partial: str, kind: str = "all", limit: int = 10) -> Select[Any]:
+def search_suggestions(partial: str, kind: str = "all", limit: int = 10) -> Select[str, str, float]:
     """
     What the seed's ``search_suggestions(partial, type, limit)`` was meant to give.
 
@@ -145,7 +145,7 @@ def search_suggestions(partial: str, kind: str = "all", limit: int = 10) -> Sele
     )
 
 
-def completions(partial: str, limit: int = 10) -> CompoundSelect[Any]:
+def completions(partial: str, limit: int = 10) -> Select[str, int]:
     """
     Ways to complete the word that is being typed, by how often names have it.
 
@@ -162,13 +162,19 @@ def completions(partial: str, limit: int = 10) -> CompoundSelect[Any]:
     )
 
 
-def did_you_mean(query: str) -> Select[Any]:
+def did_you_mean(query: str) -> Select[str | None]:
     """
-    The query with its slips corrected from the words of titles and names, NULL if it has none.
+    A query that finds nothing, corrected by the words of titles and names; NULL if it needs none.
 
-    This is what the seed wanted from ``similarity``: it works with no extension at all.
+    This is what the seed wanted of ``similarity``: it works with no extension at all.
     """
-    corrections = [
-        search.did_you_mean(words, query).scalar_subquery() for _, words, _ in NAMES.values()
-    ]
-    return select(func.coalesce(*corrections))
+    finds = or_(
+        *(
+            select(each.entity.id).where(search.match(each.column, query), *each.filters).exists()
+            for each in SOURCES.values()
+        )
+    )
+    corrected = func.coalesce(
+        *(search.did_you_mean(words, query).scalar_subquery() for _, words, _ in NAMES.values())
+    )
+    return select(case((finds, None), else_=corrected))
