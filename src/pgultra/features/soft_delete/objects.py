@@ -281,8 +281,17 @@ def _named(verb: str, columns: Columns) -> str:
 
 
 @cache
+def _written(name: str) -> str:
+    """
+    A file of ``sql/``; a line ``-- include`` stands for another one.
+    """
+    text = files(__package__).joinpath("sql", name).read_text(encoding="utf-8")
+    return re.sub(r"^ *-- include (\S+)\n", lambda found: _written(found[1]), text, flags=re.M)
+
+
+@cache
 def _body(verb: str, columns: Columns) -> str:
-    text = files(__package__).joinpath("sql", f"{verb}.sql").read_text(encoding="utf-8").strip()
+    text = _written(f"{verb}.sql").strip()
     own = {getattr(_USUAL, name): getattr(columns, name) for name in _READS.get(verb, ())}
 
     def renamed(found: re.Match[str]) -> str:

@@ -25,24 +25,7 @@ BEGIN
             RETURN NEW;
         END IF;
     END IF;
-    IF facts ? 'home' THEN
-        -- A table without a declared schema is where the foreign key of a neighbour leads.
-        SELECT n.nspname::text INTO home
-        FROM pg_catalog.pg_constraint AS k
-        JOIN pg_catalog.pg_class AS other
-            ON other.oid IN (k.conrelid, k.confrelid) AND other.relname = facts #>> '{home,to}'
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = other.relnamespace
-        WHERE k.contype = 'f' AND pg_catalog.format(
-            '%I.%I', facts #>> '{home,from,0}', facts #>> '{home,from,1}'
-        )::regclass IN (k.conrelid, k.confrelid)
-        LIMIT 1;
-        IF home IS NULL THEN
-            RAISE EXCEPTION
-                'cannot tell the schema of table %: no foreign key joins it to table %.%',
-                facts #>> '{home,to}', facts #>> '{home,from,0}', facts #>> '{home,from,1}'
-                USING HINT = 'Declare its schema in the model.';
-        END IF;
-    END IF;
+    -- include home.sql
     FOR edge IN SELECT pg_catalog.jsonb_array_elements(facts -> 'above') LOOP
         parent_name := pg_catalog.format(
             '%I.%I', coalesce(edge ->> 'schema', home), edge ->> 'name'
