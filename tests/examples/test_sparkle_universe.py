@@ -49,7 +49,7 @@ def universe() -> Iterator[Any]:
             **vars(importlib.import_module("models")),
             **{
                 name: importlib.import_module(f"queries.{name}")
-                for name in ("deletion", "objects", "search", "upkeep")
+                for name in ("conversion", "deletion", "objects", "search", "upkeep")
             },
             rows=importlib.import_module("rows"),
         )
@@ -603,6 +603,35 @@ def test_queries_of_partitioned_tables(session: Session, universe: Any) -> None:
     session.add(universe.AuditLog(action="EXPORT"))  # of none of the seed's lists
     session.flush()
     assert one(session, "SELECT action FROM audit_logs_default") == "EXPORT"
+
+
+@pytest.mark.parametrize("model", ["XpLog", "AuditLog", "Notification"])
+def test_a_table_with_rows_is_divided(engine: sa.Engine, universe: Any, model: str) -> None:
+    """
+    Each way of dividing, of a plain table with its rows; afterwards nothing is left to do.
+    """
+    universe.Base.metadata.create_all(engine)
+    table = getattr(universe, model).__tablename__
+    first = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    with Session(engine) as session, session.begin():
+        universe.rows.content(session)
+        universe.rows.month(session, first)
+        for statement in (
+            f"CREATE TABLE plain (LIKE {table} INCLUDING ALL)",
+            f"INSERT INTO plain OVERRIDING SYSTEM VALUE SELECT * FROM {table}",
+            f"DROP TABLE {table}",
+            f"ALTER TABLE plain RENAME TO {table}",
+            f'ALTER TABLE {table} ADD FOREIGN KEY ("userId") REFERENCES users (id)',
+        ):
+            session.execute(sa.text(statement))
+        before = session.execute(sa.text(f"SELECT * FROM {table} ORDER BY id")).all()
+    assert universe.conversion.divide(engine, getattr(universe, model)) == len(before) == 100
+    with engine.connect() as connection:
+        after = connection.execute(sa.text(f"SELECT * FROM {table} ORDER BY id")).all()
+        kind = sa.text("SELECT relkind FROM pg_class WHERE oid = CAST(:name AS regclass)")
+        assert connection.scalar(kind, {"name": table}) in ("p", b"p")
+        assert universe.objects.drift(connection) == []
+    assert after == before
 
 
 # -- the doors, and the one command ------------------------------------------------------------
