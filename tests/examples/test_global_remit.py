@@ -474,7 +474,7 @@ def test_the_indexes_are_on_every_partition(remit: Remit, session: Session) -> N
 
 def test_an_address_has_one_index(remit: Remit, session: Session) -> None:
     """
-    That which makes it unique finds it: the plan had a second one beside.
+    That which makes it unique among live clients finds it too.
     """
     one = remit.queries("ledger").client_of("john@example.com")
     assert len(session.execute(one).all()) == 1

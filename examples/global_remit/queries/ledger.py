@@ -50,7 +50,7 @@ def transactions_of(client: Client, status: str) -> Select[Any]:
 
 def client_of(email: str) -> Select[Any]:
     """
-    What ``idx_clients_email`` was for, beside an index that made addresses unique already.
+    What ``idx_clients_email`` was for: the index that makes addresses unique finds them too.
 
     A session leaves closed clients out by itself; said here, it holds within EXPLAIN too.
     """
