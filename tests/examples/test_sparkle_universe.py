@@ -49,7 +49,7 @@ def universe() -> Iterator[Any]:
             **vars(importlib.import_module("models")),
             **{
                 name: importlib.import_module(f"queries.{name}")
-                for name in ("conversion", "deletion", "objects", "search", "upkeep")
+                for name in ("conversion", "deletion", "listings", "objects", "search", "upkeep")
             },
             rows=importlib.import_module("rows"),
         )
@@ -502,38 +502,47 @@ def test_contradictions_are_found(session: Session, universe: Any) -> None:
         session.execute(sa.text("UPDATE posts SET deleted = true WHERE id = 2"))  # without a time
 
 
+# -- phase 8: indexes of the rows that are shown ------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    ("query", "index", "rows"),
+    ("query", "argument", "index", "rows"),
     [
-        ("listing", "posts_published", 20),
-        ("thread", "comments_live_postId_parentId_createdAt_idx", 3),
+        ("newest_posts", 10, "posts_published", 10),
+        ("active_users", 100, "users_active", 19),
+        ("thread", 1, "comments_live_postId_parentId_createdAt_idx", 3),
     ],
 )
 def test_indexes_of_live_rows_are_used(
-    session: Session, universe: Any, query: str, index: str, rows: int
+    session: Session, universe: Any, query: str, argument: int, index: str, rows: int
 ) -> None:
     """
-    The filter's predicate is literally the one of the partial index (the seed's phase 8).
+    The statement has the index's predicate word for word, so that a generic plan uses it too.
     """
-    statement = {
-        "listing": universe.deletion.listing(20),
-        "thread": universe.deletion.thread(1),
-    }[query]
-    assert len(session.scalars(statement).all()) == rows
-    session.execute(sa.text("SET LOCAL enable_seqscan = off"))
-    session.execute(sa.text("SET LOCAL enable_sort = off"))
-    sent: list[tuple[str, Any]] = []
+    statement = getattr(universe.listings, query)(argument)
     connection = session.connection()
+    sent: list[tuple[str, Any]] = []
 
     def watch(conn: Any, cursor: Any, text: str, parameters: Any, *_: Any) -> None:
         sent.append((text, parameters))
 
     sa.event.listen(connection, "before_cursor_execute", watch)
-    session.scalars(statement).all()
+    assert len(session.scalars(statement).all()) == rows
     sa.event.remove(connection, "before_cursor_execute", watch)
     ((text, parameters),) = sent
-    plan = connection.exec_driver_sql(f"EXPLAIN {text}", parameters).scalars().all()
-    assert any(index in line for line in plan), plan
+    assert list(parameters.values()) == [argument]
+    (name,) = parameters
+    text = text.replace(f"%({name})s", "$1")
+    for setting in (
+        "enable_seqscan = off",
+        "enable_sort = off",
+        "plan_cache_mode = force_generic_plan",
+    ):
+        connection.exec_driver_sql(f"SET LOCAL {setting}")
+    connection.exec_driver_sql(f"PREPARE asked AS {text}")
+    plan = connection.exec_driver_sql(f"EXPLAIN EXECUTE asked ({argument})").scalars().all()
+    connection.exec_driver_sql("DEALLOCATE asked")
+    assert any(f"using {index}" in line.replace('"', "") for line in plan), plan
 
 
 # -- phases 1, 3 and 5: what was made ----------------------------------------------------------

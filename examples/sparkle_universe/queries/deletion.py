@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from models import Achievement, Base, Comment, Post, UserAchievement
+from models import Achievement, Base, UserAchievement
 from pgultra import soft_delete
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from sqlalchemy import Connection, Select, Table
+    from sqlalchemy import Connection, Table
     from sqlalchemy.orm import Session
 
 
@@ -79,21 +79,3 @@ def grant(session: Session, user: int, code: str) -> bool:
     given = insert(UserAchievement).values(user_id=user, achievement_id=achievement)
     given = soft_delete.on_conflict_live(given, "user_id", "achievement_id")
     return session.scalar(given.returning(UserAchievement.id)) is not None
-
-
-def thread(post: int) -> Select[str]:
-    """
-    The live comments of a post, in the order of its threads, from the index of the live rows.
-    """
-    return (
-        select(Comment.content)
-        .where(Comment.post_id == post)
-        .order_by(Comment.post_id, Comment.parent_id, Comment.created_at)
-    )
-
-
-def listing(limit: int = 20) -> Select[str]:
-    """
-    The newest posts: the predicate is literally that of the partial index.
-    """
-    return select(Post.title).where(Post.published).order_by(Post.published_at.desc()).limit(limit)

@@ -8,79 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Float, Integer, Text, case, cast, func, literal, or_, select, union_all
 
-from models import Event, Group, Post, User
+from models import Group, Post, User
 from pgultra import search
+from queries.listings import ACTIVE
+from queries.sources import SOURCES
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.engine import Row
-
-KINDS = {"posts": "post", "users": "user", "groups": "group", "events": "event"}
-AUTHOR = func.coalesce(
-    select(User.username).where(User.id == Post.author_id).scalar_subquery(), Post.author_name
-)
-SOURCES = {
-    "posts": search.Source(
-        Post,
-        column=Post.search_vector,
-        name="post",
-        filters=[Post.published],
-        extra={
-            "description": Post.excerpt,
-            "url": "/posts/" + Post.slug,
-            "image": Post.cover_image,
-            "authorName": AUTHOR,
-            "publishedAt": Post.published_at,
-            "categoryId": Post.category_id,
-        },
-    ),
-    "users": search.Source(
-        User,
-        column=User.search_vector,
-        name="user",
-        weight=0.8,
-        filters=[User.status == "ACTIVE"],
-        extra={
-            "description": User.bio,
-            "url": "/users/" + User.username,
-            "image": User.image,
-            "role": User.role,
-            "verified": User.verified,
-            "level": User.level,
-        },
-    ),
-    "groups": search.Source(
-        Group,
-        column=Group.search_vector,
-        name="group",
-        weight=0.9,
-        filters=[Group.visibility != "HIDDEN"],
-        extra={
-            "description": Group.description,
-            "url": "/groups/" + Group.slug,
-            "image": Group.cover_image,
-            "memberCount": Group.member_count,
-            "visibility": Group.visibility,
-            "verified": Group.verified,
-        },
-    ),
-    "events": search.Source(
-        Event,
-        column=Event.search_vector,
-        name="event",
-        weight=0.85,
-        filters=[Event.status != "CANCELLED"],
-        extra={
-            "description": Event.description,
-            "url": "/events/" + Event.slug,
-            "image": Event.banner_image,
-            "startTime": Event.start_time,
-            "endTime": Event.end_time,
-            "eventType": Event.type,
-            "isVirtual": Event.is_virtual,
-        },
-    ),
-}
 
 
 def search_all(
@@ -112,7 +47,7 @@ def search_posts(query: str, limit: int = 10) -> Select[str, str, float]:
 
 NAMES = {
     "posts": (Post.title, Post.title_words, Post.published),
-    "users": (User.username, User.name_words, User.status == "ACTIVE"),
+    "users": (User.username, User.name_words, ACTIVE),
     "groups": (Group.name, Group.name_words, Group.visibility != "HIDDEN"),
 }
 
@@ -129,7 +64,7 @@ def search_suggestions(partial: str, kind: str = "all", limit: int = 10) -> Sele
     arms = [
         select(
             cast(name, Text).label("suggestion"),
-            literal(KINDS[each], Text).label("result_type"),
+            literal(SOURCES[each].name, Text).label("result_type"),
             (cast(len(partial), Float) / func.length(name)).label("similarity"),
         )
         .where(search.prefix(words, partial), shown)
