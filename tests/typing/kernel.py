@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import pgultra
@@ -47,6 +47,8 @@ def nouns() -> None:
     declare(TABLE, trigger, Check(name="visit_sane", table="visit", condition="id > 0"))
     declare(Visit, touch)
     declare(Base.metadata, View(name="visits", query="SELECT 1"))
+    assert_type(View(name="visits", query=select(TABLE.c.id)).query, str)
+    View(name="visits", query=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     declare(Base, Schema(name="shop"), Extension(name="hstore"))
     touch.name = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     Function(name="touch", body=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -93,6 +93,25 @@ class View(DatabaseObject):
     belongings: Belongings = field(default=Belongings(), compare=False, repr=False)
     untouched: bool = field(default=False, compare=False, repr=False)
 
+    if TYPE_CHECKING:  # the one that is made knows no select()
+
+        def __init__(
+            self,
+            *,
+            name: str,
+            query: str | Select[Any],
+            security_invoker: bool = False,
+            security_barrier: bool = False,
+            check_option: str | None = None,
+            columns: Pairs | None = None,
+            belongings: Belongings = ...,
+            untouched: bool = False,
+            schema: str | None = None,
+            mark: Mark | None = None,
+            comment: str | None = None,
+            requires: tuple[Identity, ...] = (),
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         if self.check_option not in (None, "local", "cascaded"):
             raise DeclarationError(
