@@ -31,8 +31,10 @@ def opened(address: URL | None, *, keep: bool = False) -> Iterator[tuple[Engine,
     if address is None:
         with PrivateServer() as server:
             engine = create_engine(server.url())
-            yield engine, "embedded, in a temporary folder"
-            engine.dispose()
+            try:
+                yield engine, "embedded, in a temporary folder"
+            finally:
+                engine.dispose()
         return
     schema = path = f"pgultra_demo_{secrets.token_hex(4)}"
     engine = create_engine(address, poolclass=NullPool)
