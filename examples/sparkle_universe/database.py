@@ -25,8 +25,10 @@ def opened(url: str | None) -> Iterator[Engine]:
     if url is None:
         with PrivateServer() as server:
             engine = create_engine(server.url())
-            yield engine
-            engine.dispose()
+            try:
+                yield engine
+            finally:
+                engine.dispose()
         return
     schema = f"sparkle_universe_{secrets.token_hex(4)}"
     address: URL = make_url(url).set(drivername="postgresql+psycopg")
