@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.dialects.postgresql import JSONB
 
 from pgultra import DeclarationError, plan
 from pgultra.features import search
@@ -193,6 +195,27 @@ def test_headline_options(connection: sa.Connection, notes: sa.Table) -> None:
         search.headline(notes.c.body, "lazy")
     with pytest.raises(ValueError, match="less than"):
         search.headline(vector, "lazy", max_words=3)
+
+
+@pytest.mark.parametrize("type_", [JSONB, sa.JSON])
+def test_headlines_of_json_are_its_strings(connection: sa.Connection, type_: type[Any]) -> None:
+    """
+    No keys, quotes or brackets, in the order of the value; and none where there is no string.
+    """
+    metadata = sa.MetaData()
+    table = note_table(
+        metadata, {"facts": "A", "title": "B"}, sa.Column("facts", type_), config="english"
+    )
+    metadata.create_all(connection)
+    facts = {"a": ['a \\ "quick" fox', 7, {"b": "jumps\nover"}], "c": True, "d": "it's & done"}
+    rows = [{"id": 1, "facts": facts, "title": "over"}, {"id": 2, "facts": [5], "title": "fox"}]
+    connection.execute(table.insert(), [*rows, {"id": 3, "facts": None, "title": None}])
+    headline = search.headline(table.c.search, "fox", escape=False, min_words=1)
+    assert list(connection.scalars(sa.select(headline).order_by(table.c.id))) == [
+        "quick\" <mark>fox</mark>\njumps\nover\nit's & done\nover",
+        "<mark>fox</mark>",
+        "\n",
+    ]
 
 
 def test_a_nul_character_is_a_clear_error(notes: sa.Table) -> None:

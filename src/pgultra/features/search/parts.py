@@ -49,6 +49,7 @@ IMMUTABLE_FUNCTIONS = {
     "substr", "translate", "upper",
 }  # fmt: skip
 STRINGS = '$.**?(@.type() == "string")'
+STRICTLY = f"{sql.literal('strict ' + STRINGS)}::jsonpath"
 ESCAPES = "((chr(92) || chr(92)) || '.'::text)"
 """The pattern of a JSON escape, spelt without a backslash: Alembic would stumble over it."""
 
@@ -113,6 +114,19 @@ class Resolved:
             return text
         return f'"left"({text}, {self.budget})'
 
+    def readable(self, row: str = "") -> str:
+        """
+        The text as somebody reads it: JSON as its strings, each on a line.
+        """
+        if not self.json:
+            return self.document(row)
+        lines = (
+            f"SELECT string_agg(line #>> '{{}}', chr(10) ORDER BY number) FROM "  # noqa: S608  # quoted
+            f"jsonb_path_query(({self._text(row)})::jsonb, {STRICTLY}) "
+            "WITH ORDINALITY AS lines (line, number)"
+        )
+        return f"COALESCE(({lines}), '')"
+
     def vector(self, configuration: str, row: str = "") -> str:
         """
         Its tsvector.
@@ -138,8 +152,7 @@ def _strings(text: str, type_: str) -> str:
     The strings of a JSON value as one text, for values over their budget.
     """
     value = text if type_ == "jsonb" else f"({text})::jsonb"
-    path = f"{sql.literal('strict ' + STRINGS)}::jsonpath"
-    found = f"(jsonb_path_query_array({value}, {path}))::text"
+    found = f"(jsonb_path_query_array({value}, {STRICTLY}))::text"
     return f"regexp_replace({found}, {ESCAPES}, ' '::text, 'g'::text)"
 
 

@@ -96,13 +96,13 @@ def _template(element: Template, compiler: SQLCompiler, **kw: Any) -> str:
 
 def document_of(part: Resolved, length: int) -> str:
     """
-    A part's text, for ``template_of``.
+    A part's text as somebody reads it, for ``template_of``.
 
     Args:
         part: which part.
         length: characters at most.
     """
-    return f'"left"({part.document(ROW)}, {length})'
+    return f'"left"({part.readable(ROW)}, {length})'
 
 
 def template_of(text: str, source: FromClause | None, *more: ColumnElement[Any]) -> Template:
