@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from tests.docs.pages import Block
     from tests.fixtures.database import Database
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # each test runs about eight programs
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.once,
+    pytest.mark.timeout(900),
+]  # each test runs about eight programs
 
 PAGES = DOCS / "how-to" / "moving-from"
 ENV = DOCS / "tutorial" / "first-migration.md"

@@ -15,6 +15,7 @@ TUTORIAL = DOCS / "tutorial" / "index.md"
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.timeout(900)  # forty programs; half a minute on a machine that has nothing else to do
 @pytest.mark.skipif(wheel_binaries() is None, reason="the tutorial runs the embedded server")
 def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:

@@ -248,6 +248,7 @@ def test_nights_of_the_audit_log(database: Database, remit: Remit, tmp_path: Pat
 # -- 2.1, words -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "found"),
     [
@@ -721,6 +722,7 @@ def judge(text: str) -> None:
         assert line in text
 
 
+@pytest.mark.slow
 def test_one_command_on_a_server(server: Server, database: Database) -> None:
     """
     On yours: what it cannot have is said in a sentence, and nothing is left behind.
@@ -736,6 +738,7 @@ def test_one_command_on_a_server(server: Server, database: Database) -> None:
         assert connection.execute(sa.text(left)).scalar_one() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.needs("vector")
 def test_extensions_of_the_server_are_used_where_they_are(database: Database) -> None:
     """
@@ -751,6 +754,7 @@ def test_extensions_of_the_server_are_used_where_they_are(database: Database) ->
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.skipif(wheel_binaries() is None, reason="pip install 'pgultra[embedded]'")
 def test_one_command_on_the_embedded_server() -> None:
     """

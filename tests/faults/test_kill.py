@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.faults.cluster import Cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("migrations")]
+pytestmark = [pytest.mark.slow, pytest.mark.once, pytest.mark.usefixtures("migrations")]
 
 SHARES = (0.0, 0.4, 0.75, 1.0)
 """How far the work has come when the server is killed; 1.0 is before its last COMMIT."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.faults.cluster import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 AGAIN = ("40001", "40P01")
 STRICT = ("REPEATABLE READ", "SERIALIZABLE")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.faults.bouncer import Bouncer
     from tests.faults.cluster import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 WRITING = (
     "create_all",

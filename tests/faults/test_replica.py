@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.faults.cluster import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 MODELS = """
 from tests.faults.library import library

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.faults.cluster import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 LIB = library.library()
 WORDS, DELTA, STATE = "book_search_words", "book_search_words_delta", "book_embedding_state"

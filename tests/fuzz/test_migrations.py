@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 assert pgultra.integrations.alembic
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 EXAMPLES = int(os.environ.get("PGULTRA_FUZZ_EXAMPLES", "500"))
 SEED = int(os.environ.get("PGULTRA_FUZZ_SEED", "0"))
 """For a longer night, with other examples than those that everybody runs:

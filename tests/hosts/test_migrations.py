@@ -38,6 +38,7 @@ def contents(host: Host) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_rooms_come_and_go(
     name: str,

@@ -144,6 +144,7 @@ def test_one_revision_makes_everything_and_takes_it_back(
     assert dump(database) == before
 
 
+@pytest.mark.slow
 def test_the_program_says_the_same(scenario: MigrationEnvironment) -> None:
     """
     `alembic check` exits 255 before and 0 after, in a process of its own.
@@ -238,6 +239,7 @@ ANALYZE blog.post;
 """
 
 
+@pytest.mark.slow
 def test_each_drift_is_reported_and_repaired(
     scenario: MigrationEnvironment,
     engine: sa.Engine,
@@ -300,6 +302,7 @@ def test_what_is_not_drift(scenario: MigrationEnvironment, engine: sa.Engine) ->
     assert scenario.autogenerate("second").empty
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", ["blog, public", "public, blog, theirs", "theirs, public", "public, pg_catalog", "''"]
 )

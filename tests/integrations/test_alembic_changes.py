@@ -209,6 +209,7 @@ def test_an_appended_column_goes_back(steps: Steps, sql: Callable[..., Any]) -> 
     steps.then(shop(declared=chain("SELECT id, name FROM item")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stranger",
     [

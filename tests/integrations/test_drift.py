@@ -186,6 +186,7 @@ def report(migrated: Path, database: Database) -> Callable[[], dict[str, Any]]:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DRIFT)
 def test_drift_is_reported_and_repaired(
     what: str,
@@ -224,6 +225,7 @@ def test_drift_is_reported_and_repaired(
     assert alembic_env.check() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", NO_DRIFT)
 def test_what_is_not_drift(
     what: str,

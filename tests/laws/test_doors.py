@@ -57,6 +57,7 @@ def test_every_room_has_a_sample(room: str) -> None:
     assert plan.collect(sample(room, Place()))
 
 
+@pytest.mark.slow
 @everywhere
 @pytest.mark.usefixtures("strangers")
 def test_create_all_and_drop_all(
@@ -89,6 +90,7 @@ def reflects_quotes() -> bool:
     return bool(re.search(PGDialect()._fk_regex_pattern, key))
 
 
+@pytest.mark.slow
 @everywhere
 @pytest.mark.usefixtures("strangers")
 def test_a_migration_there_and_back(
@@ -132,6 +134,7 @@ def not_theirs(name: str | None, kind: str, parents: dict[str, str | None]) -> b
     return name not in ("theirs", "visitor")
 
 
+@pytest.mark.slow
 @twice
 def test_offline_sql(
     which: str,
@@ -159,6 +162,7 @@ def test_offline_sql(
     assert empty == dump(other)
 
 
+@pytest.mark.slow
 @twice
 def test_an_owner_is_enough(
     which: str, place: Place, owner_engine: sa.Engine, engine: sa.Engine
@@ -238,6 +242,7 @@ WHERE c.level = 'error'
 """
 
 
+@pytest.mark.slow
 @once
 def test_two_applications_do_not_meet(
     which: str,

@@ -148,6 +148,7 @@ def test_every_argument_list_is_commented_on_and_dropped(
         run(made.drop())
 
 
+@pytest.mark.slow
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

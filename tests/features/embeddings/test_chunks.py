@@ -61,6 +61,7 @@ def fill(session: Session) -> np.ndarray[Any, Any]:
     return vectors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", ["auto", "index", "exact"])
 @pytest.mark.parametrize("k", [1, 10, 110, 200])
 def test_parents_come_by_their_nearest_chunk(connection: sa.Connection, plan: Any, k: int) -> None:

@@ -94,6 +94,7 @@ def fill(connection: sa.Connection, table: sa.Table, rows: np.ndarray[Any, Any])
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "precision"), KINDS)
 def test_nearest_is_the_exact_answer_on_small_tables(
     shared_engine: sa.Engine, metric: str, precision: str
@@ -144,6 +145,7 @@ def test_nearest_is_the_exact_answer_on_small_tables(
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["single", "half", "bit"])
 @pytest.mark.parametrize("plan", ["auto", "index"])
 def test_k_rows_come_when_k_rows_match(
@@ -194,6 +196,7 @@ def test_rows_without_a_vector_never_come(connection: sa.Connection, plan: Any) 
     assert connection.execute(like_nothing).all() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "precision"), KINDS)
 def test_the_index_is_used(connection: sa.Connection, metric: str, precision: str) -> None:
     """

@@ -207,6 +207,7 @@ EmbeddingWorker(engine, Slow(float(sys.argv[2])), Article.embedding, batch=4,
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.005, 30])
 def test_a_killed_worker_loses_nothing(database: Database, pause: float) -> None:
     """

@@ -149,6 +149,7 @@ def judge(engine: sa.Engine, writers: Sequence[Writer]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.timeout(900)  # half a minute on two cores of its own
 def test_200_000_rows_and_8_writers(engine: sa.Engine) -> None:
     """

@@ -78,6 +78,7 @@ def test_equality_finds_what_is_equal_in_its_normal_form(session: Session) -> No
     assert session.scalars(several, {"who": ["BOB@x.org", "c"]}).all() == ["bob@x.org"]
 
 
+@pytest.mark.slow
 def test_a_list_is_one_parameter(session: Session) -> None:
     """
     A long list is no new statement, is not bound by the limit of 65,535 parameters, and takes the index.

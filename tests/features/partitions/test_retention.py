@@ -231,6 +231,7 @@ def test_a_reader_that_stays_makes_it_give_up_and_go_on_later(engine: sa.Engine)
         assert "public.event_2026_03" not in tables(connection)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["detach", "drop", "archive"])
 @pytest.mark.parametrize("step", ["note", "detach", "dispose"])
 def test_broken_off_after_each_step(

@@ -78,6 +78,7 @@ def pages(session: Session, sources: list[Source], query: str, size: int) -> lis
         after = After(page[-1].rank, page[-1].source, page[-1].key)
 
 
+@pytest.mark.slow
 @settings(parent=ANY, max_examples=60)
 @given(
     size=st.integers(1, 30),

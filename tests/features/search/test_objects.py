@@ -195,6 +195,7 @@ def test_a_changed_part_is_a_migration(
         assert list(plan.check(connection, before)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["generated", "trigger"])
 @pytest.mark.parametrize(
     ("parts", "options", "expected"),

@@ -345,6 +345,7 @@ def make(cls: Any, **values: Any) -> Any:
         return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.__name__)
 def test_hosts(host: Callable[[], Host], database: Database) -> None:
     """

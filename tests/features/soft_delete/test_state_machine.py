@@ -407,6 +407,7 @@ class History(RuleBasedStateMachine):
             session.commit()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 def test_histories(database: Database) -> None:
     """

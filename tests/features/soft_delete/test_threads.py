@@ -102,6 +102,7 @@ def act(session: Session, nodes: list[int], chance: random.Random) -> None:
     session.commit()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_sixteen_threads(database: Database, seed: int) -> None:
     """

@@ -43,6 +43,7 @@ def test_errors_are_said_in_words(
     assert "Traceback" not in result.output
 
 
+@pytest.mark.slow
 def test_the_program_runs(models: Path) -> None:
     """
     `pgultra` as a process of its own: help, version, and exit codes that a shell sees.

@@ -106,6 +106,7 @@ def leftovers(engine: sa.Engine) -> list[str]:
         return list(found.scalars())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fragment", "count"), PLACES)
 def test_a_killed_converter_goes_on(database: Database, fragment: str, count: int) -> None:
     """
@@ -129,6 +130,7 @@ def test_a_killed_converter_goes_on(database: Database, fragment: str, count: in
     assert leftovers(engine) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fragment", "count"), PLACES[::2])
 def test_a_killed_converter_can_be_undone(database: Database, fragment: str, count: int) -> None:
     """
@@ -152,6 +154,7 @@ def test_a_killed_converter_can_be_undone(database: Database, fragment: str, cou
     assert leftovers(engine) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "fragment", "count"),
     [
@@ -208,6 +211,7 @@ def test_what_was_begun_to_be_finished_cannot_be_undone(database: Database) -> N
     assert leftovers(engine) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fragment", "count"),
     [

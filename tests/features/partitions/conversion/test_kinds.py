@@ -82,6 +82,7 @@ def fill(engine: sa.Engine, primary: str) -> None:
             connection.execute(statement(text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("primary", ["id", "at, id"])
 @pytest.mark.parametrize("name", RULES)
 def test_every_way_to_divide(engine: sa.Engine, name: str, primary: str) -> None:

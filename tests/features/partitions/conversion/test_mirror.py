@@ -80,6 +80,7 @@ BEGIN ISOLATION LEVEL SERIALIZABLE; UPDATE event SET kind = 's' WHERE id < 9; CO
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", STATEMENTS.strip().splitlines())
 def test_a_change_reaches_the_other_table(pair: Any, statement: str) -> None:
     """

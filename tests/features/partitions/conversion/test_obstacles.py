@@ -138,6 +138,7 @@ def tables(engine: sa.Engine) -> list[str]:
         return list(found.scalars())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("act", [convert, plan_conversion])
 def test_what_cannot_be_is_said_before_anything_starts(

@@ -76,6 +76,7 @@ def test_nothing_is_lost_under_load(database: Database) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.timeout(1800)
 def test_two_million_rows_under_load(database: Database, request: pytest.FixtureRequest) -> None:
     """
