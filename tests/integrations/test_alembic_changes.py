@@ -209,6 +209,15 @@ def test_an_appended_column_goes_back(steps: Steps, sql: Callable[..., Any]) -> 
     steps.then(shop(declared=chain("SELECT id, name FROM item")))
 
 
+@pytest.mark.parametrize("then", ["SELECT id, name FROM item", "SELECT * FROM item"])
+def test_a_view_gets_a_column_that_is_retyped(steps: Steps, then: str) -> None:
+    """
+    The type changes first, though the view could be replaced in place; there and back.
+    """
+    steps.first(shop(declared=chain("SELECT id FROM item")))
+    steps.then(shop(declared=chain(then), name=sa.Text))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "stranger",

@@ -219,13 +219,35 @@ def test_the_order_does_not_depend_on_the_order_given(places: list[int]) -> None
         ('SELECT a."B ""c" FROM d', {"SELECT", "a", 'B "c', "FROM", "d"}),
         ("", set()),
         ("größe", {"größe"}),
+        ("kind <> 'active' || E'a\\'b' || 'it''s c'", {"kind"}),
+        ("'\"No\" one'::regclass, 'two'::text", {"No", "one", "regclass", "text"}),
+        ("\"it's\" < 'it'", {"it's"}),
     ],
 )
 def test_words_of_a_text(text: str, words: set[str]) -> None:
     """
-    Names as they are stored, quotes undone.
+    Names as they are stored, quotes undone; a string is no name, unless it is cast to one.
     """
     assert words_of(text) == words
+
+
+def test_a_string_in_a_view_is_no_view() -> None:
+    """
+    ``active`` is made of the view whose text compares with the word.
+    """
+    rows = View(name="rich", query="SELECT id FROM item WHERE kind <> 'active'")
+    active = View(name="active", query="SELECT id FROM rich")
+    assert sorted_names(rows, active) == ["create rich", "create active"]
+    assert sorted_names(active, rows) == ["create rich", "create active"]
+
+
+def test_a_table_stands_on_no_view() -> None:
+    """
+    A word of a generated column is the name of a view of that table.
+    """
+    item = table("item", *words_of("setweight(to_tsvector(title), 'A'::\"char\")"))
+    view = View(name="char", query="SELECT id FROM item")
+    assert sorted_names(view, item) == ["table item", "create char"]
 
 
 def test_words_of_functions_and_tables() -> None:

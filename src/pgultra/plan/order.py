@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 __all__ = ["Act", "acts_of", "ordered"]
 
 FIRST, BEFORE, TABLES, AFTER, LAST = range(5)
-_WORD = re.compile(r'"(?:[^"]|"")+"|\w+')
+_WORD = re.compile(
+    r"""
+    "(?:[^"]|"")+"
+    | [eE]'(?:[^'\\]|\\.|'')*'
+    | '(?P<string>(?:[^']|'')*)'(?P<name>(?=\s*::\s*reg))?
+    | \w+
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
 
 @dataclass(eq=False)
@@ -143,12 +151,21 @@ def _expressions(item: Any) -> Iterable[str]:
 
 def words_of(text: str) -> frozenset[str]:
     """
-    The names that may be meant in a piece of SQL.
+    The names that may be meant in a piece of SQL; in a string only if it is cast to a name.
+
+    >>> sorted(words_of("one.two = 'three' AND four = 'five'::regclass"))
+    ['AND', 'five', 'four', 'one', 'regclass', 'two']
     """
-    return frozenset(
-        word[1:-1].replace('""', '"') if word.startswith('"') else word
-        for word in _WORD.findall(text)
-    )
+    found: set[str] = set()
+    for match in _WORD.finditer(text):
+        word = match[0]
+        if match["name"] is not None:
+            found |= words_of(match["string"])
+        elif word.startswith('"'):
+            found.add(word[1:-1].replace('""', '"'))
+        elif not word.endswith("'"):
+            found.add(word)
+    return frozenset(found)
 
 
 def _plain(identity: Identity, default_schema: str | None) -> Identity:
@@ -200,10 +217,13 @@ def _add_hints(
     What a text names is made before it and unmade after it, tables' own expressions first.
 
     What takes a name that another one gives up waits for that: an old overload must not be
-    found by what is made for the new one.
+    found by what is made for the new one. A table's expressions can call functions, and
+    nothing else that could be called as their words are.
     """
-    made, unmade = _by_name(makers), _by_name(unmakers)
+    everything = _by_name(makers, "table", "function"), _by_name(unmakers, "table", "function")
+    functions = _by_name(makers, "function"), _by_name(unmakers, "function")
     for act in sorted(acts, key=lambda act: act.rank != TABLES):
+        made, unmade = functions if act.rank == TABLES else everything
         for word in act.mentions & made.keys() if not act.unmakes else ():
             for maker in made[word]:
                 if maker is not act and not _reaches(maker, act, before):
@@ -218,10 +238,10 @@ def _add_hints(
                     before[act].add(unmaker)
 
 
-def _by_name(acts: dict[Identity, list[Act]]) -> dict[str, list[Act]]:
+def _by_name(acts: dict[Identity, list[Act]], *kinds: str) -> dict[str, list[Act]]:
     by_name: dict[str, list[Act]] = {}
     for identity, found in acts.items():
-        if identity.kind in ("table", "function"):
+        if identity.kind in kinds:
             for name in identity.bare_names():
                 by_name.setdefault(name, []).extend(found)
     return by_name

@@ -54,7 +54,8 @@ def with_rebuilds(
     for identity, each in sides.actual.items():
         if not altered or identity not in sides.desired:
             continue
-        if _stands_on(each, altered) or _follows(identity, sides, altered):
+        stands = _stands_on(each, altered) or _follows(identity, sides, altered)
+        if stands or (identity in steps and _will_stand_on(identity, sides, altered)):
             steps[identity] = _apart(steps.get(identity), each, sides)
             if identity.kind == "view":
                 moving.append(identity)
@@ -173,6 +174,22 @@ def _stands_on(each: DatabaseObject, altered: Mapping[Identity, frozenset[str]])
         table = Identity("table", each.schema, each.table)
         return bool(altered.get(table, frozenset()) & set(each.reads))
     return False
+
+
+def _will_stand_on(
+    view: Identity, sides: Comparable, altered: Mapping[Identity, frozenset[str]]
+) -> bool:
+    """
+    Whether its new text names a column that is retyped or dropped, or all of them.
+    """
+    declared = sides.originals[view]
+    if not isinstance(declared, View):
+        return False
+    words = words_in(declared)
+    return any(
+        table.name in words and bool(columns - {GROWN} if declared.lists_all else columns & words)
+        for table, columns in altered.items()
+    )
 
 
 def _follows(view: Identity, sides: Comparable, altered: Mapping[Identity, frozenset[str]]) -> bool:
