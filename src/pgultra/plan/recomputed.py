@@ -13,6 +13,7 @@ from pgultra.objects.generation import Generation
 from pgultra.objects.trigger import Trigger
 
 if TYPE_CHECKING:
+    from pgultra.objects import DatabaseObject
     from pgultra.plan.canonical import Comparable
 
 __all__ = ["warn_of_recomputing"]
@@ -33,7 +34,7 @@ def warn_of_recomputing(sides: Comparable) -> None:
     going = {
         (each.schema, each.table, each.name)
         for identity, each in sides.actual.items()
-        if isinstance(each, Trigger) and identity not in sides.desired
+        if isinstance(each, Trigger) and not _recomputes(sides.desired.get(identity))
     }
     for identity, each in sides.actual.items():
         desired = sides.desired.get(identity)
@@ -53,3 +54,14 @@ def warn_of_recomputing(sides: Comparable) -> None:
             PgultraWarning,
             stacklevel=3,
         )
+
+
+def _recomputes(trigger: DatabaseObject | None) -> bool:
+    """
+    Whether it will be a row trigger before updates; None will be nothing.
+    """
+    return (
+        isinstance(trigger, Trigger)
+        and (trigger.timing, trigger.level) == ("BEFORE", "ROW")
+        and "UPDATE" in trigger.events
+    )
