@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import random
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -127,6 +129,37 @@ def test_attempts_wait_longer_and_longer(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         later = connection.scalar(sa.select(STATE.c.available_at - sa.func.now()))
     assert dt.timedelta(0) < later < dt.timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_worker_waits_for_nobody_while_it_keeps_rows(
+    database: Database, asynchronous: bool
+) -> None:
+    """
+    A host that holds a row of the batch, and then wants another one, is in no deadlock.
+    """
+    engine = database.engine()
+    Base.metadata.create_all(engine)
+    fill(engine, 5)
+
+    def work() -> Worked:
+        if asynchronous:
+            worker = EmbeddingWorker(database.async_engine(), Length(), Article.embedding)
+            return asyncio.run(worker.work_async())
+        return EmbeddingWorker(engine, Length(), Article.embedding).work()
+
+    written = sa.select(sa.func.count()).where(Article.embedding.is_not(None))
+    with ThreadPoolExecutor(1) as pool, engine.connect() as host:
+        held = sa.select(Article.id).where(Article.id == 2).with_for_update()
+        host.execute(held)
+        future = pool.submit(work)
+        while not future.done() and host.scalar(written) < 4:
+            time.sleep(0.01)
+        host.execute(sa.update(Article).where(Article.id == 1).values(title="changed"))
+        host.commit()
+        done = future.result()
+    assert done.embedded == 6  # one of them twice
+    assert all_true(engine)
 
 
 def test_two_workers_and_a_busy_host(database: Database) -> None:

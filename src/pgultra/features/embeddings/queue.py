@@ -151,21 +151,66 @@ class Queue:
         Rows whose lease ran out time after time have failed too.
         """
         state = self.state
-        connection.execute(
-            update(state)
-            .where(
+        self._change(
+            connection,
+            and_(
                 self.waits,
                 state.c.attempts >= most_attempts,
                 state.c.available_at <= func.now(),
-            )
-            .values(
-                failed_at=func.now(),
-                lease=None,
-                error=func.coalesce(
-                    state.c.error, "the lease ran out each time: the worker died or was too slow"
-                ),
-            )
+            ),
+            failed_at=func.now(),
+            lease=None,
+            error=func.coalesce(
+                state.c.error, "the lease ran out each time: the worker died or was too slow"
+            ),
         )
+
+    def _change(
+        self, connection: Connection, condition: ColumnElement[bool], **changed: Any
+    ) -> None:
+        """
+        Note something of rows, past those whose text is being changed, which are noted anew.
+
+        Who waited for one of them while keeping others could be in a deadlock with the host.
+        """
+        free = select(*self.own).where(condition).with_for_update(skip_locked=True)
+        found = [tuple(row) for row in connection.execute(free)]
+        if found:
+            connection.execute(
+                update(self.state).where(self._any_of(self.own, found)).values(**changed)
+            )
+
+    def write_free(
+        self,
+        connection: Connection,
+        token: uuid.UUID,
+        jobs: Sequence[Job],
+        results: Sequence[Any],
+        model: str,
+    ) -> tuple[int, list[tuple[Job, Any]]]:
+        """
+        Write what belongs to rows that nobody holds.
+
+        Returns:
+            how many were written, and what is left, to be written one by one: who waits for
+            a row while keeping others could be in a deadlock with the host.
+        """
+        free = (
+            select(*self.keys)
+            .where(self._any_of(self.keys, [job.key for job in jobs]))
+            .order_by(*self.keys)
+            .with_for_update(key_share=True, skip_locked=True)
+        )
+        kept = {tuple(row) for row in connection.execute(free)}
+        pairs = list(zip(jobs, results, strict=True))
+        left = [pair for pair in pairs if pair[0].key not in kept]
+        now = [pair for pair in pairs if pair[0].key in kept]
+        if not now:
+            return 0, left
+        written = self.write(
+            connection, token, [job for job, _ in now], [result for _, result in now], model
+        )
+        return written, left
 
     def write(
         self,
@@ -223,7 +268,7 @@ class Queue:
             self._mark_fresh(connection, token, fresh, model)
         connection.execute(
             update(state)
-            .where(state.c.lease == token)
+            .where(state.c.lease == token, self._any_of(self.own, [job.key for job in jobs]))
             .values(lease=None, available_at=func.now(), attempts=0)
         )
 
@@ -258,11 +303,12 @@ class Queue:
         """
         Give rows back untouched: somebody wants to stop.
         """
-        state = self.state
-        connection.execute(
-            update(state)
-            .where(state.c.lease == token)
-            .values(lease=None, available_at=func.now(), attempts=state.c.attempts - 1)
+        self._change(
+            connection,
+            self.state.c.lease == token,
+            lease=None,
+            available_at=func.now(),
+            attempts=self.state.c.attempts - 1,
         )
 
     def fail(
@@ -278,15 +324,13 @@ class Queue:
         """
         state = self.state
         last = state.c.attempts >= most_attempts
-        connection.execute(
-            update(state)
-            .where(state.c.lease == token)
-            .values(
-                lease=None,
-                error=error[:2000],
-                available_at=func.now() + wait,
-                failed_at=case((last, func.now()), else_=None),
-            )
+        self._change(
+            connection,
+            state.c.lease == token,
+            lease=None,
+            error=error[:2000],
+            available_at=func.now() + wait,
+            failed_at=case((last, func.now()), else_=None),
         )
 
     def _rows(self, jobs: Sequence[Job], vectors: Sequence[Any]) -> FromClause:

@@ -157,8 +157,7 @@ class EmbeddingWorker:
             with self.engine.begin() as connection:
                 self._give_back(connection, token, jobs, error, queue)
             return Worked(failed=len(jobs))
-        with self.engine.begin() as connection:
-            written = queue.write(connection, token, jobs, pieces, self.chunks.name)
+        written = self._write(queue, token, jobs, pieces, self.chunks.name)
         return Worked(split=written, changed=len(jobs) - written)
 
     def _embed_once(self) -> Worked:
@@ -177,9 +176,23 @@ class EmbeddingWorker:
             with self.engine.begin() as connection:
                 self.queue.release(connection, token)
             raise
-        with self.engine.begin() as connection:
-            written = self._write(connection, token, jobs, vectors)
+        written = self._write(self.queue, token, jobs, vectors, self.embedder.model)
         return Worked(embedded=written, changed=len(jobs) - written)
+
+    def _write(
+        self,
+        queue: Queue,
+        token: uuid.UUID,
+        jobs: Sequence[Job],
+        results: Sequence[Any],
+        model: str,
+    ) -> int:
+        with self.engine.begin() as connection:
+            written, left = queue.write_free(connection, token, jobs, results, model)
+        for job, result in left:
+            with self.engine.begin() as connection:
+                written += queue.write(connection, token, [job], [result], model)
+        return written
 
     def run(self, *, pause: float = 1.0, stop: threading.Event | None = None) -> Worked:
         """
@@ -233,8 +246,7 @@ class EmbeddingWorker:
             async with self.engine.begin() as connection:
                 await connection.run_sync(self._give_back, token, jobs, error, queue)
             return Worked(failed=len(jobs))
-        async with self.engine.begin() as connection:
-            written = await connection.run_sync(queue.write, token, jobs, pieces, self.chunks.name)
+        written = await self._write_async(queue, token, jobs, pieces, self.chunks.name)
         return Worked(split=written, changed=len(jobs) - written)
 
     async def _embed_once_async(self) -> Worked:
@@ -261,9 +273,24 @@ class EmbeddingWorker:
             async with self.engine.begin() as connection:
                 await connection.run_sync(self.queue.release, token)
             raise
-        async with self.engine.begin() as connection:
-            written = await connection.run_sync(self._write, token, jobs, vectors)
+        model = self.embedder.model
+        written = await self._write_async(self.queue, token, jobs, vectors, model)
         return Worked(embedded=written, changed=len(jobs) - written)
+
+    async def _write_async(
+        self,
+        queue: Queue,
+        token: uuid.UUID,
+        jobs: Sequence[Job],
+        results: Sequence[Any],
+        model: str,
+    ) -> int:
+        async with self.engine.begin() as connection:
+            written, left = await connection.run_sync(queue.write_free, token, jobs, results, model)
+        for job, result in left:
+            async with self.engine.begin() as connection:
+                written += await connection.run_sync(queue.write, token, [job], [result], model)
+        return int(written)
 
     # -- both ---------------------------------------------------------------------------------
 
@@ -286,11 +313,6 @@ class EmbeddingWorker:
             if vector is not None:
                 packer(vector)
         return vectors
-
-    def _write(
-        self, connection: Any, token: uuid.UUID, jobs: Sequence[Job], vectors: Sequence[Any]
-    ) -> int:
-        return self.queue.write(connection, token, jobs, vectors, self.embedder.model)
 
     def _give_back(
         self,
