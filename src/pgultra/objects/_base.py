@@ -285,6 +285,7 @@ class DatabaseObject:
         The same object with its ownership mark.
         """
         print_of = sql.fingerprint(self.source()) if self.printed else None
+        self.identity  # noqa: B018  # remembered by the declaration, for all that come of it
         return self.but(mark=mark_of(application, room, print_of))
 
     def but(self, **values: Any) -> Self:
@@ -296,7 +297,8 @@ class DatabaseObject:
         """
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__, **values)
-        copy.__dict__.pop("identity", None)  # remembered, and it may be another now
+        if values.keys() != {"mark"}:
+            copy.__dict__.pop("identity", None)  # remembered, and it may be another now
         return copy
 
     def source(self) -> str:

@@ -44,9 +44,10 @@ SELECT d.classoid::regclass::text || coalesce('.' || c.relkind::text, '') AS cat
 FROM pg_catalog.pg_description AS d
 LEFT JOIN pg_catalog.pg_class AS c
     ON c.oid = d.objoid AND d.classoid = 'pg_catalog.pg_class'::regclass
-WHERE d.objsubid = 0 AND d.description LIKE :mark
+WHERE d.objoid >= 16384 AND d.objsubid = 0 AND d.description LIKE :mark
 GROUP BY d.classoid, c.relkind
 """
+"""What initdb made has a comment too, and lower numbers (``FirstNormalObjectId``)."""
 
 
 def marked_oids(connection: Connection, application: str) -> dict[str, list[str]]:

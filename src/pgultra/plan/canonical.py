@@ -146,11 +146,11 @@ def _twins(
     """
     Name, object and script of each twin that is needed.
     """
-    found: list[_Twin] = []
-    for kind in kinds:
-        of_kind: list[Any] = [each for each in desired if type(each) is kind]
-        found += kind.twins(of_kind, actual, names)
-    return found
+    by_kind: dict[type[DatabaseObject], list[Any]] = {kind: [] for kind in kinds}
+    for each in desired:
+        if type(each) in by_kind:
+            by_kind[type(each)].append(each)
+    return [twin for kind, some in by_kind.items() for twin in kind.twins(some, actual, names)]
 
 
 def _forms(

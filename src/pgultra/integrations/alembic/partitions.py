@@ -35,10 +35,10 @@ __all__ = ["CreateIndexOnlyOp", "hidden_tables"]
 ANY_AT_ALL = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_partitioned_table)
     OR EXISTS (SELECT FROM pg_catalog.pg_description AS d
-        WHERE d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
-            AND d.description LIKE :marks) AS here
+        WHERE d.objoid >= 16384 AND d.classoid = 'pg_catalog.pg_class'::regclass
+            AND d.objsubid = 0 AND d.description LIKE :marks) AS here
 """
-"""Most databases have none, and shall not pay for a closer look."""
+"""Most databases have none, and shall not pay for a closer look; initdb's are below 16384."""
 
 HIDDEN = """
 WITH RECURSIVE parent AS (
