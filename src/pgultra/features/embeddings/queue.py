@@ -195,13 +195,7 @@ class Queue:
             how many were written, and what is left, to be written one by one: who waits for
             a row while keeping others could be in a deadlock with the host.
         """
-        free = (
-            select(*self.keys)
-            .where(self._any_of(self.keys, [job.key for job in jobs]))
-            .order_by(*self.keys)
-            .with_for_update(key_share=True, skip_locked=True)
-        )
-        kept = {tuple(row) for row in connection.execute(free)}
+        kept = self._lock(connection, jobs, skip_locked=True)
         pairs = list(zip(jobs, results, strict=True))
         left = [pair for pair in pairs if pair[0].key not in kept]
         now = [pair for pair in pairs if pair[0].key in kept]
@@ -239,17 +233,19 @@ class Queue:
         self._done(connection, token, jobs, {tuple(key) for key in written}, model)
         return len(written)
 
-    def _lock(self, connection: Connection, jobs: Sequence[Job]) -> None:
+    def _lock(
+        self, connection: Connection, jobs: Sequence[Job], *, skip_locked: bool = False
+    ) -> set[tuple[Any, ...]]:
         """
-        Keep the rows' texts as they are until the transaction ends.
+        Keep the rows' texts as they are until the transaction ends; gives the keys of the rows.
         """
-        connection.execute(
-            select(literal(1))
-            .select_from(self.table)
+        kept = connection.execute(
+            select(*self.keys)
             .where(self._any_of(self.keys, [job.key for job in jobs]))
             .order_by(*self.keys)
-            .with_for_update(key_share=True)
+            .with_for_update(key_share=True, skip_locked=skip_locked)
         )
+        return {tuple(row) for row in kept}
 
     def _done(
         self,
