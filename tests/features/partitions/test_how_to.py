@@ -18,7 +18,7 @@ from pgultra import plan
 from pgultra.features import partitions
 from pgultra.features.partitions.conversion.run import Conversion
 from pgultra.integrations.cli.app import app
-from tests.features.partitions.upkeep_stage import children
+from tests.features.partitions.upkeep_stage import PARTMAN_TYPE, children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,8 +232,9 @@ def test_move_from_pg_partman(open_page: Callable[[str], Page]) -> None:
         "CREATE EXTENSION pg_partman SCHEMA partman",
         "CREATE TABLE event (id bigint, at timestamptz NOT NULL, note varchar, PRIMARY KEY (id, at))"
         " PARTITION BY RANGE (at)",
-        "SELECT partman.create_parent('public.event', 'at', '1 month',"
-        f" p_start_partition := '{begin}', p_default_table := false)",
+        f"SELECT partman.create_parent('public.event', 'at', p_type := {PARTMAN_TYPE},"
+        f" p_interval := '1 month', p_start_partition := '{begin}')",
+        "DROP TABLE event_default",  # as the page's table says
     )
     assert "managed by pg_partman" in page.command("partitions maintain")
     page.execute(*page.sql)

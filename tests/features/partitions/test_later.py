@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
 from pgultra import ByHash, ByList, ByRange, PartitionedTable, declare, partitions, plan
+from tests.features.partitions.upkeep_stage import PARTMAN_TYPE
 
 if TYPE_CHECKING:
     from tests.fixtures.alembic import MigrationEnvironment
@@ -113,7 +114,8 @@ def test_what_pg_partman_made_is_no_removed_table(
         connection.exec_driver_sql(
             "CREATE SCHEMA partman; CREATE EXTENSION pg_partman SCHEMA partman;"
             "CREATE TABLE log_p20010101 (id int);"
-            "SELECT partman.create_parent('public.log', 'at', '1 month', p_premake := 2)"
+            "SELECT partman.create_parent('public.log', 'at', p_interval := '1 month',"
+            f" p_premake := 2, p_type := {PARTMAN_TYPE})"
         )
         found = sa.text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'log'::regclass")
         assert connection.scalar(found) > 3

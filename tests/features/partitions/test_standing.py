@@ -9,7 +9,15 @@ import sqlalchemy as sa
 from pgultra import MissingExtension, PgultraError, declare, sql
 from pgultra.features import partitions
 from pgultra.features.partitions import ByHash, ByRange
-from tests.features.partitions.upkeep_stage import MOMENT, children, event_table, fill, made, tables
+from tests.features.partitions.upkeep_stage import (
+    MOMENT,
+    PARTMAN_TYPE,
+    children,
+    event_table,
+    fill,
+    made,
+    tables,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -279,13 +287,14 @@ def test_tables_of_pg_partman_are_left_alone_and_moved_over(engine: sa.Engine) -
     table = event_table(premake=2, retain="2 months", on_expire="drop")
     with engine.begin() as connection:
         connection.exec_driver_sql(
-            """
+            f"""
             CREATE SCHEMA partman;
             CREATE EXTENSION pg_partman SCHEMA partman;
             CREATE TABLE event (id bigint, at timestamptz NOT NULL, note text, PRIMARY KEY (id, at))
                 PARTITION BY RANGE (at);
-            SELECT partman.create_parent('public.event', 'at', '1 month', p_premake := 2,
-                p_start_partition := '2025-01-01', p_default_table := false);
+            SELECT partman.create_parent('public.event', 'at', p_interval := '1 month', p_premake := 2,
+                p_start_partition := '2025-01-01', p_type := {PARTMAN_TYPE});
+            DROP TABLE event_default;
             """
         )
         theirs = children(connection, "event")

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 MOMENT = datetime(2026, 3, 15, 12, tzinfo=UTC)
 """What the tests take for the present."""
 
+PARTMAN_TYPE = """(
+    SELECT CASE WHEN extversion < '5' THEN 'native' ELSE 'range' END
+    FROM pg_extension WHERE extname = 'pg_partman'
+)"""
+"""What pg_partman calls declarative partitions; before 5 it made others too, and must be told."""
+
 LOOK_ALIKES = """
 CREATE TABLE event_2020_01 (id int);
 CREATE TABLE orders_2020_01 (id int);
