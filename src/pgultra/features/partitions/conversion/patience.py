@@ -34,7 +34,9 @@ SETTINGS = text(
     "pg_catalog.set_config('DateStyle', 'ISO', true), "
     "pg_catalog.set_config('IntervalStyle', 'postgres', true), "
     "pg_catalog.set_config('extra_float_digits', '1', true), "
-    "pg_catalog.set_config('bytea_output', 'hex', true)"
+    "pg_catalog.set_config('bytea_output', 'hex', true), "
+    "pg_catalog.set_config('enable_seqscan', CASE WHEN :by_index THEN 'off' "
+    "ELSE pg_catalog.current_setting('enable_seqscan') END, true)"
 )
 DEADLOCK = text(
     "SELECT setting::float / 1000 FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout'"
@@ -66,20 +68,25 @@ class Patience:
     _asked: bool = field(default=False, repr=False)
 
     @contextmanager
-    def transaction(self, *, blocking: bool = False, safe: bool = True) -> Iterator[Connection]:
+    def transaction(
+        self, *, blocking: bool = False, safe: bool = True, by_index: bool = False
+    ) -> Iterator[Connection]:
         """
         One transaction.
 
         Args:
             blocking: what it takes counts as a writer's wait.
             safe: with ``pg_catalog`` as search_path, and not the caller's own.
+            by_index: no scan of a whole table, however new its statistics are.
         """
         self._ask()
         timeout = f"{max(1, round(self.lock_timeout * 1000))}ms"
         start = time.perf_counter()
         try:
             with self.connection.begin():
-                self.connection.execute(SETTINGS, {"timeout": timeout, "safe": safe})
+                self.connection.execute(
+                    SETTINGS, {"timeout": timeout, "safe": safe, "by_index": by_index}
+                )
                 start = time.perf_counter()
                 yield self.connection
         finally:

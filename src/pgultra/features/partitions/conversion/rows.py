@@ -92,12 +92,13 @@ def copy(
         def page(
             low: Key | None = low, size: int = size, optimistic: bool = optimistic
         ) -> tuple[Key | None, float]:
-            with patience.transaction(blocking=True) as connection:
+            with patience.transaction(blocking=True, by_index=True) as connection:
                 start = time.perf_counter()
                 found = _ask(connection, route.boundary(low, size - 1)).scalar()
                 high = None if found is None else json.loads(found)
-                begun = _ask(connection, route.begun(low, high)).scalar()
-                texts = route.copy(low, high, empty=optimistic and not begun)
+                new = optimistic and route.ordered  # or nothing tells without reading it all
+                new = new and not _ask(connection, route.begun(low, high)).scalar()
+                texts = route.copy(low, high, empty=new)
                 row = _ask(connection, texts).one()
                 done(connection, high, row.seen)
                 return high, time.perf_counter() - start

@@ -1,2 +1,2 @@
-SELECT pg_catalog.jsonb_build_array(${last})::text FROM ${source} AS s
-WHERE ${within} ORDER BY ${order} OFFSET ${rows} LIMIT 1
+SELECT pg_catalog.jsonb_build_array(${last})::text FROM (SELECT ${order} FROM ${source} AS s
+    WHERE ${within} ORDER BY ${order} OFFSET ${rows} LIMIT 1) AS k
