@@ -147,13 +147,14 @@ class Runs:
         """
         As ``turns``, but each side goes through all queries before the next one.
 
-        Sides that read different pages would push each other's out of the server's memory.
+        Sides that read different pages would push each other's out of the server's memory. So
+        each goes through all queries once before that counts.
         """
         times: list[list[float]] = [[] for _ in sides]
         answers: list[list[Any]] = [[] for _ in sides]
         for number in range(rounds):
             for place, side in list(enumerate(sides))[:: 1 if number % 2 else -1]:
-                [(_, warm)] = self.turns(20, side)
+                [(_, warm)] = self.turns(len(self.queries), side)
                 assert warm
                 for query in self.queries:
                     start = self.clock()

@@ -137,6 +137,7 @@ def compare(
     warm_up: int = 2,
     inverse: bool = False,
     note: str = "",
+    before: Callable[[], Any] | None = None,
 ) -> Figure:
     """
     Let two sides take turns.
@@ -148,11 +149,14 @@ def compare(
         rounds: measured turns of each side.
         inner: calls within a turn, for what is quick.
         warm_up: turns before that do not count.
+        before: called before each turn of each side, and not timed.
     """
     sides = [ours, theirs]
     times: dict[str, list[float]] = {label: [] for label, _ in sides}
     for turn in range(warm_up + rounds):
         for label, call in sides if turn % 2 else reversed(sides):
+            if before is not None:
+                before()
             taken = seconds(call, inner=inner)
             if turn >= warm_up:
                 times[label].append(taken)

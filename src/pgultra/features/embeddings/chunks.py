@@ -84,9 +84,7 @@ def nearest_parents(
     found = replace(inner, keys=own, source=source).found(
         plan, effort=effort, oversample=oversample, exact_below=exact_below, parents=True
     )
-    return (
-        chosen.add_columns(found.distance).where(found.same(theirs)).order_by(found.order(theirs))
-    )
+    return found.joined(chosen, theirs)
 
 
 def _reference(statement: Select[Any], chunks: Table) -> tuple[ForeignKeyConstraint, Table]:

@@ -133,17 +133,19 @@ class Found(FromClause):
             for number, key in enumerate(self.keys_of)
         ]
 
-    def same(self, columns: Sequence[Any]) -> ColumnElement[bool]:
+    def joined(self, statement: Select[Any], keys: Sequence[Any]) -> Select[Any]:
         """
-        That the columns are those of a row that was found.
-        """
-        return Joined(self, columns, "same")
+        The statement with the distance, for the rows that were found, nearest first.
 
-    def order(self, columns: Sequence[Any]) -> ColumnElement[Any]:
+        As ``add_columns``, ``where`` and ``order_by`` would make it, in one step: each of them
+        copies the statement and looks anew at what it is given, and that took a tenth of a
+        search.
         """
-        By distance, and by the columns among equals.
-        """
-        return Joined(self, columns, "order")
+        found = statement._generate()
+        found._raw_columns = [*statement._raw_columns, self.distance]
+        found._where_criteria = (*statement._where_criteria, Joined(self, keys, "same"))
+        found._order_by_clauses = (Joined(self, keys, "order"),)  # it had none: that was asked
+        return found
 
 
 class Joined(ColumnElement[Any]):

@@ -160,11 +160,7 @@ def nearest(
         )
     search = Search.of(chosen, column, vector, k)
     found = search.found(plan, effort=effort, oversample=oversample, exact_below=exact_below)
-    return (
-        chosen.add_columns(found.distance)
-        .where(found.same(search.keys))
-        .order_by(found.order(search.keys))
-    )
+    return found.joined(chosen, search.keys)
 
 
 def rerank(

@@ -143,17 +143,19 @@ class Packer:
         """
         The quick way for numpy: one product tells of NaN, infinity and no length at once.
         """
-        if value.dtype.char == "f" and value.shape == self._shape:
+        kind = value.dtype
+        if kind.char == "f" and kind.isnative and value.shape == self._shape:
             single = value
         else:
             single = self._single(value)
         try:
-            square = single.dot(single)
+            square = float(single.dot(single))  # Python's own number compares quicker
         except Warning:  # an overflow, where the host makes errors of warnings
             square = math.inf
         if not 1e-30 < square < 1e30:
             self._check(single.tolist())
-        return Packed(self._head + single.astype(">f4").tobytes())
+        swapped = single.byteswap() if sys.byteorder == "little" else single
+        return Packed(b"".join((self._head, swapped)))
 
     def _single(self, value: Any) -> Any:
         """
