@@ -20,6 +20,8 @@ _FENCE = re.compile(
     r"^(?P<indent> *)(?P<marks>`{3,})(?P<language>[^\n`]*)\n(?P<body>.*?)^(?P=indent)(?P=marks) *$",
     re.MULTILINE | re.DOTALL,
 )
+_HEADING = re.compile(r"(#+) (.+)")
+_AGAIN = re.compile(r"<!-- again: (.+) -->")
 _OPTION = re.compile(r":([\w-]+):[ ]?(.*)\n")
 _DIRECTIVE = re.compile(r"\{code-block\} *(\w*)")
 
@@ -35,6 +37,7 @@ class Block:
         language: such as ``python``; of a directive other than ``code-block``, its name in braces.
         text: what is in it, without the indentation of the fence.
         options: those of a directive, such as ``caption``.
+        headings: what it stands under, from the page's title down.
     """
 
     page: str
@@ -42,6 +45,7 @@ class Block:
     language: str
     text: str
     options: dict[str, str] = field(default_factory=dict)
+    headings: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -54,9 +58,23 @@ class Block:
 def blocks(page: Path) -> Iterator[Block]:
     """
     Give the blocks of a page, in order.
+
+    ``<!-- again: Before -->``, which a reader does not see, stands where the text has the release
+    deployed whose files are under that heading: a block of the language ``again``.
     """
     source = page.read_text()
-    for found in _FENCE.finditer(source):
+    name = str(page.relative_to(ROOT))
+    headings: tuple[str, ...] = ()
+    end = 0
+    for found in [*_FENCE.finditer(source), None]:
+        for line in source[end : found.start() if found else None].splitlines():
+            if heading := _HEADING.fullmatch(line):
+                headings = (*headings[: len(heading[1]) - 1], heading[2])
+            elif again := _AGAIN.fullmatch(line):
+                yield Block(name, 0, "again", again[1], {}, headings)
+        if not found:
+            break
+        end = found.end()
         language, text = found["language"].strip(), textwrap.dedent(found["body"])
         options: dict[str, str] = {}
         if language.startswith("{"):
@@ -65,8 +83,8 @@ def blocks(page: Path) -> Iterator[Block]:
             while option := _OPTION.match(text):
                 options[option[1]] = option[2]
                 text = text[option.end() :]
-        line = source.count("\n", 0, found.start()) + 1
-        yield Block(str(page.relative_to(ROOT)), line, language, text.lstrip("\n"), options)
+        number = source.count("\n", 0, found.start()) + 1
+        yield Block(name, number, language, text.lstrip("\n"), options, headings)
 
 
 def pages_of(index: Path) -> list[Path]:
