@@ -41,12 +41,14 @@ def tests(session: nox.Session, sqlalchemy: str, alembic: str) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """
-    Check style, format and spelling.
+    Check style, format, spelling, and what GitHub is asked to run.
     """
-    session.install("ruff", "codespell")
+    session.install("ruff", "codespell", "check-jsonschema")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("codespell")
+    workflows = map(str, sorted(Path(".github/workflows").glob("*.yml")))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
 
 
 @nox.session
@@ -119,9 +121,13 @@ def audit(session: nox.Session) -> None:
     Look for known vulnerabilities in all that is installed, and list it (CycloneDX).
     """
     session.install("-e", ".[dev]", "pip-audit")
-    listed = Path(session.create_tmp()) / "sbom.json"
+    folder = Path(session.create_tmp())
+    installed = folder / "installed.txt"
+    installed.write_text(str(session.run("pip", "freeze", "--exclude-editable", silent=True)))
+    # Unless it is strict, it passes where its service answers for nothing at all.
     session.run(
-        "pip-audit", "--skip-editable", "--format", "cyclonedx-json", "--output", str(listed)
+        *("pip-audit", "--strict", "--disable-pip", "--no-deps", "--requirement", str(installed)),
+        *("--format", "cyclonedx-json", "--output", str(folder / "sbom.json")),
     )
 
 
