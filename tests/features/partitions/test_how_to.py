@@ -23,6 +23,7 @@ from tests.features.partitions.upkeep_stage import PARTMAN_TYPE, children
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.fixtures.alembic import MigrationEnvironment
     from tests.fixtures.database import Database
 
 PAGES = Path(__file__).parents[3] / "docs" / "how-to"
@@ -221,11 +222,14 @@ def test_convert_a_big_table(
 
 
 @pytest.mark.needs("pg_partman")
-def test_move_from_pg_partman(open_page: Callable[[str], Page]) -> None:
+def test_move_from_pg_partman(
+    open_page: Callable[[str], Page], alembic_env: MigrationEnvironment
+) -> None:
     """
-    Left alone while it is configured; then declared, adopted and maintained.
+    Left alone while it is configured; then declared, adopted and maintained; then given back.
     """
     page = open_page("move-from-pg-partman")
+    leave, give_back = page.sql
     begin = (datetime.now(UTC) - timedelta(days=800)).strftime("%Y-%m-01")
     page.execute(
         "CREATE SCHEMA partman",
@@ -235,11 +239,18 @@ def test_move_from_pg_partman(open_page: Callable[[str], Page]) -> None:
         f"SELECT partman.create_parent('public.event', 'at', p_type := {PARTMAN_TYPE},"
         f" p_interval := '1 month', p_start_partition := '{begin}')",
         "DROP TABLE event_default",  # as the page's table says
+        f"INSERT INTO event SELECT n, timestamptz '{begin}' + n * interval '1 day'"
+        " FROM generate_series(0, 800) AS n",
     )
     assert "managed by pg_partman" in page.command("partitions maintain")
-    page.execute(*page.sql)
-    with page.engine.begin() as connection:
-        plan.apply(plan.check(connection, page.base.metadata), connection)
+    page.execute(leave)
+    with page.engine.connect() as connection:
+        *_, before, last = children(connection, "event")
+        older = connection.exec_driver_sql(f"SELECT {PARTMAN_TYPE}").scalar_one() == "native"
+    page.execute(f"DROP TABLE {before}, {last}")  # so that there is one to make, and one more
+    revision = alembic_env.autogenerate("event by pgultra", metadata=page.base.metadata)
+    assert "create_table" not in revision.text
+    alembic_env.upgrade()
     assert page.command("partitions adopt").count("marked") > 20
     assert "detach and drop" in page.command("partitions plan")
     page.command("partitions maintain")
@@ -247,3 +258,20 @@ def test_move_from_pg_partman(open_page: Callable[[str], Page]) -> None:
         (state,) = partitions.status(connection, page.base)
         assert (state.gaps, state.healthy, state.pending) == ((), True, 0)
         assert 16 <= len(state.partitions) <= 19
+        kept = connection.exec_driver_sql("SELECT count(*) FROM event").scalar_one()
+        assert 300 < kept < 800
+        *others, ours, last = [each.name for each in state.partitions]
+        assert re.fullmatch(r"public\.event_\d{4}_\d\d", ours)
+    alembic_env.downgrade("-1")
+    page.execute(f"DROP TABLE {last}")
+    if older:
+        renamed = ours.removeprefix("public.").replace("event_", "event_p")
+        page.execute(f"ALTER TABLE {ours} RENAME TO {renamed}")
+    page.execute(give_back)
+    with page.engine.connect() as connection:
+        theirs = children(connection, "event")
+        assert len(theirs) == len(others) + 2
+        assert len([name for name in theirs if "_p" in name]) == len(others) + 1 + older
+        assert connection.exec_driver_sql("SELECT count(*) FROM event").scalar_one() == kept
+        left = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'pgultra%%'"
+        assert connection.exec_driver_sql(left).scalar_one() == 0
