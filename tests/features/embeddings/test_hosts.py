@@ -227,6 +227,38 @@ def test_sqlalchemys_own_ways_around_it(connection: sa.Connection) -> None:
         assert session.execute(names.group_by(Author.name)).all() == [("author 1", 3.0)]
 
 
+def test_collections_are_loaded_with_a_page_of_it(connection: sa.Connection) -> None:
+    """
+    A joined collection under a LIMIT makes SQLAlchemy wrap the statement, order and all.
+    """
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Note(Base):
+        __tablename__ = "note"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        embedding: Mapped[Vector | None] = Embedding(3, metric="l2")
+        remarks: Mapped[list[Remark]] = relationship()
+
+    class Remark(Base):
+        __tablename__ = "remark"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        note_id: Mapped[int] = mapped_column(sa.ForeignKey(Note.id))
+
+    Base.metadata.create_all(connection)
+    with Session(connection) as session:
+        for n in range(10):
+            session.add(Note(id=n, embedding=[n, 0, 0], remarks=[Remark(), Remark()]))
+        session.flush()
+        eager = sa.select(Note).options(sa.orm.joinedload(Note.remarks))
+        page = nearest(eager, Note.embedding, [4.4, 0, 0], 5).limit(2).offset(1)
+        found = session.execute(page).unique().all()
+        assert [(note.id, len(note.remarks)) for note, _ in found] == [(5, 2), (3, 2)]
+
+
 def test_centroids_are_plain_aggregates(connection: sa.Connection) -> None:
     """
     The mean of a group is a vector, to be read and to be looked for.

@@ -195,6 +195,10 @@ def test_headline_options(connection: sa.Connection, notes: sa.Table) -> None:
         search.headline(notes.c.body, "lazy")
     with pytest.raises(ValueError, match="less than"):
         search.headline(vector, "lazy", max_words=3)
+    with pytest.raises(ValueError, match="control character"):
+        search.headline(vector, "lazy", start="<b>\0")
+    quoted = sa.select(search.headline(notes.c.body, "lazy", config="english", start="'%(a)s:b\\"))
+    assert "'%(a)s:b\\lazy</mark>" in str(connection.scalar(quoted.limit(1)))
 
 
 @pytest.mark.parametrize("type_", [JSONB, sa.JSON])

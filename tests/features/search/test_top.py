@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    aliased,
+    joinedload,
+    mapped_column,
+    relationship,
+)
 
 from pgultra import declare, plan
 from pgultra.features import search
@@ -327,3 +335,37 @@ def test_statistics_of_a_translated_schema(connection: sa.Connection) -> None:
     statement = search.top(sa.select(other.c.id), other.c.search, "common quark", 2, words="any")
     assert [row.id for row in there.execute(statement)] == [1000, 0]
     there.execution_options(schema_translate_map=None)
+
+
+def test_collections_are_loaded_with_a_page_of_it(connection: sa.Connection) -> None:
+    """
+    A joined collection under a LIMIT makes SQLAlchemy wrap the statement, order and all.
+    """
+
+    class Own(DeclarativeBase):
+        pass
+
+    class Note(Own):
+        __tablename__ = "note"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        title: Mapped[str]
+        search: Mapped[TSVector] = SearchVector({"title": "A"}, config="english")
+        remarks: Mapped[list[Remark]] = relationship()
+
+    class Remark(Own):
+        __tablename__ = "remark"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        note_id: Mapped[int] = mapped_column(sa.ForeignKey(Note.id))
+
+    Own.metadata.create_all(connection)
+    with Session(connection) as session:
+        for n in range(10):
+            session.add(Note(id=n, title="fox " * n, remarks=[Remark(), Remark()]))
+        session.flush()
+        eager = sa.select(Note).options(joinedload(Note.remarks))
+        page = search.top(eager, Note.search, "foxes", 8).limit(2).offset(1)
+        found = session.execute(page).unique().all()
+        assert [(note.id, len(note.remarks)) for note, _ in found] == [(8, 2), (7, 2)]
+        inner = search.top(sa.select(Note), Note.search, "foxes", 3).subquery()
+        again = sa.select(aliased(Note, inner), inner.c.rank).order_by(inner.c.rank)
+        assert [note.id for note, _ in session.execute(again)] == [7, 8, 9]

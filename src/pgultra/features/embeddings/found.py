@@ -141,30 +141,29 @@ class Found(FromClause):
         copies the statement and looks anew at what it is given, and that took a tenth of a
         search.
         """
+        distance = self.distance
         found = statement._generate()
-        found._raw_columns = [*statement._raw_columns, self.distance]
-        found._where_criteria = (*statement._where_criteria, Joined(self, keys, "same"))
-        found._order_by_clauses = (Joined(self, keys, "order"),)  # it had none: that was asked
+        found._raw_columns = [*statement._raw_columns, distance]
+        found._where_criteria = (*statement._where_criteria, Joined(self, keys))
+        found._order_by_clauses = (distance, *keys)  # it had none: that was asked
         return found
 
 
 class Joined(ColumnElement[Any]):
     """
-    The host's keys beside those that were found: one element for a condition or an order.
+    The host's keys beside those that were found: one element for the whole condition.
     """
 
     _traverse_internals = [  # noqa: RUF012  # SQLAlchemy's own form
         ("found", InternalTraversal.dp_clauseelement),
         ("columns", InternalTraversal.dp_clauseelement_list),
-        ("form", InternalTraversal.dp_string),
     ]
     inherit_cache = True
     type = Boolean()
 
-    def __init__(self, found: Found, columns: Sequence[Any], form: str) -> None:
+    def __init__(self, found: Found, columns: Sequence[Any]) -> None:
         self.found = found
         self.columns = list(columns)
-        self.form = form
 
     @property
     def _from_objects(self) -> list[FromClause]:
@@ -175,8 +174,6 @@ class Joined(ColumnElement[Any]):
 def _compile_joined(element: Joined, compiler: SQLCompiler, **options: Any) -> str:
     name = element.found.name
     columns = [compiler.process(column, **options) for column in element.columns]
-    if element.form == "order":
-        return ", ".join([f"{name}.distance", *columns])
     pairs = (f"{column} = {name}.key_{number}" for number, column in enumerate(columns))
     return " AND ".join(pairs)
 

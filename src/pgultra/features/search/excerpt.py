@@ -4,12 +4,12 @@ Headlines: pieces of a row's text around the words that were found, as safe HTML
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import ColumnElement, Text, bindparam
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
+from pgultra.features.search.parts import ROW
 from pgultra.features.search.template import HOLE, document_of, template_of
 from pgultra.features.search.words import (
     plain,
@@ -21,6 +21,8 @@ from pgultra.features.search.words import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
     from pgultra.features.search.words import Searched, Words
 
 __all__ = ["headline"]
@@ -70,21 +72,33 @@ def headline(
         raise ValueError(f"min_words={min_words} must be less than max_words={max_words}")
     tsquery = read(column, query, config, language)
     text, *texts = _text_of(column, of, length)
+    options = f"MaxWords={int(max_words)}, MinWords={int(min_words)}, MaxFragments={int(fragments)}"
+    signs = (start, stop, delimiter)
+    marked = _marked(text, regconfig(column, config, language), options, signs, escape)
+    source = None if rules_behind(column) is None else source_behind(column)
+    return template_of(marked, source, *texts, tsquery)
+
+
+@lru_cache(maxsize=256)
+def _marked(text: str, words: str, options: str, signs: tuple[str, str, str], escape: bool) -> str:
+    """
+    The call of ts_headline, with a hole for the query.
+
+    Raises:
+        ValueError: a sign holds what stands for something else here.
+    """
+    for sign in signs:
+        if ROW in sign or HOLE in sign:
+            raise ValueError(f"{sign!r} cannot stand in a headline: take out its control character")
     text = f"translate({text}, {_MARKS}, '')"
     if escape:
         for raw, safe in (("&", "amp"), ("<", "lt"), (">", "gt"), ('"', "quot"), ("'", "#39")):
             text = f"replace({text}, {sql.literal(raw)}, '&{safe};')"
-    options = sql.literal(
-        f"MaxWords={int(max_words)}, MinWords={int(min_words)}, MaxFragments={int(fragments)}, "
-        "StartSel=\x01, StopSel=\x02, FragmentDelimiter=\x03"
-    )
-    words = regconfig(column, config, language)
+    options = sql.literal(f"{options}, StartSel=\x01, StopSel=\x02, FragmentDelimiter=\x03")
     marked = f"ts_headline({words}, {text}, {HOLE}, {options})"
-    for number in (1, 2, 3):
-        marked = f"replace({marked}, chr({number}), {HOLE})"
-    signs = (bindparam(None, given, Text) for given in (start, stop, delimiter))
-    source = None if rules_behind(column) is None else source_behind(column)
-    return template_of(marked, source, *texts, tsquery, *signs)
+    for number, sign in enumerate(signs, start=1):
+        marked = f"replace({marked}, chr({number}), {sql.literal(sign)})"
+    return marked
 
 
 _MARKS = "'\x01\x02\x03'"

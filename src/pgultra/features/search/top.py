@@ -11,23 +11,21 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     FromClause,
-    Label,
     Select,
     String,
     Table,
     literal_column,
     select,
-    true,
 )
 
 from pgultra.errors import DeclarationError
+from pgultra.features.search.best import RANKED, Best, Way
 from pgultra.features.search.queries import score
 from pgultra.features.search.rarity import ranked_by_rarity
 from pgultra.features.search.template import HOLE, Parsed, Truth
 from pgultra.features.search.words import (
     bound,
     checked,
-    number,
     plain,
     read,
     rules_behind,
@@ -39,8 +37,6 @@ from pgultra.plan import facts_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Unpack
-
-    from sqlalchemy import Subquery
 
     from pgultra.features.search.words import Searched, Words
 
@@ -58,7 +54,6 @@ where the last scan of it ended, and each call gives others. Evaluated before th
 """
 MATCHES = f"({HOLE} @@ {HOLE})"
 MATCHES_OR_STANDS = f"({HOLE} @@ {HOLE} OR (numnode({HOLE}) = 0 AND {HOLE}))"
-BEST_FIRST: ColumnElement[Any] = literal_column("rank DESC")
 WITH_DELETED = "pgultra.deleted"
 """The execution option by which a statement asks for deleted rows too."""
 
@@ -166,15 +161,11 @@ def top(
     Example:
         ``session.execute(search.top(select(Article), Article.search, "fox", 10))``
     """
-    statement = statement_of(statement)
-    best = ranked(
-        statement,
+    return ranking(
+        statement_of(statement),
         column,
         query,
-        limit,
-        candidates=candidates,
-        newest=newest,
-        offset=offset,
+        Way(limit, candidates, newest, offset),
         cover=cover,
         weights=weights,
         normalization=normalization,
@@ -182,15 +173,7 @@ def top(
         language=language,
         words=words,
         fallback=fallback,
-    ).subquery("best")
-    key = _key(source_behind(column))
-    found: Select[Any] = (
-        statement.add_columns(best.c.rank.label("rank"))
-        .where(*(mine == best.c[f"k{place}"] for place, mine in enumerate(key)))
-        .order_by(None)
-        .order_by(best.c.rank.desc(), *key)
-    )
-    return found
+    ).joined()
 
 
 def ranked(
@@ -200,15 +183,9 @@ def ranked(
     limit: int | None,
     *,
     candidates: int | None = 1000,
-    offset: int = 0,
-    cover: bool = False,
-    weights: Mapping[str, float] | None = None,
-    normalization: int = 0,
-    config: str | None = None,
-    language: str | None = None,
     newest: bool = False,
-    words: Literal["all", "any"] = "all",
-    fallback: bool = True,
+    offset: int = 0,
+    **options: Any,
 ) -> Select[Any]:
     """
     Keys (``k0``, ``k1`` …) and ranks of the best rows.
@@ -219,19 +196,44 @@ def ranked(
         query: the query, a text or an expression.
         limit: how many rows; None for all candidates.
         candidates: as for ``top``.
+        newest: as for ``top``.
         offset: as for ``top``.
+        options: as for ``ranking``.
+    """
+    way = Way(limit, candidates, newest, offset)
+    return ranking(statement, column, query, way, **options).rows()
+
+
+def ranking(
+    statement: Select[Any],
+    column: Any,  # a vector in any form
+    query: Any,  # a text or an expression
+    way: Way,
+    *,
+    cover: bool = False,
+    weights: Mapping[str, float] | None = None,
+    normalization: int = 0,
+    config: str | None = None,
+    language: str | None = None,
+    words: Literal["all", "any"] = "all",
+    fallback: bool = True,
+) -> Best:
+    """
+    The best rows, as a clause.
+
+    Args:
+        statement: whose rows.
+        column: the vector.
+        query: the query, a text or an expression.
+        way: how many, and which first.
         cover: as for ``top``.
         weights: as for ``rank``.
         normalization: as for ``rank``.
         config: as for ``match``.
         language: as for ``match``.
-        newest: as for ``top``.
         words: as for ``top``.
         fallback: as for ``top``.
     """
-    source = source_behind(column)
-    key = _key(source)
-    names = [f"k{place}" for place in range(len(key))]
     tsquery = read(column, query, config, language, "any" if words == "any" else "websearch")
     element = plain(column)
     as_it_stands = spelt(column, query) if fallback and isinstance(query, str) else None
@@ -240,40 +242,23 @@ def ranked(
     else:  # PostgreSQL folds the second half away when words are left
         matches = Truth(MATCHES_OR_STANDS, (element, tsquery, tsquery, as_it_stands))
     conditions = [matches, *live_rows(column, statement)]
-    if candidates is not None and not newest:
+    if way.candidates is not None and not way.newest:
         conditions.append(FIRST)
-    found = statement.with_only_columns(
-        *map(Label, names, key), element.label("vector"), maintain_column_froms=True
-    )
-    found = found.where(*conditions).order_by(None).limit(number(candidates)).offset(None)
-    if candidates is not None and newest:
-        found = found.order_by(*(each.desc() for each in key))
-    found._with_options = ()  # loader options are for the rows that are returned
-    rows: Subquery = found.subquery("found")
-    joined: FromClause | None = None
+    asked: FromClause | None = None
     if words == "any" and not cover:
         rank, asked = ranked_by_rarity(
             element,
-            rows.c.vector,
+            RANKED,
             query,
             weights=weights,
             normalization=normalization,
             config=config,
             language=language,
         )
-        joined = rows.join(asked, true())
     else:
         once = Parsed(f"(SELECT {HOLE})", (tsquery,))
-        rank = score(
-            "ts_rank_cd" if cover else "ts_rank", rows.c.vector, once, weights, normalization
-        )
-    best = select(*(rows.c[name] for name in names), rank.label("rank"))
-    if joined is not None:
-        best = best.select_from(joined)
-    best = best.order_by(BEST_FIRST, *map(literal_column, names))
-    if limit is not None:
-        best = best.limit(number(limit))
-    return best.offset(number(offset)) if offset else best
+        rank = score("ts_rank_cd" if cover else "ts_rank", RANKED, once, weights, normalization)
+    return Best(statement, element, _key(source_behind(column)), conditions, rank, asked, way)
 
 
 def spelt(column: Any, query: str) -> ColumnElement[bool] | None:
