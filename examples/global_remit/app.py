@@ -24,7 +24,8 @@ def main(url: str | None) -> None:
     Find out what the server offers, make keys for this run, and tell the story.
     """
     with opened(url) as engine:
-        os.environ["GLOBAL_REMIT_VECTORS"] = "on" if offers(engine, "vector") else "off"
+        offered = "on" if offers(engine, "vector") else "off"
+        os.environ.setdefault("GLOBAL_REMIT_VECTORS", offered)
         os.environ["GLOBAL_REMIT_KEYS"] = KeyRing.generate(1)
         from story import tell  # now: the models look at what the server offers
 

@@ -116,7 +116,7 @@ def vectors(engine: Engine) -> None:
         "is new, and a worker makes a vector of it.",
     )
     if not VECTORS:
-        say("This server has no pgvector: what is similar is left out.")
+        say("This database has no pgvector: what is similar is left out.")
         return
     told("rows that had no vector yet", similar.update_embeddings(engine))
     with Session(engine) as session:
