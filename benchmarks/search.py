@@ -90,8 +90,8 @@ def _quality(connection: sa.Connection, document: sa.Table, words: list[str]) ->
 
 BY_HAND = """
 SELECT d.id, d.title, best.rank, replace(replace(replace(ts_headline('english', replace(replace(
-    replace(replace(replace(translate("left"("left"(coalesce(d.title, ''), 65000), 2000) || chr(10)
-        || "left"("left"(coalesce(d.body, ''), 65000), 2000), '\x01\x02\x03', ''),
+    replace(replace(replace(translate("left"(coalesce(d.title, ''), 2000) || chr(10)
+        || "left"(coalesce(d.body, ''), 2000), '\x01\x02\x03', ''),
         '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'),
     websearch_to_tsquery('english', 'common'), 'MaxWords=35, MinWords=15, MaxFragments=2,
         StartSel=\x01, StopSel=\x02, FragmentDelimiter=\x03'),

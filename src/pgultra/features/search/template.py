@@ -102,7 +102,7 @@ def document_of(part: Resolved, length: int) -> str:
         part: which part.
         length: characters at most.
     """
-    return f'"left"({part.readable(ROW)}, {length})'
+    return part.readable(ROW, length)
 
 
 def template_of(text: str, source: FromClause | None, *more: ColumnElement[Any]) -> Template:
