@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,11 +85,15 @@ class Runs:
         """
         The smallest effort that finds so much.
         """
-        for effort in EFFORTS:
-            found = self.recall(self.search(table, effort=effort))
-            if found >= least:
-                break
-        return effort, found
+        known: dict[int, float] = {}
+
+        def recall(effort: int) -> float:
+            known[effort] = self.recall(self.search(table, effort=effort))
+            return known[effort]
+
+        place = bisect_left(EFFORTS, least, key=recall)
+        effort = EFFORTS[min(place, len(EFFORTS) - 1)]
+        return effort, known.get(effort) or recall(effort)
 
     def by_driver(self, table: sa.Table, **options: Any) -> Callable[[Any], Any]:
         """

@@ -42,7 +42,7 @@ def figures(engine: sa.Engine) -> Iterator[Figure]:
     Without filters and with them, in single and half precision.
     """
     single, half = table_of("single"), table_of("half")
-    vectors, queries = clustered(MANY, 1), clustered(200, 2)
+    vectors, queries = clustered(MANY, 1), clustered(1000, 2)
     random = np.random.default_rng(3)
     places = {n: random.integers(n, size=MANY) for n in (10, 100, 1000)}
     with engine.begin() as connection:
