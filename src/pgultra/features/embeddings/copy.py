@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["bulk_copy"]
 
-BATCH = 1000
+BATCH = 125
+"""Rows that are packed at once: few enough for the processor's cache."""
+TELL = 1000
+"""Rows after which progress is told."""
 TYPES = """
 SELECT a.attname, coalesce(nullif(t.typbasetype, 0), t.oid)::int8 AS oid, t.typname,
     n.nspname, pg_catalog.format_type(t.oid, NULL) AS printed
@@ -137,7 +140,7 @@ class Load:
             yield from self._packed(batch)
             self.done += len(batch)
             batch = list(islice(waiting, BATCH))
-            if batch and self.progress is not None:
+            if batch and self.done % TELL == 0 and self.progress is not None:
                 self.progress(self.done)
 
     def _packed(self, batch: list[Mapping[str, Any]]) -> Iterator[Sequence[Any]]:

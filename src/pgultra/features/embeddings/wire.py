@@ -173,9 +173,9 @@ class Packer:
         with sys.modules["numpy"].errstate(over="ignore"):
             return value.astype("f4")
 
-    def batch(self, values: Sequence[Any]) -> list[Packed | None]:
+    def batch(self, values: Sequence[Any]) -> list[bytes | None]:
         """
-        Pack many at once: a few steps for all where they are plain arrays.
+        Pack many at once, for COPY: a few steps for all where they are plain arrays.
         """
         for value in values:
             if (
@@ -192,7 +192,7 @@ class Packer:
         wire[:, 1:] = block
         wire.view("u1")[:, :4] = list(self._head)
         data, width = wire.tobytes(), self._floats.size + 4
-        return [Packed(data[at : at + width]) for at in range(0, len(data), width)]
+        return [data[at : at + width] for at in range(0, len(data), width)]
 
     def _check(self, numbers: Any) -> None:  # any sequence of floats
         length = math.hypot(*numbers)
@@ -255,12 +255,14 @@ def unpacked(value: Any) -> Vector | None:  # what the driver gave: bytes, text,
     """
     A pgvector Vector over the bytes that came.
     """
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return Vector.from_text(value)
+    if value.__class__ is not bytes:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return Vector.from_text(value)
+        value = bytes(value)
     vector = _new(Received)
-    vector._raw = value if value.__class__ is bytes else bytes(value)
+    vector._raw = value
     return vector
 
 
