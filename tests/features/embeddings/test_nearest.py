@@ -23,6 +23,7 @@ from pgultra.features.embeddings import (
     within,
 )
 from pgultra.plan import Facts, Live, facts_of
+from pgultra.sql import dialect
 from tests.features.embeddings.sample import Article, Base
 
 if TYPE_CHECKING:
@@ -411,3 +412,15 @@ def test_the_ranker_gives_keys_and_ranks(connection: sa.Connection) -> None:
             assert [(row.id, row.rank) for row in rows] == [(3, 1), (4, 2)]
         with pytest.raises(ValueError, match="does not select from"):
             ranker.candidates(sa.select(sa.literal(1)), [1, 2, 3], 2)
+
+
+def test_the_statement_is_as_public_methods_make_it() -> None:
+    """
+    What is put into a Select's private places is what its methods would put there.
+    """
+    chosen = sa.select(Article.id).where(Article.id > 3)
+    made = nearest(chosen, Article.embedding, [1, 2, 3], 4)
+    condition, order = made._where_criteria[-1], made._order_by_clauses
+    plain: Any = chosen.add_columns(made._raw_columns[-1]).where(condition).order_by(*order)
+    assert str(made.compile(dialect=dialect())) == str(plain.compile(dialect=dialect()))
+    assert made.selected_columns.keys() == plain.selected_columns.keys() == ["id", "distance"]

@@ -17,6 +17,7 @@ from sqlalchemy.orm import (
 from pgultra import declare, plan
 from pgultra.features import search
 from pgultra.features.search import SearchVector, TSVector
+from pgultra.sql import dialect
 from tests.features.search.tables import note_table
 
 if TYPE_CHECKING:
@@ -369,3 +370,15 @@ def test_collections_are_loaded_with_a_page_of_it(connection: sa.Connection) -> 
         inner = search.top(sa.select(Note), Note.search, "foxes", 3).subquery()
         again = sa.select(aliased(Note, inner), inner.c.rank).order_by(inner.c.rank)
         assert [note.id for note, _ in session.execute(again)] == [7, 8, 9]
+
+
+def test_the_statement_is_as_public_methods_make_it() -> None:
+    """
+    What is put into a Select's private places is what its methods would put there.
+    """
+    made = search.top(sa.select(Article.id).where(Article.id > 3), Article.search, "fox", 3)
+    condition, order = made._where_criteria[-1], made._order_by_clauses
+    plain = sa.select(Article.id).where(Article.id > 3)
+    plain = plain.add_columns(made._raw_columns[-1]).where(condition).order_by(*order)
+    assert str(made.compile(dialect=dialect())) == str(plain.compile(dialect=dialect()))
+    assert made.selected_columns.keys() == plain.selected_columns.keys() == ["id", "rank"]
