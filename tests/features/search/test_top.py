@@ -376,9 +376,9 @@ def test_the_statement_is_as_public_methods_make_it() -> None:
     """
     What is put into a Select's private places is what its methods would put there.
     """
-    made = search.top(sa.select(Article.id).where(Article.id > 3), Article.search, "fox", 3)
+    chosen = sa.select(Article.id).where(Article.id > 3)
+    made = search.top(chosen, Article.search, "fox", 3)
     condition, order = made._where_criteria[-1], made._order_by_clauses
-    plain = sa.select(Article.id).where(Article.id > 3)
-    plain = plain.add_columns(made._raw_columns[-1]).where(condition).order_by(*order)
+    plain: Any = chosen.add_columns(made._raw_columns[-1]).where(condition).order_by(*order)
     assert str(made.compile(dialect=dialect())) == str(plain.compile(dialect=dialect()))
     assert made.selected_columns.keys() == plain.selected_columns.keys() == ["id", "rank"]
