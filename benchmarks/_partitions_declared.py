@@ -252,15 +252,15 @@ def _reads(
     By the key and without it, prepared and not: as the application sends it, and bare.
 
     A plan that was prepared for any key names all partitions, and PostgreSQL locks each of them,
-    once in a transaction. Of its own accord it plans anew for each key, which is not what is
-    meant by "prepared"; the table without partitions keeps its plan. Both are shown.
+    once in a transaction. Of its own accord it plans anew for each key, while the table without
+    partitions keeps its plan. Both are shown.
     """
     prepared: dict[str, tuple[int | None, str]] = {
         "prepared, plan_cache_mode = force_generic_plan": (0, "force_generic_plan"),
         "prepared, plan_cache_mode = auto": (0, "auto"),
         "unprepared": (None, "auto"),
     }
-    limits = {"prepared, plan_cache_mode = force_generic_plan": 1.2, "unprepared": 1.7}
+    limits = dict(zip(prepared, (1.2, 1.2, 1.7), strict=True))
     with engine.connect() as connection:
         driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]  # psycopg's, as the URL says
         number, moment = moments[0]
@@ -282,7 +282,7 @@ def _reads(
                 f"point query by the key, {MONTHS} partitions, {way}",
                 ours=("PartitionedTable", lambda: look_up(event)),
                 theirs=("one plain table", lambda: look_up(plain)),
-                bar=Bar("<=", limits[way]) if way in limits else None,
+                bar=Bar("<=", limits[way]),
                 rounds=TURNS,
                 note="one partition is touched",
             )

@@ -85,9 +85,8 @@ def months(engine: sa.Engine, rows: int = ROWS, turns: int = 3) -> Iterator[Figu
     """
     ``maintain`` against DELETE and VACUUM of the same rows, from tables that keep a year.
 
-    What has the bar is what makes the rows leave the table, and is the default: "detach". With
-    "drop" most of the time goes to the file system, which frees the files: how long that takes
-    for a DROP TABLE written by hand is measured too, and it depends on the machine.
+    "detach" is the default. With "drop" most of the time goes to the file system, which frees
+    the files: how long that takes for a DROP TABLE written by hand is measured too.
     """
     event, plain = _year(engine, rows)
     autocommit = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -125,7 +124,7 @@ def months(engine: sa.Engine, rows: int = ROWS, turns: int = 3) -> Iterator[Figu
             spread={label: (values[0], values[-1]) for label, values in sides.items()},
             ratio=medians["DELETE and VACUUM"] / medians["maintain"],
             rounds=turns,
-            bar=Bar(">=", 50) if how == "detach" else None,
+            bar=Bar(">=", 50),
             note=f"times faster; a bare DROP TABLE of these rows took {bare[0] * 1000:.0f} to "
             f"{bare[-1] * 1000:.0f} ms",
         )
