@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
+from sqlalchemy.sql import visitors
 
 from pgultra import DeclarationError, declare, plan
 from pgultra.features import search
@@ -191,3 +193,19 @@ def test_rows_with_all_words_come_before_those_with_some(connection: sa.Connecti
     assert [row.text_rank for row in found] == [1, 2, 3, 4, 5]
     few = connection.execute(search.hybrid(note, text="dog fox", limit=2, candidates=2)).all()
     assert [row.id for row in few] == [1, 5]
+
+
+def test_no_other_cte_of_a_statement_can_get_the_name_of_its_words() -> None:
+    """
+    SQLAlchemy 2.0 names a CTE by an id, so the object with that id has to live as long.
+    """
+    statement = search.hybrid(Article, text="fox")
+    words = next(
+        each
+        for each in visitors.iterate(statement)
+        if isinstance(each, sa.CTE) and each._prefixes  # AS MATERIALIZED
+    )
+    alive = {str(id(each)): each for each in gc.get_objects() if isinstance(each, sa.CTE)}
+    named_by = next((alive[number] for number in alive if number in words.name), None)
+    by_chance = sa.__version__ >= "2.1"  # where SQLAlchemy takes a random name
+    assert by_chance or (named_by is not None and named_by.element is words.element)

@@ -70,7 +70,11 @@ def ranked_by_rarity(
         table=HOLE, column=sql.literal(own.name), vector=f"({words})", groups=GROUPS
     )
     asked = Asked(f"({text})", (table, *[cut(query)] * len(names)))
-    row = select(asked.label("words")).cte().prefix_with("MATERIALIZED")
+    named = select(asked.label("words")).cte()
+    row = named.prefix_with("MATERIALIZED")
+    # SQLAlchemy 2.0 takes the name from the id of the first one; the second is a copy. If the
+    # first were let go, the next CTE of the statement could get its id, and so its name.
+    vars(row)["named_by"] = named
     terms: list[str] = []
     holes: list[Any] = []
     for place in range(1, GROUPS + 1):
