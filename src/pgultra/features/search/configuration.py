@@ -7,14 +7,13 @@ and a column of type ``regconfig`` would block ``pg_upgrade``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from pgultra.plan.options import named, refused, text
 
 __all__ = ["BUILT_IN", "Configuration"]
 
@@ -25,7 +24,18 @@ BUILT_IN = frozenset(
         "russian serbian simple spanish swedish tamil turkish yiddish"
     ).split()
 )
+CONFIG = "the name of a text search configuration, or names by the values of language_column="
 EVERYWHERE = BUILT_IN - {"estonian"}  # came with PostgreSQL 18
+
+
+def _judge(place: str, config: Any) -> None:
+    if not isinstance(config, Mapping) or not config:
+        raise refused(place, "config", config, CONFIG)
+    for value, name in config.items():
+        if value is not None and not isinstance(value, str):
+            takes = "by a value of the language column, which is a text (None for all others)"
+            raise refused(place, "config", {value: name}, takes)
+        text(place, f"config[{value!r}]", name, "the name of a text search configuration")
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,10 @@ class Configuration:
 
     @classmethod
     def of(
-        cls, config: str | Mapping[str | None, str], language_column: str | None = None
+        cls,
+        config: str | Mapping[str | None, str],
+        language_column: str | None = None,
+        place: str = "",
     ) -> Configuration:
         """
         Read what a host wrote as ``config=`` and ``language_column=``.
@@ -56,10 +69,13 @@ class Configuration:
         Raises:
             DeclarationError: a name lacks its schema, or the two options do not fit.
         """
+        named(place, language_column=language_column)
         if isinstance(config, str):
+            text(place, "config", config, CONFIG)
             names = sorted(EVERYWHERE - {config}) if language_column else []
             made = cls(config, tuple((name, name) for name in names), language_column)
         else:
+            _judge(place, config)
             if language_column is None:
                 raise DeclarationError(
                     "config= holds several configurations: say which column tells a row's "

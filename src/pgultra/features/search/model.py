@@ -15,9 +15,11 @@ from sqlalchemy.sql.base import SchemaEventTarget
 from pgultra.errors import DeclarationError
 from pgultra.features.search.configuration import Configuration
 from pgultra.features.search.rules import Rules, add_index, rules_of
+from pgultra.features.search.vector import judge_parts
 from pgultra.features.search.vocabulary import make_tables
 from pgultra.features.search.words import RULES
 from pgultra.plan import declare
+from pgultra.plan.options import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +64,10 @@ class TSVector(str):
         return tuple(found)
 
 
+UNSAID = {"": "D"}
+"""For a type without parts, whose other options are judged all the same."""
+
+
 class TSVectorType(SchemaEventTarget, TSVECTOR):
     """
     The type of a vector column: for dataclass bases, ``Column`` and SQLModel.
@@ -89,10 +95,9 @@ class TSVectorType(SchemaEventTarget, TSVECTOR):
         language_column: str | None = None,
         **options: Any,  # those of Rules, by name
     ) -> None:
-        self.configuration = Configuration.of(config, language_column)
+        self.configuration = Configuration.of(config, language_column, "SearchVector")
         self._given = (parts, {"config": config, "language_column": language_column, **options})
-        if parts is not None:
-            Rules("", parts, **self._given[1])
+        Rules("", UNSAID if parts is None else parts, **self._given[1])  # judges them all
 
     def photograph(self) -> TSVECTOR:
         """
@@ -272,6 +277,9 @@ def SearchVector(  # noqa: N802  # reads like the types it stands beside
     Example:
         ``search: Mapped[TSVector] = SearchVector({"title": "A", "body": "B"}, config="english")``
     """
+    named("SearchVector", name=name)
+    if parts is None:  # which a type may leave out
+        judge_parts("SearchVector", parts)
     type_ = TSVectorType(
         parts,
         config=config,

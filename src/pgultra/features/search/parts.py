@@ -25,11 +25,12 @@ from sqlalchemy.types import NullType
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
+from pgultra.plan.options import one_of, whole
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["BUDGET", "Part", "Resolved", "resolve_part", "shared_budgets"]
+__all__ = ["BUDGET", "WEIGHTS", "Part", "Resolved", "resolve_part", "shared_budgets"]
 
 BUDGET = 130_000
 """
@@ -39,7 +40,11 @@ A tsvector holds 1,048,575 bytes. The densest text (hyphenated words of characte
 bytes) takes 7.7 bytes of vector for each of its characters.
 """
 
+LARGEST = 2**31 - 1
+"""What PostgreSQL's ``left`` takes."""
+
 Weight = Literal["A", "B", "C", "D"]
+WEIGHTS: tuple[Weight, ...] = ("A", "B", "C", "D")
 
 TEXT_TYPES = {"TEXT": "text", "VARCHAR": "character varying", "CHAR": "bpchar", "CITEXT": "citext"}
 PLAIN_TYPES = {"INTEGER", "BIGINT", "SMALLINT", "UUID", "BOOLEAN", "NUMERIC"}
@@ -72,10 +77,9 @@ class Part:
     budget: int | None = None
 
     def __post_init__(self) -> None:
-        if self.weight not in ("A", "B", "C", "D"):
-            raise DeclarationError(f"weight={self.weight!r} is not one of A, B, C and D")
-        if self.budget is not None and self.budget < 1:
-            raise DeclarationError(f"budget={self.budget} reads nothing: give a positive number")
+        one_of("Part", "weight", self.weight, WEIGHTS)
+        if self.budget is not None:
+            whole("Part", "budget", self.budget, 1, LARGEST)
 
 
 @dataclass(frozen=True)

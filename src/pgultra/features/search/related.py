@@ -13,12 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Table
+from sqlalchemy import ClauseElement, Column, Table
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects import Function, Trigger
 from pgultra.plan import facts_of, function_name
+from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,6 +71,15 @@ class Related:
 
     column: Any
     through: Any = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.column, str):
+            known = "." in self.column
+        else:
+            known = isinstance(self.column, ClauseElement)
+            known = known or hasattr(self.column, "__clause_element__")
+        if not known:
+            raise refused("Related", "column", self.column, "a column or 'table.column'")
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +232,11 @@ def _table(table: Table, given: Any) -> Table:
         near = [each for each in same if each.schema == table.schema]
         return (near or same or [given])[0]  # a copy, for another schema
     if not isinstance(given, str):
-        given = given.__table__.key
+        mapped = getattr(given, "__table__", None)
+        if not isinstance(mapped, Table):
+            place = f"search on table {table.fullname}: Related(...)"
+            raise refused(place, "through", given, "a table, its name or a mapped class")
+        given = mapped.key
     keys = (given, f"{table.schema}.{given}") if table.schema else (given,)
     for key in reversed(keys):
         if key in table.metadata.tables:

@@ -17,11 +17,12 @@ from pgultra.errors import DeclarationError
 from pgultra.features.search.configuration import Configuration
 from pgultra.features.search.hybrid import TextRanker
 from pgultra.features.search.objects import trigger_names, vector_objects
-from pgultra.features.search.vector import Mode, Vector, vector_of
+from pgultra.features.search.vector import Mode, Vector, judge_parts, vector_of
 from pgultra.features.search.vocabulary import make_tables, vocabulary_objects
 from pgultra.objects import DatabaseObject, Trigger
 from pgultra.plan import Facts, Live, declarations, facts_of
 from pgultra.plan.declare import entries
+from pgultra.plan.options import flag, names, one_of, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,11 +72,17 @@ class Rules:
     _derived: dict[Any, Any] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.mode not in ("auto", "generated", "trigger"):
-            raise DeclarationError(
-                f"mode={self.mode!r} is not one of 'auto', 'generated' and 'trigger'"
-            )
-        made = Configuration.of(self.config, self.language_column)
+        if not isinstance(self.column, str):
+            raise refused("search.Rules", "column", self.column, "the key of a column")
+        place = f"search.Rules({self.column!r})" if self.column else "SearchVector"
+        judge_parts(place, self.parts)
+        one_of(place, "mode", self.mode, ("auto", "generated", "trigger"))
+        flag(place, fastupdate=self.fastupdate, index=self.index, concurrently=self.concurrently)
+        if self.filter_live is not None:
+            flag(place, filter_live=self.filter_live)
+        if not isinstance(self.vocabulary, bool):
+            names(place, "vocabulary", self.vocabulary, "['title'], nor True or False")
+        made = Configuration.of(self.config, self.language_column, place)
         object.__setattr__(self, "configuration", made)
 
     def attached(self, table: Table) -> None:

@@ -4,22 +4,24 @@ A vector of one table: its parts resolved, its mode decided, its expression writ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from sqlalchemy import ClauseElement
+
 from pgultra import sql
 from pgultra.errors import DeclarationError
-from pgultra.features.search.parts import Part, Resolved, resolve_part, shared_budgets
+from pgultra.features.search.parts import WEIGHTS, Part, Resolved, resolve_part, shared_budgets
 from pgultra.features.search.related import Chain, Related, chain_of
+from pgultra.plan.options import refused, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sqlalchemy import Column, Table
 
     from pgultra.features.search.configuration import Configuration
 
-__all__ = ["Mode", "Vector", "vector_of"]
+__all__ = ["Mode", "Vector", "judge_parts", "vector_of"]
 
 Mode = Literal["auto", "generated", "trigger"]
 
@@ -86,6 +88,28 @@ class Vector:
         """
         texts = [part.document(row) for part in self.parts if not part.related]
         return " || E'\\n' || ".join(texts) or "''"
+
+
+def judge_parts(place: str, parts: Any) -> None:
+    """
+    Refuse what cannot be parts of a vector; whether a table has them is known later.
+
+    Raises:
+        DeclarationError: it is no mapping of columns to weights.
+    """
+    if not isinstance(parts, Mapping) or not parts:
+        example = "a mapping of columns to their weights, such as {'title': 'A', 'body': 'B'}"
+        raise refused(place, "parts", parts, example)
+    for source, weight in parts.items():
+        if not isinstance(source, str | Related | ClauseElement) and not hasattr(
+            source, "__clause_element__"
+        ):
+            raise refused(
+                place, "parts", {source: weight}, "about a column, its name or Related(...)"
+            )
+        if not isinstance(weight, Part) and weight not in WEIGHTS:
+            takes = "a weight: 'A', 'B', 'C', 'D' or Part(...)"
+            raise refused(place, f"parts[{shown(source)}]", weight, takes)
 
 
 def vector_of(

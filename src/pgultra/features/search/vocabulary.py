@@ -149,7 +149,10 @@ def chosen_parts(
         best = min((part.weight for part in own), default="D")
         parts = [part for part in own if part.weight == best]
     else:
-        names = [vector.table.c[keys.get(key, key)].name for key in chosen or ()]
+        found = [vector.table.c.get(keys.get(key, key)) for key in chosen or ()]
+        names = [column.name for column in found if column is not None]
+        if len(names) < len(found):
+            names = []  # one is no column
         parts = [part for part in own if part.columns[:1] and part.columns[0] in names]
     if not parts:
         raise DeclarationError(
