@@ -182,7 +182,7 @@ def test_every_unique_rule_must_hold_it(rule: Any, written: str) -> None:
         (lambda: ByRange("at", every=timedelta(seconds=90)), "is not a step"),
         (lambda: ByRange("at", every="1 month", premake=-1), "premake=-1"),
         (lambda: ByRange("at", every="1 month", retain=7), "count different things"),
-        (lambda: ByRange("at", every="1 month", on_expire="delete"), "detach, drop, archive"),
+        (lambda: ByRange("at", every="1 month", on_expire="delete"), "'detach', 'drop', 'archive'"),
         (lambda: ByRange("at", every="1 month", time_zone="Mars/Base"), "not a time zone"),
         (lambda: ByRange("at", bounds=(1,)), "at least two borders"),
         (lambda: ByRange("at", bounds=(1, None, 3)), "None at the ends only"),

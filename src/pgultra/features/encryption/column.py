@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 from sqlalchemy.orm import MappedColumn, mapped_column
 
 from pgultra.features.encryption.model import Algorithm, Encrypted
+from pgultra.plan.options import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +91,7 @@ def EncryptedColumn(  # noqa: N802  # reads as what it makes
 
     Dataclass bases take ``mapped_column(Encrypted(…), init=False)``.
     """
+    named("EncryptedColumn", name=name)
     type_ = Encrypted(
         type_,
         keys,

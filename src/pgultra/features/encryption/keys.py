@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from pgultra.errors import DeclarationError, EncryptionError
 from pgultra.features.encryption.cipher import Box, Place
+from pgultra.plan.options import refused, seconds, text, whole
 
 __all__ = ["KeyProvider", "KeyRing"]
 
@@ -104,8 +105,12 @@ class KeyRing:
     def __init__(
         self, name: str, source: Keys | str | Source, *, active: int | None = None
     ) -> None:
-        if not name:
-            raise DeclarationError("a key ring needs a name")
+        if not isinstance(name, str) or not name:  # not shown: it may be the keys
+            raise DeclarationError("KeyRing: name= takes the ring's name, a text that is not empty")
+        if not callable(source) and not isinstance(source, Mapping | str):
+            raise _no_keys(name, source)
+        if active is not None:
+            whole(f"key ring {name!r}", "active", active, 1, HIGHEST)
         self.name = name
         self.snapshot: Snapshot | None = None
         self._active = active
@@ -125,15 +130,16 @@ class KeyRing:
 
             export APP_PII_KEYS="1:$(openssl rand -base64 32)"
         """
+        text("KeyRing.from_env", "variable", variable, "the name of an environment variable")
 
         def read() -> str:
-            text = os.environ.get(variable, "")
-            if not text.strip():
+            found = os.environ.get(variable, "")
+            if not found.strip():
                 raise EncryptionError(
                     f"key ring {name!r}: the environment variable {variable} is not set; "
                     "it should read like 1:BASE64,2:BASE64"
                 )
-            return text
+            return found
 
         return cls(name, read, active=active)
 
@@ -142,6 +148,8 @@ class KeyRing:
         """
         Read the keys from a file, one ``number:BASE64`` a line, when one is first needed.
         """
+        if not isinstance(path, str | Path) or not str(path):
+            raise refused("KeyRing.from_file", "path", path, "the path of a file")
 
         def read() -> str:
             try:
@@ -176,6 +184,20 @@ class KeyRing:
             lifetime: seconds for which opened keys are kept in memory.
             active: the number of the key that seals.
         """
+        place = "KeyRing.from_provider"
+        if not isinstance(provider, KeyProvider):
+            raise refused(
+                place, "provider", provider, "an object with unwrap(wrapped) and wrap(key)"
+            )
+        if (
+            not isinstance(wrapped, Mapping)
+            or not wrapped
+            or not all(isinstance(each, bytes) for each in wrapped.values())
+        ):
+            raise DeclarationError(f"{place}: wrapped= takes envelopes (bytes) by key number")
+        for number in wrapped:
+            whole(place, "wrapped", number, 1, HIGHEST)
+        seconds(place, "lifetime", lifetime)
         envelopes = dict(wrapped)
         ring = cls(
             name,
@@ -235,6 +257,8 @@ class KeyRing:
             DeclarationError: they are too short, given twice, or malformed.
         """
         given = self._source()
+        if not isinstance(given, Mapping | str):
+            raise _no_keys(self.name, given)
         keys = _parse(self.name, given) if isinstance(given, str) else dict(given)
         _judge(self.name, keys)
         active = next(reversed(keys)) if self._active is None else self._active
@@ -287,6 +311,16 @@ class KeyRing:
         return self
 
 
+def _no_keys(name: str, given: object) -> DeclarationError:
+    """
+    The error for what holds no keys; it may be a key, and is not shown.
+    """
+    return DeclarationError(
+        f"key ring {name!r}: source= takes keys by number, a text such as 1:BASE64,2:BASE64, or a "
+        f"callable giving either, and was given a value of type {type(given).__name__}"
+    )
+
+
 def _parse(name: str, text: str) -> dict[int, bytes]:
     keys: dict[int, bytes] = {}
     for place, entry in enumerate(text.replace(",", " ").split(), 1):
@@ -311,9 +345,10 @@ def _judge(name: str, keys: dict[int, bytes]) -> None:
         raise DeclarationError(f"key ring {name!r} is empty")
     seen: dict[bytes, int] = {}
     for number, key in keys.items():
-        if not isinstance(number, int) or not 1 <= number <= HIGHEST:
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= HIGHEST:
+            told = number if isinstance(number, int) else f"by a {type(number).__name__}"
             raise DeclarationError(
-                f"key ring {name!r}: keys are numbered from 1 to {HIGHEST}, not {number!r}"
+                f"key ring {name!r}: keys are numbered from 1 to {HIGHEST}, not {told}"
             )
         if not isinstance(key, bytes) or len(key) < LENGTH or len(set(key)) == 1:
             raise DeclarationError(

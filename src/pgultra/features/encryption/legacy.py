@@ -11,6 +11,7 @@ from sqlalchemy import LargeBinary, String, Text, bindparam, func, type_coerce
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from pgultra.errors import DeclarationError, DecryptionError, EncryptionError
+from pgultra.plan.options import flag, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +49,7 @@ class PgcryptoColumn(UserDefinedType[str]):
             raise DeclarationError(
                 "passphrase is a function that returns it, so that it stands in no repr or pickle"
             )
+        whole("PgcryptoColumn", "minimum", minimum, 0, 1_000_000)
         self.passphrase = passphrase
         self.minimum = minimum
 
@@ -116,6 +118,7 @@ class FernetText(TypeDecorator[str]):
             raise DeclarationError(
                 "keys is a function that returns them, so that they stand in no repr or pickle"
             )
+        flag("FernetText", binary=binary)
         self.keys = keys
         self.binary = binary
 

@@ -16,7 +16,7 @@ from pgultra.errors import DecryptionError, EncryptionError
 from pgultra.features.encryption import comparator, context, secrecy, writing
 from pgultra.features.encryption.cipher import Box, Place
 from pgultra.features.encryption.codec import codec_of
-from pgultra.features.encryption.judging import judge
+from pgultra.features.encryption.judging import judge, judge_first
 from pgultra.features.encryption.naming import given_names, settled
 from pgultra.features.encryption.objects import SecretColumn
 from pgultra.features.encryption.parameters import TagOf, TagsOf, printer, tag_type
@@ -83,16 +83,17 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         dual: Named | None = None,
         index_keys: bool = True,
     ) -> None:
+        judge_first(type_, keys, search, unique)
         self.inner = to_instance(type_)
         self.keys = keys
         self.search = with_unique(search, unique=unique)
-        self.context = given_names(context)
+        self.context = given_names(context, "context")
         self.id = id
         self.algorithm = algorithm
         self.padding = padding
         self.errors = errors
         self.subjects = subjects
-        self.dual = given_names(dual)[0] if dual is not None else None
+        self.dual = given_names(dual, "dual")[0] if dual is not None else None
         self.index_keys = index_keys
         self.codec = codec_of(self.inner)
         self.column: Column[Any] | None = None

@@ -11,6 +11,7 @@ from sqlalchemy import Column, Table
 from sqlalchemy.orm import MappedColumn
 
 from pgultra.errors import DeclarationError
+from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,15 +64,19 @@ def _insist_on_fields(class_: type[Any]) -> None:
             )
 
 
-def given_names(given: Named | Sequence[Named]) -> tuple[Any, ...]:
+def given_names(given: Named | Sequence[Named], option: str = "columns") -> tuple[Any, ...]:
     """
     What an option was given: names as they are, and columns, which may get theirs later.
     """
     several = given if isinstance(given, list | tuple) else (given,)
-    return tuple(each if isinstance(each, str) else _column(each) for each in several)
+    if isinstance(given, list | tuple) and option == "dual" and len(given) != 1:
+        raise refused("Encrypted", option, given, "one column, or its name")
+    return tuple(
+        each if isinstance(each, str) and each else _column(each, option) for each in several
+    )
 
 
-def _column(given: Any) -> Any:
+def _column(given: Any, option: str) -> Any:
     """
     The column behind an attribute, or what ``mapped_column`` returned.
     """
@@ -80,7 +85,7 @@ def _column(given: Any) -> Any:
         found = given.property.columns[0]
     found = given if found is None else found
     if not isinstance(found, Column):
-        raise DeclarationError(f"give a column or its name, not {given!r}")
+        raise refused("Encrypted", option, given, "a column or its name")
     return found
 
 

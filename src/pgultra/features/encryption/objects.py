@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from pgultra import plan, sql
-from pgultra.features.encryption.context import plain_column
+from pgultra.features.encryption.context import columns_of, plain_column
 from pgultra.features.encryption.format import key_expression, tag_expression
 from pgultra.objects import Function, Index, Trigger
 
@@ -53,6 +53,8 @@ class SecretColumn:
         column = table.c[self.column]
         type_: Any = column.type
         search = getattr(type_, "search", None)
+        if getattr(type_, "context", ()):
+            columns_of(type_, table)  # they are there
         if getattr(type_, "dual", None):
             yield from _adopting(column, plain_column(type_, table).name)
         if getattr(type_, "index_keys", False):

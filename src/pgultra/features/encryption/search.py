@@ -18,6 +18,7 @@ from sqlalchemy import types
 from pgultra.errors import DeclarationError, EncryptionError
 from pgultra.features.encryption.cipher import hasher, index_key, tag_of
 from pgultra.features.encryption.format import TAG
+from pgultra.plan.options import flag, named, one_of, refused, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,11 @@ _FORMS: dict[str, Callable[[str], str]] = {
 }
 
 
+KEYS = "a tuple of one key number, or of two different ones while the index is re-keyed"
+LONGEST = 1_000_000
+"""Characters of a prefix."""
+
+
 @dataclass(frozen=True)
 class Search:
     """
@@ -56,15 +62,19 @@ class Search:
     keys: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.keys) <= 2 or len(set(self.keys)) != len(self.keys):
-            raise DeclarationError(
-                f"an index has one key, or two different ones while it is re-keyed, not {self.keys}"
-            )
+        place = type(self).__name__
+        if not isinstance(self.keys, tuple) or not 1 <= len(self.keys) <= 2:
+            raise refused(place, "keys", self.keys, KEYS)
+        for key in self.keys:
+            whole(place, "keys", key, 1, 2**32 - 1)
+        if len(set(self.keys)) != len(self.keys):
+            raise refused(place, "keys", self.keys, KEYS)
+        if not isinstance(self.normalize, str | tuple | None):
+            takes = f"one of {', '.join(map(repr, _FORMS))}, a tuple of them, or None"
+            raise refused(place, "normalize", self.normalize, takes)
         for form in self.forms:
-            if form not in _FORMS:
-                raise DeclarationError(
-                    f"normalize={form!r} is not known; it can be {', '.join(map(repr, _FORMS))}"
-                )
+            one_of(place, "normalize", form, _FORMS)
+        named(place, domain=self.domain)
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -146,8 +156,9 @@ class Equality(Search):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.bits is not None and not 1 <= self.bits < TAG * 8:
-            raise DeclarationError(f"bits must be 1 to {TAG * 8 - 1}, not {self.bits}")
+        flag("Equality", unique=self.unique)
+        if self.bits is not None:
+            whole("Equality", "bits", self.bits, 1, TAG * 8 - 1)
         if self.bits is not None and self.unique:
             raise DeclarationError("unique needs the whole tag: leave out bits")
 
@@ -203,8 +214,7 @@ class Prefix(Search):
         ):
             object.__setattr__(self, name, value)
         self.__post_init__()
-        if length < 1:
-            raise DeclarationError(f"a prefix has at least one character, not {length}")
+        whole("Prefix", "length", length, 1, LONGEST)
 
     @property
     def kind(self) -> str:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, LargeBinary, MetaData, String, Table, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
+from pgultra.features.encryption.judging import insist_on_ring
 from pgultra.features.encryption.model import Encrypted
+from pgultra.plan.options import named, refused, seconds, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,6 +64,12 @@ class SubjectKeys:
         schema: str | None = None,
         lifetime: float = 300,
     ) -> None:
+        if not isinstance(metadata, MetaData):
+            raise refused("SubjectKeys", "metadata", metadata, "a MetaData, such as Base.metadata")
+        insist_on_ring("SubjectKeys", keys)
+        text("SubjectKeys", "table", table, "the name of a table")
+        named("SubjectKeys", schema=schema)
+        seconds("SubjectKeys", "lifetime", lifetime)
         self.table = Table(
             table,
             metadata,

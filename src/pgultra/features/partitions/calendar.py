@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgultra.errors import DeclarationError
 from pgultra.features.partitions.bounds import RangeBound, instant
+from pgultra.plan.options import one_of, shown, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,6 @@ _UNITS = {
 _EVERY = re.compile(r"(?:(\d+)\s+)?([a-z]+?)s?", re.IGNORECASE)
 
 
-@cache
 def zone_of(name: str) -> ZoneInfo:
     """
     A time zone by its name.
@@ -59,6 +59,12 @@ def zone_of(name: str) -> ZoneInfo:
     Raises:
         DeclarationError: there is none of that name.
     """
+    text("", "time_zone", name, "the name of a time zone, such as 'Europe/Berlin' or 'UTC'")
+    return _zone_of(name)
+
+
+@cache
+def _zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -68,7 +74,7 @@ def zone_of(name: str) -> ZoneInfo:
         ) from error
 
 
-def step_of(every: str | int | timedelta) -> tuple[int, str]:
+def step_of(every: str | int | timedelta, option: str = "every") -> tuple[int, str]:
     """
     A step as a count of minutes, days, months or integers.
 
@@ -92,9 +98,9 @@ def step_of(every: str | int | timedelta) -> tuple[int, str]:
         if found and unit and int(found[1] or 1) > 0:
             return int(found[1] or 1) * unit[1], unit[0]
     raise DeclarationError(
-        f"every={every!r} is not a step: give 'hour', 'day', 'week', 'month', 'quarter', 'year', "
-        "a count of them such as '15 minutes' or '10 days', a timedelta of whole minutes, or a "
-        "whole number above 0 for an integer key"
+        f"{option}={shown(every)} is not a step: give 'hour', 'day', 'week', 'month', 'quarter', "
+        "'year', a count of them such as '15 minutes' or '10 days', a timedelta of whole minutes, "
+        "or a whole number above 0 for an integer key"
     )
 
 
@@ -129,6 +135,7 @@ class Grid:
         """
         count, unit = step_of(every)
         zone_of(time_zone)
+        one_of("Grid", "kind", kind, (*TIMES, *INTEGERS))
         if (unit == "integer") != (kind in INTEGERS):
             fit = "a whole number" if kind in INTEGERS else "a span of time such as '1 month'"
             raise DeclarationError(f"every={every!r} does not fit a key of type {kind}: give {fit}")
@@ -225,7 +232,7 @@ class Grid:
             return moment
         if self.kind == "uuid7":
             return _uuid(moment)
-        local = moment.astimezone(zone_of(self.time_zone)).replace(tzinfo=None)
+        local = moment.astimezone(_zone_of(self.time_zone)).replace(tzinfo=None)
         return local.date() if self.kind == "date" else local
 
     def moment_of(self, value: Any) -> datetime:
@@ -246,7 +253,7 @@ class Grid:
         """
         if unit == "minute":
             return moment - count * _MINUTE
-        local = moment.astimezone(zone_of(self.time_zone)).replace(tzinfo=None)
+        local = moment.astimezone(_zone_of(self.time_zone)).replace(tzinfo=None)
         if unit == "day":
             local -= timedelta(days=count)
         else:
@@ -292,7 +299,7 @@ class Grid:
         if self.unit == "minute":
             return int((place - _EPOCH) // (self.count * _MINUTE))
         try:
-            local = place.astimezone(zone_of(self._zone))
+            local = place.astimezone(_zone_of(self._zone))
         except OverflowError:
             local = place
         if self.unit == "day":
@@ -331,7 +338,7 @@ def _at(local: datetime, zone: str) -> datetime | None:
     """
     The moment of a clock's reading, as ``AT TIME ZONE`` has it: of two, the later one.
     """
-    aware = local.replace(tzinfo=zone_of(zone))
+    aware = local.replace(tzinfo=_zone_of(zone))
     offsets = [aware.replace(fold=fold).utcoffset() or timedelta(0) for fold in (0, 1)]
     try:
         return local.replace(tzinfo=_UTC) - min(offsets)

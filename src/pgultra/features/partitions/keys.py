@@ -5,7 +5,9 @@ The column that a table is partitioned by: found, judged, and held by every uniq
 from __future__ import annotations
 
 import enum
+from datetime import date
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
@@ -17,6 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = ["check_unique_rules", "clause_of", "column_of", "kind_of", "stored"]
+
+FITS: dict[str, tuple[type[Any], ...]] = {
+    "timestamptz": (date, str),
+    "timestamp": (date, str),
+    "date": (date, str),
+    "uuid7": (UUID, str),
+    "smallint": (int,),
+    "integer": (int,),
+    "bigint": (int,),
+}
+"""What a value of each kind of key can be in Python."""
 
 
 def column_of(table: sa.Table, name: Any, place: str) -> sa.Column[Any]:
@@ -82,9 +95,23 @@ def kind_of(column: sa.Column[Any]) -> str:
 def stored(column: sa.Column[Any], value: Any) -> Any:
     """
     A value as the column stores it: the name of an enum's member, what a decorator makes of it.
+
+    Raises:
+        DeclarationError: the column cannot hold it.
     """
     if value is None:
         return None
+    found = _bound(column, value)
+    fit = FITS.get(kind_of(column))
+    if fit is not None and (isinstance(found, bool) or not isinstance(found, fit)):
+        raise DeclarationError(
+            f"table {column.table}: {value!r} in bounds= or groups= is no value of {column.key}, "
+            f"which is of type {column.type}"
+        )
+    return found
+
+
+def _bound(column: sa.Column[Any], value: Any) -> Any:
     if isinstance(column.type, TypeDecorator) or isinstance(value, enum.Enum):
         dialect = sql.dialect()
         process = column.type.dialect_impl(dialect).bind_processor(dialect)

@@ -4,7 +4,6 @@ How a table is partitioned: what a user writes, checked when a class is mapped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -13,11 +12,18 @@ from pgultra.errors import DeclarationError
 from pgultra.features.partitions import keys
 from pgultra.features.partitions.bounds import DefaultBound, HashBound, ListBound, RangeBound
 from pgultra.features.partitions.calendar import Grid, step_of, zone_of
+from pgultra.features.partitions.judging import (
+    judge_bounds,
+    judge_groups,
+    judge_start,
+    judge_storage,
+)
 from pgultra.plan.declare import declarations
 from pgultra.plan.facts import Facts
+from pgultra.plan.options import flag, named, one_of, refused, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     import sqlalchemy as sa
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ByHash", "ByList", "ByRange", "Rules", "rules_on"]
 
+MOST = 10_000
+"""Partitions that are kept ready; PostgreSQL plans no faster for more."""
 EXPIRES = ("detach", "drop", "archive")
 
 
@@ -133,12 +141,13 @@ class _Declared:
         return objects(table, self)  # type: ignore[arg-type]  # a Protocol of the same shape
 
     def _check_common(self) -> None:
+        place = f"{type(self).__name__}({self.column!r})"
         if self.then is not None and not isinstance(self.then, _Declared):
-            raise DeclarationError(
-                f"then={self.then!r} is not a level of partitions: give ByRange, ByList or ByHash"
-            )
+            takes = "a level of partitions: give ByRange, ByList or ByHash"
+            raise refused(place, "then", self.then, takes)
+        flag(place, default=getattr(self, "default", False))
         if self.storage is not None:
-            object.__setattr__(self, "storage", dict(self.storage))
+            object.__setattr__(self, "storage", judge_storage(place, self.storage))
 
 
 def rules_on(table: sa.Table) -> Iterator[Rules]:
@@ -203,7 +212,7 @@ class ByRange(_Declared):
         if self.every is not None:
             step_of(self.every)
         if self.retain is not None:
-            step_of(self.retain)
+            step_of(self.retain, "retain")
             if self.every is None:
                 raise DeclarationError(f"{place}: retain= needs every=; bounds= are for ever")
             if (step_of(self.retain)[1] == "integer") != (step_of(self.every)[1] == "integer"):
@@ -211,25 +220,13 @@ class ByRange(_Declared):
                     f"{place}: retain={self.retain!r} and every={self.every!r} count different "
                     "things"
                 )
-        if not isinstance(self.premake, int) or self.premake < 0:
-            raise DeclarationError(f"{place}: premake={self.premake!r} is not a number from 0 on")
-        if self.on_expire not in EXPIRES:
-            raise DeclarationError(
-                f"{place}: on_expire={self.on_expire!r} is not one of {', '.join(EXPIRES)}"
-            )
+        whole(place, "premake", self.premake, 0, MOST)
+        one_of(place, "on_expire", self.on_expire, EXPIRES)
+        named(place, archive=self.archive)
         zone_of(self.time_zone)
         if self.bounds is not None:
-            borders = tuple(self.bounds)
-            object.__setattr__(self, "bounds", borders)
-            inner = borders[1:-1]
-            if len(borders) < 2 or None in inner:
-                raise DeclarationError(
-                    f"{place}: bounds={borders!r} are not at least two borders, with None at the "
-                    "ends only"
-                )
-            limits = [border for border in borders if border is not None]
-            if any(not low < high for low, high in pairwise(limits)):
-                raise DeclarationError(f"{place}: bounds={borders!r} do not ascend")
+            object.__setattr__(self, "bounds", judge_bounds(place, self.bounds))
+        judge_start(place, self.start, self.every)
         self._check_common()
 
     def grid(self, table: sa.Table) -> Grid | None:
@@ -288,20 +285,12 @@ class ByList(_Declared):
 
     def __post_init__(self) -> None:
         place = f"ByList({self.column!r})"
-        if not isinstance(self.groups, Mapping) or not self.groups:
-            raise DeclarationError(
-                f"{place}: groups={self.groups!r} is not a mapping of names to values, such as "
-                '{"auth": ("LOGIN", "LOGOUT")}'
-            )
-        groups = {
-            str(name): tuple(values) if not isinstance(values, str) else (values,)
-            for name, values in self.groups.items()
-        }
+        groups = judge_groups(place, self.groups)
         owners: dict[Any, str] = {}
         for name, values in groups.items():
             if not values or name in ("", "default"):
                 raise DeclarationError(
-                    f"{place}: group {name!r} needs a name other than 'default' and one value at "
+                    f"{place}: groups[{name!r}] needs a name other than 'default' and one value at "
                     "least"
                 )
             for value in values:
@@ -357,10 +346,7 @@ class ByHash(_Declared):
     then: ByRange | ByList | ByHash | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.modulus, int) or not 1 <= self.modulus <= 1000:
-            raise DeclarationError(
-                f"ByHash({self.column!r}): modulus={self.modulus!r} is not a number from 1 to 1000"
-            )
+        whole(f"ByHash({self.column!r})", "modulus", self.modulus, 1, 1000)
         self._check_common()
 
     def bounds_for(self, table: sa.Table, place: str) -> tuple[Bound, ...]:
