@@ -73,10 +73,10 @@ def test_no_index_and_ivfflat_make_none() -> None:
         ({"dimensions": 0}, "1 to 16000"),
         ({"dimensions": 3072}, "say precision='half'"),
         ({"dimensions": 5000}, "say precision='bit'"),
-        ({"dimensions": 3, "metric": "euclid"}, "not one of cosine"),
+        ({"dimensions": 3, "metric": "euclid"}, "is not one of 'cosine'"),
         ({"dimensions": 3, "metric": "l2", "index": HNSW(metric="cosine")}, "say it once"),
         ({"dimensions": 3, "metric": "l1", "index": IVFFlat()}, "IVFFlat knows no l1"),
-        ({"dimensions": 3, "precision": "double"}, "not one of single"),
+        ({"dimensions": 3, "precision": "double"}, "is not one of 'single'"),
     ],
 )
 def test_options_that_cannot_stand_together_are_refused(
@@ -99,13 +99,20 @@ def test_many_dimensions_are_fine_without_an_index_or_with_less_precision() -> N
 
 
 @pytest.mark.parametrize(
-    "options", [{"m": 1}, {"ef_construction": 3}, {"m": 50, "ef_construction": 64}]
+    ("options", "reason"),
+    [
+        ({"m": 1}, "HNSW: m=1 is not a whole number from 2 to 100"),
+        ({"ef_construction": 3}, "ef_construction=3 is not a whole number from 4 to 1000"),
+        ({"m": 50, "ef_construction": 64}, "ef_construction must be twice m"),
+    ],
 )
-def test_an_index_that_pgvector_would_refuse_is_refused(options: dict[str, int]) -> None:
+def test_an_index_that_pgvector_would_refuse_is_refused(
+    options: dict[str, int], reason: str
+) -> None:
     """
     m and ef_construction have limits, and one follows from the other.
     """
-    with pytest.raises(DeclarationError, match="ef_construction"):
+    with pytest.raises(DeclarationError, match=reason):
         HNSW(**options)  # type: ignore[arg-type]
     with pytest.raises(DeclarationError, match="lists"):
         IVFFlat(lists=0)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Float
 
 from pgultra.errors import DeclarationError
+from pgultra.plan.options import flag, one_of, whole
 
 __all__ = ["DISTANCE", "HNSW", "METRICS", "IVFFlat", "Metric"]
 
@@ -58,11 +59,11 @@ class HNSW:
     concurrently: bool = False
 
     def __post_init__(self) -> None:
-        if not 2 <= self.m <= 100 or not 4 <= self.ef_construction <= 1000:
-            raise DeclarationError(
-                f"HNSW(m={self.m}, ef_construction={self.ef_construction}): m is 2 to 100 and "
-                "ef_construction 4 to 1000"
-            )
+        if self.metric is not None:
+            one_of("HNSW", "metric", self.metric, METRICS)
+        whole("HNSW", "m", self.m, 2, 100)
+        whole("HNSW", "ef_construction", self.ef_construction, 4, 1000)
+        flag("HNSW", concurrently=self.concurrently)
         if self.ef_construction < 2 * self.m:
             raise DeclarationError(
                 f"HNSW(m={self.m}, ef_construction={self.ef_construction}): ef_construction must "
@@ -105,8 +106,10 @@ class IVFFlat:
     lists: int | None = None
 
     def __post_init__(self) -> None:
-        if self.lists is not None and not 1 <= self.lists <= 32768:
-            raise DeclarationError(f"IVFFlat(lists={self.lists}): 1 to 32768 lists")
+        if self.metric is not None:
+            one_of("IVFFlat", "metric", self.metric, METRICS)
+        if self.lists is not None:
+            whole("IVFFlat", "lists", self.lists, 1, 32768)
 
     @property
     def method(self) -> str:

@@ -18,6 +18,7 @@ from pgultra.features.embeddings.state import attach_state, state_objects
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.features.embeddings.version import NextVersion, attach_version
 from pgultra.plan import Facts, declare
+from pgultra.plan.options import named, names, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,6 +82,7 @@ def Embedding(  # noqa: N802  # a column factory reads like the type it makes
         next_version=next_version,
     )
     name = column.pop("name", None)
+    named("Embedding", name=name)
     return mapped_column(type_, **column) if name is None else mapped_column(name, type_, **column)
 
 
@@ -106,6 +108,12 @@ class Rules:
     column: str
     source: tuple[str, ...] = ()
     room = "embeddings"
+
+    def __post_init__(self) -> None:
+        text("embeddings.Rules", "column", self.column, "the key of a column")
+        given = [self.source] if isinstance(self.source, str) else self.source
+        several = names("embeddings.Rules", "source", given, "('title', 'body')")
+        object.__setattr__(self, "source", several)
 
     def attached(self, table: Table) -> None:
         """

@@ -15,6 +15,7 @@ from sqlalchemy.sql.visitors import InternalTraversal
 from pgultra.errors import DeclarationError
 from pgultra.features.embeddings import wire
 from pgultra.features.embeddings.index import HNSW, METRICS, IVFFlat
+from pgultra.plan.options import named, names, one_of, refused, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["VectorType"]
 
+PLACE = "Embedding"
+"""What a host mostly wrote."""
+SUCH = "('title', 'body')"
 MOST = {"single": 2000, "half": 4000, "bit": 64000}
 """How many dimensions an index can hold."""
 
@@ -77,10 +81,12 @@ class VectorType(VECTOR):
     ) -> None:
         super().__init__(dimensions)
         self.dimensions = dimensions
+        if index is not None and not isinstance(index, HNSW | IVFFlat):
+            raise refused(PLACE, "index", index, "HNSW(...), IVFFlat(...) or None")
         self.metric = _metric(metric, index)
         self.index = index
         self.precision = precision
-        self.source = (source,) if isinstance(source, str) else tuple(source)
+        self.source = names(PLACE, "source", [source] if isinstance(source, str) else source, SUCH)
         self.model = model
         self.next_version = next_version
         self._packer: wire.Packer | None = None
@@ -90,13 +96,14 @@ class VectorType(VECTOR):
         return f"VectorType({self.dimensions}, metric={self.metric!r})"
 
     def _insist(self) -> None:
-        if not isinstance(self.dimensions, int) or not 1 <= self.dimensions <= 16000:
-            raise DeclarationError(
-                f"a vector has 1 to 16000 dimensions, not {self.dimensions!r}: give what the "
-                "model gives, such as 384"
-            )
-        if self.precision not in MOST:
-            raise DeclarationError(f"precision={self.precision!r} is not one of {', '.join(MOST)}")
+        whole(PLACE, "dimensions", self.dimensions, 1, 16000)
+        one_of(PLACE, "precision", self.precision, MOST)
+        named(PLACE, model=self.model)
+        if self.next_version is not None:
+            from pgultra.features.embeddings.version import NextVersion  # it imports this file
+
+            if not isinstance(self.next_version, NextVersion):
+                raise refused(PLACE, "next_version", self.next_version, "NextVersion(...) or None")
         if self.index is None:
             return
         if self.dimensions > MOST[self.precision]:
@@ -182,15 +189,14 @@ class VectorType(VECTOR):
 
 def _metric(metric: str | None, index: HNSW | IVFFlat | None) -> str:
     of_index = index.metric if index is not None else None
+    if metric is not None:
+        one_of(PLACE, "metric", metric, METRICS)
     if metric is not None and of_index is not None and metric != of_index:
         raise DeclarationError(
             f"the column says metric={metric!r} and its index metric={of_index!r}: an index "
             "serves one metric; say it once"
         )
-    chosen = metric or of_index or "cosine"
-    if chosen not in METRICS:
-        raise DeclarationError(f"metric={chosen!r} is not one of {', '.join(METRICS)}")
-    return chosen
+    return metric or of_index or "cosine"
 
 
 class Sent(ColumnElement[Any]):

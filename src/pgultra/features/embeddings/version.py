@@ -29,9 +29,10 @@ from pgultra.features.embeddings.state import (
     sources,
     state_table,
 )
-from pgultra.features.embeddings.vector import VectorType
+from pgultra.features.embeddings.vector import PLACE, VectorType
 from pgultra.objects import Index
 from pgultra.plan import collect, declarations, declare
+from pgultra.plan.options import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,6 +66,15 @@ class NextVersion:
     index: HNSW | IVFFlat | None = HNSW()  # noqa: RUF009  # frozen: one value for all
     precision: str = "single"
     metric: str | None = None
+
+    def __post_init__(self) -> None:
+        text("NextVersion", "model", self.model, "the name of a model")
+        try:
+            self.type()
+        except DeclarationError as error:
+            raise DeclarationError(
+                f"NextVersion: {str(error).removeprefix(f'{PLACE}: ')}"
+            ) from None
 
     def type(self) -> VectorType:
         """
