@@ -17,6 +17,7 @@ from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects import DatabaseObject
 from pgultra.plan.facts import Facts
+from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -123,9 +124,8 @@ def _place(target: Any) -> tuple[MetaData, Table | None]:
         metadata = getattr(target, "metadata", None)
         if isinstance(metadata, MetaData):
             return metadata, None
-        raise DeclarationError(
-            f"{target!r} is not a Table, a mapped class, a declarative base or a MetaData"
-        ) from None
+        takes = "a Table, a mapped class, a declarative base or a MetaData"
+        raise refused("declare", "target", target, takes) from None
     return cast("Table", table).metadata, cast("Table", table)
 
 

@@ -18,6 +18,7 @@ from pgultra.features.embeddings.side import SplitQueue
 from pgultra.features.embeddings.state import body, make_state, marking, on_change, side_name
 from pgultra.objects import Function, Identity, Trigger
 from pgultra.plan import declarations, facts_of, function_name
+from pgultra.plan.options import named, refused, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pgultra.objects import DatabaseObject
 
 __all__ = ["Chunks", "chunks_of"]
+
+COLUMN = "a column: its key, the Column or an attribute"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,9 @@ class Chunks:
     room = "embeddings"
 
     def __post_init__(self) -> None:
+        named("Chunks", parent=self.parent, version=self.version)
+        if self.split is not None and not callable(self.split):
+            raise refused("Chunks", "split", self.split, "a function from a text to its chunks")
         if self.split is not None and self.version is None:
             raise DeclarationError(
                 "Chunks(split=…) needs version='…', a name that changes with the splitter"
@@ -81,9 +87,12 @@ class Chunks:
         if self.split is None:
             split_text("", self.size, self.overlap)  # which insists on what it is given
         several = self.source if isinstance(self.source, list | tuple) else (self.source,)
-        object.__setattr__(self, "source", tuple(map(_name, several)))
-        object.__setattr__(self, "text", _name(self.text))
-        object.__setattr__(self, "number", _name(self.number))
+        if not several:
+            raise refused("Chunks", "source", self.source, COLUMN)
+        object.__setattr__(self, "source", tuple(_name("source", each) for each in several))
+        object.__setattr__(self, "text", _name("text", self.text))
+        if self.number is not None:
+            object.__setattr__(self, "number", _name("number", self.number))
 
     @property
     def name(self) -> str:
@@ -107,9 +116,11 @@ class Chunks:
         Raises:
             DeclarationError: columns are missing, or the parent cannot be told.
         """
-        for key in (self.text, self.number):
+        for option, key in (("text", self.text), ("number", self.number)):
             if key is not None and _find(table, key) is None:
-                raise DeclarationError(f"table {table.fullname} has no column {key!r}")
+                raise DeclarationError(
+                    f"table {table.fullname} has no column {key!r}, which Chunks names as {option}="
+                )
         parent = self.reference(table).referred_table
         self.sources(parent)
         make_state(parent, _state_name(parent, table), f"parents of {table.name} to be split")
@@ -213,9 +224,11 @@ def chunks_of(table: Any) -> Chunks | None:
     return next((each for each in declarations(table) if isinstance(each, Chunks)), None)
 
 
-def _name(given: Any) -> Any:  # None stays None
+def _name(option: str, given: Any) -> str:
     clause = getattr(given, "__clause_element__", None)
-    return getattr(given if clause is None else clause(), "name", given)
+    found = getattr(given if clause is None else clause(), "name", given)
+    text("Chunks", option, found, COLUMN)
+    return str(found)
 
 
 def _find(table: Table, name: str | None) -> Column[Any] | None:

@@ -124,7 +124,7 @@ class Best(FromClause):
             maintain_column_froms=True,
         )
         found = found.where(*self.conditions).order_by(None)
-        found = found.limit(number(way.candidates)).offset(None)
+        found = found.limit(number(way.candidates, "candidates")).offset(None)
         if way.candidates is not None and way.newest:
             found = found.order_by(*(each.desc() for each in self.keys_of))
         found._with_options = ()  # loader options are for the rows that are returned
@@ -134,7 +134,7 @@ class Best(FromClause):
         best = best.order_by(BEST_FIRST, *map(literal_column, names))
         if way.limit is not None:
             best = best.limit(number(way.limit))
-        return best.offset(number(way.offset)) if way.offset else best
+        return best.offset(number(way.offset, "offset")) if way.offset else best
 
 
 @compiles(Best)

@@ -12,6 +12,7 @@ from pgultra.errors import DeclarationError
 from pgultra.features.search.parts import ROW
 from pgultra.features.search.template import HOLE, document_of, template_of
 from pgultra.features.search.words import (
+    count,
     plain,
     read,
     regconfig,
@@ -19,6 +20,7 @@ from pgultra.features.search.words import (
     source_behind,
     table_behind,
 )
+from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -68,11 +70,16 @@ def headline(
     Example:
         ``select(Article.title, search.headline(Article.search, "fox"))``
     """
+    max_words, min_words = count(max_words, "max_words"), count(min_words, "min_words")
+    fragments, length = count(fragments, "fragments"), count(length, "length")
+    for option, sign in (("start", start), ("stop", stop), ("delimiter", delimiter)):
+        if not isinstance(sign, str):
+            raise refused("search.headline", option, sign, "a text")
     if not 0 < min_words < max_words:
         raise ValueError(f"min_words={min_words} must be less than max_words={max_words}")
     tsquery = read(column, query, config, language)
     text, *texts = _text_of(column, of, length)
-    options = f"MaxWords={int(max_words)}, MinWords={int(min_words)}, MaxFragments={int(fragments)}"
+    options = f"MaxWords={max_words}, MinWords={min_words}, MaxFragments={fragments}"
     signs = (start, stop, delimiter)
     marked = _marked(text, regconfig(column, config, language), options, signs, escape)
     source = None if rules_behind(column) is None else source_behind(column)

@@ -4,10 +4,15 @@ One search over several models: typed rows, weights, and pages that neither skip
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
     Float,
     Integer,
     Select,
@@ -28,9 +33,10 @@ from sqlalchemy.exc import NoInspectionAvailable
 from pgultra.errors import DeclarationError
 from pgultra.features.search.top import live_rows, ranked
 from pgultra.features.search.words import number, rules_behind, table_behind
+from pgultra.plan.options import flag, named, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import FromClause, SQLColumnExpression
 
@@ -82,17 +88,33 @@ class Source:
     candidates: int | None = 1000
     newest: bool = False
 
+    def __post_init__(self) -> None:
+        named("search.Source", name=self.name)
+        if isinstance(self.weight, bool) or not isinstance(self.weight, int | float | Decimal):
+            raise refused("search.Source", "weight", self.weight, "a number")
+        if not math.isfinite(self.weight):
+            raise refused("search.Source", "weight", self.weight, "a finite number")
+        flag("search.Source", newest=self.newest)
+        number(self.limit, "limit")
+        number(self.candidates, "candidates")
+        if not isinstance(self.filters, list | tuple) or not all(map(_is_sql, self.filters)):
+            takes = "a list or tuple of conditions, such as [Article.active]"
+            raise refused("search.Source", "filters", self.filters, takes)
+        if self.extra is not None and not isinstance(self.extra, Mapping):
+            raise refused("search.Source", "extra", self.extra, "a mapping of names to expressions")
+
     def selectable(self) -> FromClause:
         """
         What its rows are selected from.
         """
         try:
             found = inspect(self.entity).selectable
-        except NoInspectionAvailable:
+        except (NoInspectionAvailable, AttributeError):
             found = self.entity
-        if not isinstance(getattr(found, "element", found), Table):
+        if not isinstance(_table_of(found), Table):
             raise DeclarationError(
-                f"search.Source takes a mapped class, an alias of one or a Table, not {found!r}"
+                "search.Source: entity= takes a mapped class, an alias of one or a Table, not "
+                f"{found!r}"
             )
         return found  # type: ignore[no-any-return]  # a generative method
 
@@ -102,8 +124,7 @@ class Source:
         """
         source = self.selectable()
         if self.column is not None:
-            given = self.column
-            return source.c[given] if isinstance(given, str) else given
+            return _column(self, "column", self.column)
         found = [column for column in source.c if rules_behind(column) is not None]
         if len(found) != 1:
             raise DeclarationError(
@@ -233,9 +254,30 @@ def _beginning(words: list[str], place: int, after: Any) -> tuple[float, str | N
     return (float(after.rank), after.key if place == last else None, place > last)
 
 
+def _column(source: Source, option: str, given: Any) -> Any:
+    """
+    A column of a source by its key, or what was given itself.
+    """
+    rows = source.selectable()
+    if isinstance(given, str) and given in rows.c:
+        return rows.c[given]
+    if isinstance(given, str) or not _is_sql(given):
+        takes = f"an expression, or a column of {rows}: {', '.join(rows.c.keys())}"
+        raise refused(f"search.Source({source.word()!r})", option, given, takes)
+    return given
+
+
+def _is_sql(given: Any) -> bool:
+    return isinstance(given, ClauseElement) or hasattr(given, "__clause_element__")
+
+
+def _table_of(found: Any) -> Any:
+    return found if isinstance(found, ColumnElement) else getattr(found, "element", found)
+
+
 def _title(source: Source, rows: FromClause) -> Any:
     if source.title is not None:
-        return rows.c[source.title] if isinstance(source.title, str) else source.title
+        return _column(source, "title", source.title)
     rules = rules_behind(source.vector())
     if rules is not None:
         for part in rules.vector(table_behind(source.vector())).parts:

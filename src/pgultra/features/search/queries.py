@@ -6,16 +6,17 @@ A query is read with the very configuration that its column is indexed with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import REAL, Boolean, ColumnElement, Text, cast, func, literal_column
 
 from pgultra.features.search.template import HOLE, Score
 from pgultra.features.search.words import constant, plain, read
+from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pgultra.features.search.words import Searched, Words
 
 __all__ = [
@@ -228,13 +229,18 @@ def _options(weights: Mapping[str, float] | None, normalization: int) -> tuple[l
     Raises:
         ValueError: a weight's letter is none, or the normalization is out of range.
     """
-    if not 0 <= normalization < 64:
-        raise ValueError(f"normalization={normalization} is not a sum of 1, 2, 4, 8, 16 and 32")
+    if not isinstance(normalization, int) or not 0 <= normalization < 64:
+        raise refused("search", "normalization", normalization, "a sum of 1, 2, 4, 8, 16 and 32")
     if weights is None:
         return [], str(int(normalization))
     known = {"D": 0.1, "C": 0.2, "B": 0.4, "A": 1.0}
-    if not weights.keys() <= known.keys():
-        raise ValueError(f"weights={dict(weights)!r}: the letters are A, B, C and D")
+    if (
+        not isinstance(weights, Mapping)
+        or not weights.keys() <= known.keys()
+        or not all(isinstance(each, Real) for each in weights.values())
+    ):
+        takes = "a mapping of the letters A, B, C and D to numbers"
+        raise refused("search", "weights", weights, takes)
     known.update({letter: float(weight) for letter, weight in weights.items()})
     numbers = ",".join(map(str, known.values()))
     return [f"'{{{numbers}}}'::float4[]"], str(int(normalization))

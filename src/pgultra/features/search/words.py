@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import (
+    ClauseElement,
     ColumnElement,
     FromClause,
     Integer,
@@ -23,6 +24,7 @@ from pgultra.errors import DeclarationError
 from pgultra.features.search.configuration import Configuration
 from pgultra.features.search.parts import ROW
 from pgultra.features.search.template import HOLE, Parsed
+from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +118,9 @@ def configuration_of(column: Any, config: str | None) -> Configuration:
         DeclarationError: nothing tells.
     """
     if config is not None:
-        return Configuration.of(config)
+        if not isinstance(plain(column), ClauseElement):
+            raise refused("search", "column", column, "a vector column")
+        return Configuration.of(config, place="search")
     rules = rules_behind(column)
     if rules is not None:
         return rules.configuration
@@ -146,12 +150,15 @@ def each_configuration(column: Any, config: str | None, language: str | None) ->
     The configurations that a query is read with, as constants.
     """
     configuration = configuration_of(column, config)
+    if language is not None and not isinstance(language, str):
+        raise refused("search", "language", language, "a value of the language column")
     names = configuration.names
     if language is not None:
         names = (dict(configuration.languages).get(language, configuration.default),)
     return [configuration.literal(name) for name in names]
 
 
+QUERIES = (str, ClauseElement, type(None))
 Kind = Literal["websearch", "phrase", "prefix", "any"]
 
 
@@ -165,6 +172,8 @@ def read(
     """
     A query as a tsquery, in one configuration or several.
     """
+    if not isinstance(query, QUERIES) and not hasattr(query, "__clause_element__"):
+        raise refused("search", "query", query, "a text or an expression")
     given = _GIVEN[kind](query)
     found = [
         READERS[kind].format(hole=HOLE, regconfig=name)
@@ -229,11 +238,27 @@ def bound(text: str) -> ColumnElement[str]:
     return bindparam(None, text, type_=Constant(), literal_execute=True)
 
 
-def number(value: int | None) -> ColumnElement[int] | None:
+def number(value: int | None, option: str = "limit") -> ColumnElement[int] | None:
     """
     A LIMIT that the planner can see.
     """
-    return None if value is None else literal_column(str(int(value)), Integer())
+    return None if value is None else literal_column(str(count(value, option)), Integer())
+
+
+def count(value: Any, option: str) -> int:
+    """
+    How many, as an option says it; a text of digits will do.
+
+    Raises:
+        DeclarationError: it is no whole number from 0 on.
+    """
+    try:
+        found = int(value)
+        if 0 <= found < 2**63 and (found == value or not isinstance(value, float)):
+            return found
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise refused("search", option, value, "a whole number from 0 on")
 
 
 def _calm(query: Any) -> tuple[Any, ...]:

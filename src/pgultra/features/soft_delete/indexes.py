@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Index, inspect
+from sqlalchemy import ClauseElement, Column, Index, inspect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.schema import SchemaItem
 
@@ -15,6 +15,7 @@ from pgultra.errors import DeclarationError
 from pgultra.features.soft_delete import mapped
 from pgultra.features.soft_delete.options import SoftDeleteOptions, columns_of
 from pgultra.plan.declare import declarations, declare
+from pgultra.plan.options import named, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +49,11 @@ class LiveIndex(SchemaItem):
                 f"{word}(postgresql_where=...): the condition is that the row is live; "
                 "for another one use sqlalchemy.Index"
             )
+        named(word, name=name)
+        for column in columns:
+            known = column != "" if isinstance(column, str) else isinstance(column, ClauseElement)
+            if not known and not hasattr(column, "__clause_element__"):
+                raise refused(word, "columns", column, "a column, its name or an expression")
         self.columns = columns
         self.unique = unique
         self.name = name
@@ -143,6 +149,8 @@ class LiveIndex(SchemaItem):
                     f"table does not have; it has {', '.join(table.columns.keys())}"
                 )
             return found
+        if isinstance(column, Column) and getattr(column, "table", None) is None:
+            return self._resolved(column.key, table, mapper)  # a mixin's, which was copied
         if hasattr(column, "__clause_element__"):
             return column.__clause_element__()  # type: ignore[no-any-return]  # a column by inspection
         if hasattr(column, "column"):  # a mapped_column() in the class body
