@@ -29,46 +29,10 @@ from sqlalchemy.orm import DeclarativeBase, mapped_column
 import pgultra
 from pgultra.errors import DeclarationError, PgultraError, PgultraWarning
 from pgultra.features import embeddings, encryption, partitions, search, soft_delete
+from tests.features.wrong import WRONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-WRONG: tuple[Any, ...] = (
-    None,
-    True,
-    False,
-    0,
-    -1,
-    3,
-    10**30,
-    0.0,
-    3.5,
-    float("nan"),
-    float("inf"),
-    "",
-    "nix",
-    "title",
-    b"",
-    b"x",
-    [],
-    ["nix"],
-    [[]],
-    (),
-    ("a", "b"),
-    (1, {}),
-    {},
-    {"a": 1},
-    {"title": None},
-    {1: []},
-    set(),
-    {"title"},
-    object(),
-    object,
-    len,
-    Integer,
-    Column("stranger", Integer),
-)
-"""What may come by a slip; each option is given all of them."""
 
 CALLED = {"through": ("table",), "source": ("key ring",), "column": ("vector",), "value": ("__",)}
 """How errors call an option, if not by its name alone."""

@@ -14,7 +14,7 @@ from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.nearest import DELETED_OPTION, Plan, Search
 from pgultra.features.embeddings.queries import resolved
 from pgultra.plan import facts_of
-from pgultra.plan.options import whole
+from pgultra.plan.options import refused, whole
 from pgultra.plan.rankers import source_of
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ def split_text(text: str, size: int = 1000, overlap: int = 100) -> list[str]:
         >>> split_text("One is here. Two is there. Three is not.", size=26, overlap=0)
         ['One is here. Two is there.', 'Three is not.']
     """
+    if not isinstance(text, str):
+        raise refused("split_text", "text", text, "a text")
     whole("split_text", "size", size, 1, 2**31 - 1)
     whole("split_text", "overlap", overlap, 0, 2**31 - 1)
     if overlap >= size:

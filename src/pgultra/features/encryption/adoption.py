@@ -28,8 +28,9 @@ from pgultra.bridge import on_connection
 from pgultra.errors import DecryptionError, EncryptionError
 from pgultra.features.encryption.context import columns_of, plain_column
 from pgultra.features.encryption.naming import column_named, given_names
-from pgultra.features.encryption.usage import encrypted_columns, transaction_of_its_own, type_of
+from pgultra.features.encryption.usage import encrypted_column, transaction_of_its_own, type_of
 from pgultra.features.encryption.writing import SEALED
+from pgultra.plan.options import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,7 +156,8 @@ def verify(
 
 class _Work:
     def __init__(self, column: Any, from_: Named | None, batch: int) -> None:
-        (self.column,) = encrypted_columns(column)
+        whole("adopt", "batch", batch, 1, 1_000_000)
+        self.column = encrypted_column(column)
         self.of = type_of(self.column)
         self.table: Any = self.column.table
         self.name = f"{self.table}.{self.column.name}"

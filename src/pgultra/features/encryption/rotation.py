@@ -39,8 +39,9 @@ from pgultra.features.encryption.format import (
     shape_expression,
     tag_expression,
 )
-from pgultra.features.encryption.usage import encrypted_columns
+from pgultra.features.encryption.usage import encrypted_column
 from pgultra.features.encryption.writing import SEALED
+from pgultra.plan.options import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,7 +116,7 @@ def rotate(
         with engine.connect() as connection:
             rotate(connection, Person.email, progress=print)
     """
-    (target,) = encrypted_columns(column)
+    target = encrypted_column(column)
     of: Any = target.type
     active = key_bytes(of.keys.current().active)
     number = literal_column(f"'\\x{active.hex()}'::bytea", LargeBinary)
@@ -161,7 +162,7 @@ def rekey(
         with engine.connect() as connection:
             rekey(connection, Person.email)
     """
-    (target,) = encrypted_columns(column)
+    target = encrypted_column(column)
     of: Any = target.type
     if of.search is None:
         raise EncryptionError(f"{of.described} has no blind index")
@@ -182,6 +183,7 @@ class _Run:
     def __init__(
         self, column: Column[Any], todo: ColumnElement[bool], again: Reseal, batch: int
     ) -> None:
+        whole("rotate", "batch", batch, 1, 1_000_000)
         self.column = column
         self.table: Table = column.table
         self.again = again

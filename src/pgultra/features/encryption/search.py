@@ -344,6 +344,11 @@ def expected_matches(search: Search, *, rows: int, distinct: int | None = None) 
     >>> print(expected_matches(Equality(), rows=1_000_000))
     1,000,000 rows: a search reads 1.0 rows, 0.0 of them false positives
     """
+    if not isinstance(search, Equality | Prefix):
+        raise refused("expected_matches", "search", search, "Equality(...) or Prefix(...)")
+    whole("expected_matches", "rows", rows, 0, 2**63 - 1)
+    if distinct is not None:
+        whole("expected_matches", "distinct", distinct, 1, 2**63 - 1)
     values = max(1, min(distinct or rows, rows))
     share = rows / values
     if isinstance(search, Prefix):

@@ -77,6 +77,22 @@ def encrypted_columns(target: Any) -> list[Column[Any]]:
     return found
 
 
+def encrypted_column(given: Any) -> Column[Any]:
+    """
+    The one encrypted column that is meant.
+
+    Raises:
+        EncryptionError: there is none, or there are several.
+    """
+    first, *others = encrypted_columns(given)
+    if others:
+        several = ", ".join(column.key for column in (first, *others))
+        raise EncryptionError(
+            f"column={given!r} has several encrypted columns: give {several} alone"
+        )
+    return first
+
+
 def type_of(column: Column[Any]) -> Any:  # Encrypted, which imports what imports this
     """
     The type of an encrypted column.
@@ -95,7 +111,7 @@ def _columns(target: Any) -> Iterator[Column[Any]]:
     elif hasattr(target, "property"):  # a mapped attribute
         yield from target.property.columns
     elif (mapper := inspected(target, raiseerr=False)) is not None:
-        yield from mapper.local_table.columns
+        yield from getattr(getattr(mapper, "local_table", None), "columns", ())
     elif isinstance(getattr(target, "metadata", None), MetaData):
         yield from _columns(target.metadata)
 

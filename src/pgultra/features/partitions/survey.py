@@ -5,6 +5,7 @@ The state of each declared table: what it consists of, and what upkeep shall do.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,10 +17,10 @@ from pgultra.features.partitions.partman import managed_by_partman
 from pgultra.features.partitions.retirement import retired_tables
 from pgultra.features.partitions.tasks import Task, index_tasks, to_clear, to_create, to_remove
 from pgultra.objects._catalog import rows
+from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -56,7 +57,13 @@ def metadata_of(given: Any) -> list[MetaData]:
     A MetaData, a declarative base, a mapped class, or several of them, as a list of MetaData.
     """
     several = given if isinstance(given, list | tuple) else [given]
-    return [each if isinstance(each, MetaData) else each.metadata for each in several]
+    found = [
+        each if isinstance(each, MetaData) else getattr(each, "metadata", None) for each in several
+    ]
+    if not found or not all(isinstance(each, MetaData) for each in found):
+        takes = "a MetaData, a declarative base, a mapped class, or a list of them"
+        raise refused("partitions", "metadata", given, takes)
+    return [each for each in found if each is not None]
 
 
 def table_of(given: Any) -> sa.Table | None:
@@ -75,6 +82,8 @@ def moment_of(connection: Connection, now: datetime | None) -> datetime:
     The present: as it was given, or by the server's clock.
     """
     if now is not None:
+        if not isinstance(now, datetime):
+            raise refused("partitions", "now", now, "a datetime with a time zone")
         if now.tzinfo is None:
             raise ValueError(f"now={now!r} has no time zone")
         return now

@@ -20,6 +20,7 @@ from pgultra.features.partitions.retirement import Retired, detach, dispose, not
 from pgultra.features.partitions.runs import record
 from pgultra.features.partitions.survey import metadata_of, moment_of, survey, surveyed_again
 from pgultra.features.partitions.tasks import index_tasks
+from pgultra.plan.options import seconds, whole
 from pgultra.plan.read import own_transaction
 
 if TYPE_CHECKING:
@@ -167,8 +168,13 @@ def maintain(
     Example:
         ``partitions.maintain(connection, Base).complete``
     """
-    hand = Attempts(connection, lock_timeout, attempts, pause)
+    seconds("maintain", "lock_timeout", lock_timeout)
+    whole("maintain", "attempts", attempts, 1, 1_000_000)
+    whole("maintain", "batch", batch, 1, 100_000_000)
+    if pause != 0:
+        seconds("maintain", "pause", pause)
     several = metadata_of(metadata)
+    hand = Attempts(connection, lock_timeout, attempts, pause)
     result = Maintained()
     with hand.levels():
         with hand.transaction(patient=True):

@@ -20,7 +20,7 @@ from pgultra.features.search.words import (
     source_behind,
     table_behind,
 )
-from pgultra.plan.options import refused
+from pgultra.plan.options import flag, named, refused
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -76,7 +76,10 @@ def headline(
         if not isinstance(sign, str):
             raise refused("search.headline", option, sign, "a text")
     if not 0 < min_words < max_words:
-        raise ValueError(f"min_words={min_words} must be less than max_words={max_words}")
+        takes = f"less than max_words={max_words}, and 1 at least"
+        raise refused("search.headline", "min_words", min_words, takes)
+    flag("search.headline", escape=escape)
+    named("search.headline", of=of)
     tsquery = read(column, query, config, language)
     text, *texts = _text_of(column, of, length)
     options = f"MaxWords={max_words}, MinWords={min_words}, MaxFragments={fragments}"

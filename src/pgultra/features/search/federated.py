@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
-    ClauseElement,
     ColumnElement,
     Float,
     Integer,
@@ -32,7 +31,7 @@ from sqlalchemy.exc import NoInspectionAvailable
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.top import live_rows, ranked
-from pgultra.features.search.words import number, rules_behind, table_behind
+from pgultra.features.search.words import is_sql, number, rules_behind, table_behind
 from pgultra.plan.options import flag, named, refused
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ class Source:
         flag("search.Source", newest=self.newest)
         number(self.limit, "limit")
         number(self.candidates, "candidates")
-        if not isinstance(self.filters, list | tuple) or not all(map(_is_sql, self.filters)):
+        if not isinstance(self.filters, list | tuple) or not all(map(is_sql, self.filters)):
             takes = "a list or tuple of conditions, such as [Article.active]"
             raise refused("search.Source", "filters", self.filters, takes)
         if self.extra is not None and not isinstance(self.extra, Mapping):
@@ -174,6 +173,9 @@ def federated(
     Example:
         ``session.execute(search.federated([Source(Article), Source(Person)], "ann")).all()``
     """
+    if not isinstance(sources, list | tuple) or not all(isinstance(s, Source) for s in sources):
+        takes = "a list of search.Source(...)"
+        raise refused("search.federated", "sources", sources, takes)
     words = [source.word() for source in sources]
     if not words or len(set(words)) != len(words):
         raise DeclarationError(
@@ -248,6 +250,9 @@ def _beginning(words: list[str], place: int, after: Any) -> tuple[float, str | N
     """
     if after is None:
         return None
+    if not all(hasattr(after, name) for name in After._fields):
+        takes = "After(...), or the last row of the page before"
+        raise refused("search.federated", "after", after, takes)
     if after.source not in words:
         raise ValueError(f"after={after!r} is of no source of this search")
     last = words.index(after.source)
@@ -261,14 +266,10 @@ def _column(source: Source, option: str, given: Any) -> Any:
     rows = source.selectable()
     if isinstance(given, str) and given in rows.c:
         return rows.c[given]
-    if isinstance(given, str) or not _is_sql(given):
+    if isinstance(given, str) or not is_sql(given):
         takes = f"an expression, or a column of {rows}: {', '.join(rows.c.keys())}"
         raise refused(f"search.Source({source.word()!r})", option, given, takes)
     return given
-
-
-def _is_sql(given: Any) -> bool:
-    return isinstance(given, ClauseElement) or hasattr(given, "__clause_element__")
 
 
 def _table_of(found: Any) -> Any:

@@ -6,10 +6,13 @@ The rankers are found in the table's facts; this room brings the one by words.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
+    ColumnElement,
     Float,
     Integer,
     Select,
@@ -27,14 +30,15 @@ from sqlalchemy.exc import NoInspectionAvailable
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.top import live_rows, ranked
-from pgultra.features.search.words import number
+from pgultra.features.search.words import count, is_sql, number
 from pgultra.plan import facts_of
+from pgultra.plan.options import names, refused
 from pgultra.plan.rankers import Ranker, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, FromClause, SQLColumnExpression
+    from sqlalchemy import FromClause, SQLColumnExpression
 
 __all__ = ["TextRanker", "hybrid"]
 
@@ -140,18 +144,18 @@ def hybrid(
     """
     if text is None and vector is None:
         raise ValueError("hybrid needs text=, vector= or both")
-    if not smoothing >= 0:
-        raise ValueError(f"smoothing={smoothing} is below nothing: give 0 or more")
+    _judge(filters, weights, by, smoothing)
+    limit = count(limit, "limit")
     table, source = _table(entity)
     statement = select(source).where(*filters)
-    count = candidates or max(100, 5 * limit)
+    most = max(100, 5 * limit) if candidates is None else count(candidates, "candidates")
     keys = [column.key for column in source.primary_key]
     sides = []
     for kind, query, weight in (("text", text, weights[0]), ("vector", vector, weights[1])):
         if query is not None:
             ranker = _ranker(table, kind, by)
             own = statement.where(*_live(source, ranker, statement))
-            found = ranker.candidates(own, query, count).cte(f"by_{kind}")
+            found = ranker.candidates(own, query, most).cte(f"by_{kind}")
             sides.append((kind, found, weight))
     best = _fused(sides, keys, limit, smoothing).cte("fused")
     result: Any = (
@@ -161,6 +165,25 @@ def hybrid(
     )
     typed: Select[Entity, float, int | None, int | None] = result
     return typed
+
+
+def _judge(filters: Any, weights: Any, by: Any, smoothing: Any) -> None:
+    """
+    Refuse options that no statement can be made of.
+    """
+    place = "search.hybrid"
+    if not isinstance(filters, list | tuple) or not all(map(is_sql, filters)):
+        takes = "a list or tuple of conditions, such as [Article.active]"
+        raise refused(place, "filters", filters, takes)
+    if (
+        not isinstance(weights, list | tuple)
+        or len(weights) != 2
+        or not all(isinstance(each, Real) and math.isfinite(each) for each in weights)
+    ):
+        raise refused(place, "weights", weights, "two numbers, of the text and of the vector")
+    names(place, "by", by, "['embedding']")
+    if not isinstance(smoothing, Real) or not 0 <= float(smoothing) < math.inf:
+        raise refused(place, "smoothing", smoothing, "a number, 0 or more")
 
 
 def _fused(
@@ -209,9 +232,9 @@ def _table(entity: Any) -> tuple[Table, FromClause]:
     """
     try:
         source = inspect(entity).selectable
-    except NoInspectionAvailable:
+    except (NoInspectionAvailable, AttributeError):  # AttributeError: a column
         source = entity
-    element = getattr(source, "element", source)
+    element = None if isinstance(source, ColumnElement) else getattr(source, "element", source)
     if not isinstance(element, Table):
         raise DeclarationError(
             f"search.hybrid takes a mapped class, an alias of one or a Table, not {entity!r}"

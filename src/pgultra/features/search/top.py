@@ -17,6 +17,7 @@ from sqlalchemy import (
     literal_column,
     select,
 )
+from sqlalchemy.exc import ArgumentError
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.best import RANKED, Best, Way
@@ -26,6 +27,7 @@ from pgultra.features.search.template import HOLE, Parsed, Truth
 from pgultra.features.search.words import (
     bound,
     checked,
+    count,
     plain,
     read,
     rules_behind,
@@ -33,6 +35,7 @@ from pgultra.features.search.words import (
     table_behind,
 )
 from pgultra.plan import facts_of
+from pgultra.plan.options import flag, one_of, refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,6 +164,13 @@ def top(
     Example:
         ``session.execute(search.top(select(Article), Article.search, "fox", 10))``
     """
+    flag("search.top", newest=newest, cover=cover, fallback=fallback)
+    one_of("search.top", "words", words, ("all", "any"))
+    if limit is not None:
+        limit = count(limit, "limit")
+    if candidates is not None:
+        candidates = count(candidates, "candidates")
+    offset = count(offset, "offset")
     return ranking(
         statement_of(statement),
         column,
@@ -309,7 +319,15 @@ def statement_of(given: Any) -> Select[Any]:
     """
     A select, or what can be selected, as a select.
     """
-    return given if isinstance(given, Select) else select(given)
+    if isinstance(given, Select):
+        return given
+    try:
+        if given is None or isinstance(given, int | float):  # which SQLAlchemy takes for literals
+            raise ArgumentError
+        return select(given)
+    except ArgumentError:
+        takes = "a select, a mapped class or a table"
+        raise refused("search", "statement", given, takes) from None
 
 
 def _key(source: FromClause) -> list[ColumnElement[Any]]:

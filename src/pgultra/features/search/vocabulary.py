@@ -33,12 +33,14 @@ from pgultra.features.search.words import (
     checked,
     constant,
     cut,
+    insist_on_words,
     number,
     rules_behind,
     table_behind,
 )
 from pgultra.objects import Function, Trigger
 from pgultra.plan import facts_of, function_name
+from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -193,12 +195,13 @@ def _vocabulary(column: Any) -> tuple[Table, str, str]:
     """
     The table with a vector, and the names of its vocabulary's tables.
     """
-    rules, table = rules_behind(column), table_behind(column)
+    rules = rules_behind(column)
     if rules is None or not rules.vocabulary:
         raise DeclarationError(
             f"search: {column} has no vocabulary; declare it with SearchVector(..., "
             "vocabulary=True)"
         )
+    table = table_behind(column)
     words, delta = _names(table.name, table.c[rules.column].name)
     return table, words, delta
 
@@ -225,6 +228,7 @@ def suggest(column: Searched, partial: str, limit: int = 10) -> Select[str, str,
     """
     table, name, _ = _vocabulary(column)
     words = _words(table, name)
+    insist_on_words("partial", partial)
     typed = cut(partial)
     last = func.lower(func.substring(typed, constant("(\\S+)$")))
     before = func.regexp_replace(typed, constant("\\S*$"), constant(""))
@@ -254,6 +258,8 @@ def did_you_mean(column: Searched, query: str) -> Select[str | None]:
         ``session.scalar(search.did_you_mean(Article.search, "quikc fox"))`` gives "quick fox"
     """
     table, name, _ = _vocabulary(column)
+    if not isinstance(query, str):
+        raise refused("search.did_you_mean", "query", query, "a text")
     rules = rules_behind(column)
     assert rules is not None
     text = resources.files(__package__).joinpath("sql/did_you_mean.sql").read_text()

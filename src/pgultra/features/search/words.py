@@ -172,8 +172,7 @@ def read(
     """
     A query as a tsquery, in one configuration or several.
     """
-    if not isinstance(query, QUERIES) and not hasattr(query, "__clause_element__"):
-        raise refused("search", "query", query, "a text or an expression")
+    insist_on_words("query", query)
     given = _GIVEN[kind](query)
     found = [
         READERS[kind].format(hole=HOLE, regconfig=name)
@@ -181,6 +180,24 @@ def read(
     ]
     text = found[0] if len(found) == 1 else f"({' || '.join(found)})"
     return Parsed(text, given * len(found))
+
+
+def is_sql(given: Any) -> bool:
+    """
+    Whether it is an expression, or stands for one.
+    """
+    return isinstance(given, ClauseElement) or hasattr(given, "__clause_element__")
+
+
+def insist_on_words(option: str, query: Any) -> None:
+    """
+    Insist on a text, an expression, or None.
+
+    Raises:
+        DeclarationError: it is something else.
+    """
+    if not isinstance(query, QUERIES) and not hasattr(query, "__clause_element__"):
+        raise refused("search", option, query, "a text or an expression")
 
 
 def checked(query: str) -> str:

@@ -13,6 +13,7 @@ from pgultra.errors import DeclarationError
 from pgultra.features.soft_delete.indexes import rules_of
 from pgultra.features.soft_delete.model import SoftDelete
 from pgultra.features.soft_delete.options import columns_of
+from pgultra.plan.options import flag, refused
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -51,6 +52,10 @@ def with_deleted(statement: Statement, *, propagate: bool = False) -> Statement:
     >>> with_deleted(select(column("slug"))).get_execution_options()
     immutabledict({'pgultra.deleted': 'include'})
     """
+    if not hasattr(statement, "execution_options"):
+        takes = "a SELECT, UPDATE or DELETE, or a legacy Query"
+        raise refused("with_deleted", "statement", statement, takes)
+    flag("with_deleted", propagate=propagate)
     seeing: Statement = statement.execution_options(**{OPTION: "include"})
     return cast("Statement", seeing.options(PROPAGATED)) if propagate else seeing
 

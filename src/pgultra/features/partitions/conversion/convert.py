@@ -22,6 +22,7 @@ from pgultra.features.partitions.conversion.plan import (
 )
 from pgultra.features.partitions.conversion.run import Conversion
 from pgultra.features.partitions.rules import rules_on
+from pgultra.plan.options import names, seconds, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -274,8 +275,14 @@ def _work(
     way: str = "copy",
 ) -> Conversion:
     table, rules = declared(model)
+    if batch is not None:
+        whole("convert", "batch", batch, 1, 100_000_000)
+    seconds("convert", "lock_timeout", lock_timeout)
+    if patience != 0:
+        seconds("convert", "patience", patience)
+    names("convert", "give_up", give_up, "['event_total']")
     ways: dict[str, type[Conversion]] = {"copy": Conversion, "attach": Attachment}
-    if way not in ways:
+    if not isinstance(way, str) or way not in ways:
         raise PgultraError(f"way={way!r} is not one of {', '.join(ways)}")
     return ways[way](
         connection,
