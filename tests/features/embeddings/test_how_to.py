@@ -32,7 +32,7 @@ PRELUDE = """
 import pgultra
 from pgultra import embeddings
 from pgultra.features.embeddings import *
-from sqlalchemy import ForeignKey, func, select, text
+from sqlalchemy import ForeignKey, bindparam, func, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 class Base(DeclarativeBase):
@@ -88,7 +88,7 @@ def test_find_what_is_near(
     """
     Filters, a threshold, more like this, the middle of a group, candidates from elsewhere.
     """
-    first, english, close, like, middle, elsewhere = blocks("find-what-is-near.md")
+    first, english, close, like, middle, elsewhere, once = blocks("find-what-is-near.md")
     run(first, names)
     names["Base"].metadata.create_all(engine)
     with Session(engine) as session:
@@ -114,6 +114,8 @@ def test_find_what_is_near(
             run(block, names)
             found = [article.id for article, _ in session.execute(names["statement"])]
             assert found == wanted
+        run(once, names)
+        assert [article.id for article, _ in names["found"]][:3] == [0, 1, 2]
         assert names["recall"](session, names["Article"].embedding, 5) == 1.0
 
 

@@ -15,6 +15,7 @@ from pgultra import DeclarationError
 from pgultra.features.embeddings import (
     InvalidVector,
     Rules,
+    Vector,
     VectorType,
     distance,
     nearest,
@@ -321,6 +322,34 @@ def test_the_query_may_be_another_rows_vector(connection: sa.Connection) -> None
         others = sa.select(Article).where(Article.id != 4)
         found = session.execute(nearest(others, Article.embedding, this, 2)).all()
         assert {article.id for article, _ in found} == {3, 5}
+
+
+async def test_a_statement_made_once_is_run_with_many_vectors(
+    engine: sa.Engine, database: Database
+) -> None:
+    """
+    A parameter stands where the vector stands, with and without a type of its own.
+    """
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all(
+            Article(id=n, title="t", embedding=[1, 2, n], in_half=[1, 2, n]) for n in range(1, 9)
+        )
+        session.commit()
+        typed = sa.bindparam("query", type_=VectorType(3))
+        for column in (Article.embedding, Article.in_half):
+            for query in (sa.bindparam("query"), typed):
+                statement = nearest(sa.select(Article.id), column, query, 1)
+                for n, form in ((3, list), (5, np.array), (3, Vector)):
+                    given = {"query": form([1, 2, n])}
+                    assert session.scalars(statement, given).one() == n
+                with pytest.raises(sa.exc.StatementError, match="the given one has 4"):
+                    session.execute(statement, {"query": [1, 2, 3, 4]})
+        close = sa.select(Article.id).where(within(Article.embedding, sa.bindparam("query"), 1e-6))
+        assert session.scalars(close, {"query": [1, 2, 4]}).all() == [4]
+    async with AsyncSession(database.async_engine()) as session_:
+        for n in (4, 6):
+            assert await session_.scalar(statement, {"query": [1, 2, n]}) == n
 
 
 def test_settings_do_not_outlive_the_transaction(engine: sa.Engine) -> None:

@@ -110,7 +110,7 @@ def nearest(
         statement: a select with its filters, or a mapped class or table.
         column: the vector column; its declaration says metric and index.
         vector: what to look for. An expression may stand here, such as a scalar subquery
-            for another row's vector.
+            for another row's vector, or a ``bindparam``, for a statement that is made once.
         k: how many rows.
         plan: ``auto`` counts a little and decides; ``index`` does not count, for filters that
             are known to keep many rows, and makes up for what the index lacks all the same;

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam
+from sqlalchemy import BindParameter, bindparam, type_coerce
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import NullType
 
 from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.index import DISTANCE, METRICS
@@ -106,11 +107,14 @@ def given(vector: Any, type_: VectorType, column: Any) -> ColumnElement[Any]:
     """
     A vector as a parameter, checked at once; an expression as it is.
 
+    A ``bindparam`` without a type gets the column's.
+
     Raises:
         InvalidVector: it cannot be compared with the column.
     """
     if isinstance(vector, ColumnElement):
-        return vector
+        untyped = isinstance(vector, BindParameter) and isinstance(vector.type, NullType)
+        return type_coerce(vector, type_) if untyped else vector
     clause = getattr(vector, "__clause_element__", None)
     if clause is not None:
         found: ColumnElement[Any] = clause()
