@@ -59,6 +59,7 @@ MATCHES = f"({HOLE} @@ {HOLE})"
 MATCHES_OR_STANDS = f"({HOLE} @@ {HOLE} OR (numnode({HOLE}) = 0 AND {HOLE}))"
 WITH_DELETED = "pgultra.deleted"
 """The execution option by which a statement asks for deleted rows too."""
+WHICH = ("all", "any")
 
 
 class _Options(TypedDict, total=False):
@@ -164,13 +165,16 @@ def top(
     Example:
         ``session.execute(search.top(select(Article), Article.search, "fox", 10))``
     """
-    flag("search.top", newest=newest, cover=cover, fallback=fallback)
-    one_of("search.top", "words", words, ("all", "any"))
-    if limit is not None:
+    if not (type(newest) is type(cover) is type(fallback) is bool):
+        flag("search.top", newest=newest, cover=cover, fallback=fallback)
+    if not isinstance(words, str) or words not in WHICH:
+        one_of("search.top", "words", words, WHICH)
+    if limit is not None and (type(limit) is not int or limit < 0):
         limit = count(limit, "limit")
     if candidates is not None:
         candidates = count(candidates, "candidates")
-    offset = count(offset, "offset")
+    if offset != 0:
+        offset = count(offset, "offset")
     return ranking(
         statement_of(statement),
         column,

@@ -158,6 +158,7 @@ def each_configuration(column: Any, config: str | None, language: str | None) ->
     return [configuration.literal(name) for name in names]
 
 
+MOST = 2**63 - 1
 QUERIES = (str, ClauseElement, type(None))
 Kind = Literal["websearch", "phrase", "prefix", "any"]
 
@@ -172,7 +173,8 @@ def read(
     """
     A query as a tsquery, in one configuration or several.
     """
-    insist_on_words("query", query)
+    if not isinstance(query, str):
+        insist_on_words("query", query)
     given = _GIVEN[kind](query)
     found = [
         READERS[kind].format(hole=HOLE, regconfig=name)
@@ -269,9 +271,11 @@ def count(value: Any, option: str) -> int:
     Raises:
         DeclarationError: it is no whole number from 0 on.
     """
+    if type(value) is int and 0 <= value <= MOST:
+        return value
     try:
         found = int(value)
-        if 0 <= found < 2**63 and (found == value or not isinstance(value, float)):
+        if 0 <= found <= MOST and (found == value or not isinstance(value, float)):
             return found
     except (TypeError, ValueError, OverflowError):
         pass
