@@ -44,6 +44,7 @@ class Plain(Base):
 
 
 ASKED: dict[str, Any] = {"column": Note.words, "query": "fox"}
+NEAR: dict[str, Any] = {"column": Note.meaning, "vector": [1, 2, 3]}
 CALLS: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
     (search.match, ASKED),
     (search.phrase, ASKED),
@@ -62,6 +63,10 @@ CALLS: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
     (soft_delete.with_deleted, {"statement": select(Note)}),
     (soft_delete.only_deleted, {"statement": select(Note)}),
     (encryption.expected_matches, {"search": encryption.Equality(bits=8), "rows": 10}),
+    (embeddings.nearest, {**NEAR, "statement": Note}),
+    (embeddings.rerank, {**NEAR, "statement": Note}),
+    (embeddings.similarity, NEAR),
+    (embeddings.within, {**NEAR, "threshold": 0.2}),
     (embeddings.split_text, {"text": "One. Two."}),
 )
 ARGUMENTS = [(*call, name) for call in CALLS for name in inspect.signature(call[0]).parameters]
@@ -94,6 +99,16 @@ SLIPS: dict[str, tuple[Callable[[], object], type[PgultraError], str]] = {
         lambda: search.top(Note, Note.words, "fox", "ten"),
         DeclarationError,
         "search: limit='ten' is not a whole number from 0 on",
+    ),
+    "a number of neighbours as a text": (
+        lambda: embeddings.nearest(Note, Note.meaning, [1, 2, 3], "ten"),
+        DeclarationError,
+        "nearest: k='ten' is not a whole number from 1 to 1000000",
+    ),
+    "a threshold as a text": (
+        lambda: embeddings.within(Note.meaning, [1, 2, 3], "near"),
+        DeclarationError,
+        "within: threshold='near' is not a number, such as 0.2",
     ),
     "a query that is a number": (
         lambda: search.match(Note.words, 3),

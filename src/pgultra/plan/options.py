@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Select, select
+from sqlalchemy.exc import ArgumentError
+
 from pgultra.errors import DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["flag", "named", "names", "one_of", "refused", "seconds", "text", "whole"]
+__all__ = ["flag", "named", "names", "one_of", "refused", "seconds", "selected", "text", "whole"]
 
 FOR_EVER = 1e10
 """Seconds, some 300 years: beyond that it is no duration."""
@@ -130,3 +133,20 @@ def names(place: str, option: str, value: Any, example: str) -> tuple[str, ...]:
     if not several or not all(isinstance(each, str) and each for each in value):
         raise refused(place, option, value, f"a tuple or list of names, such as {example}")
     return tuple(value)
+
+
+def selected(place: str, option: str, given: Any) -> Select[Any]:
+    """
+    A select, or what can be selected, as a select.
+
+    Raises:
+        DeclarationError: it is something else.
+    """
+    if isinstance(given, Select):
+        return given
+    try:
+        if given is None or isinstance(given, int | float):  # which SQLAlchemy takes for literals
+            raise ArgumentError
+        return select(given)
+    except ArgumentError:
+        raise refused(place, option, given, "a select, a mapped class or a table") from None

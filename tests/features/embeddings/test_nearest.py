@@ -383,7 +383,7 @@ def test_what_nearest_does_itself_is_refused() -> None:
             nearest(statement, Article.embedding, [1, 2, 3])
     with pytest.raises(DeclarationError, match="not a vector column"):
         nearest(plain, Article.title, [1, 2, 3])
-    with pytest.raises(DeclarationError, match="k of 1"):
+    with pytest.raises(DeclarationError, match="k=0 is not"):
         nearest(plain, Article.embedding, [1, 2, 3], 0)
     with pytest.raises(DeclarationError, match="plan="):
         nearest(plain, Article.embedding, [1, 2, 3], plan="best")  # type: ignore[call-overload]

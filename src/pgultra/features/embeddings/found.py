@@ -51,8 +51,8 @@ EMPTY = 65536
 OVERSAMPLE = {"single": 1, "half": 1.2, "bit": 20}
 """Candidates for each wanted row: 16-bit floats change the order only among near equals."""
 
-MOST_EFFORT = 1000
-"""pgvector's limit of hnsw.ef_search."""
+MOST_EFFORT, MOST_PROBES = 1000, 32768
+"""pgvector's limits of hnsw.ef_search and ivfflat.probes."""
 
 
 class Way(NamedTuple):
@@ -271,7 +271,7 @@ class Clause:
                 ("hnsw.scan_mem_multiplier", 4),
             )
         return (
-            ("ivfflat.probes", effort or 10),
+            ("ivfflat.probes", min(MOST_PROBES, effort or 10)),
             ("ivfflat.iterative_scan", "relaxed_order"),
         )
 

@@ -19,13 +19,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, overload
 
-from sqlalchemy import Select, Table, select
+from sqlalchemy import Select, Table
 from sqlalchemy import inspect as inspect_
 from sqlalchemy.orm import QueryableAttribute
 
 from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.found import Found, Way
 from pgultra.features.embeddings.queries import given, resolved
+from pgultra.plan.options import one_of, selected, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,9 @@ __all__ = ["nearest", "rerank"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 Plan = Literal["auto", "index", "exact"]
+
+MOST = 1_000_000
+"""Of rows, candidates and effort: a typing error is more likely than the wish for more."""
 
 VERSION_OF = "pgultra.version_of"
 """The key in ``Column.info`` of vectors in a side table: whose next version they are."""
@@ -129,7 +133,7 @@ def nearest(
         InvalidVector: the vector cannot be compared with the column.
 
     Example:
-        >>> from sqlalchemy import Integer, String
+        >>> from sqlalchemy import Integer, String, select
         >>> from sqlalchemy.orm import DeclarativeBase, mapped_column
         >>> from pgultra.features.embeddings import Embedding
         >>> class Base(DeclarativeBase): ...
@@ -143,7 +147,7 @@ def nearest(
         >>> statement.selected_columns.keys()
         ['id', 'language', 'embedding', 'distance']
     """
-    chosen = statement if isinstance(statement, Select) else select(statement)
+    chosen = selected("nearest", "statement", statement)
     info = getattr(column, "info", None)
     if info and VERSION_OF in info:  # its table is beside the host's, row by row
         from pgultra.features.embeddings.chunks import nearest_parents
@@ -181,7 +185,7 @@ def rerank(
         k: how many rows.
 
     Example:
-        >>> from sqlalchemy import Column, Integer, MetaData
+        >>> from sqlalchemy import Column, Integer, MetaData, select
         >>> from pgultra.features.embeddings import VectorType
         >>> note = Table("note", MetaData(), Column("id", Integer, primary_key=True),
         ...     Column("embedding", VectorType(3)))
@@ -213,8 +217,7 @@ class Search:
         Check what was given.
         """
         expression, type_ = resolved(column)
-        if k < 1:
-            raise DeclarationError(f"nearest needs a k of 1 or more, not {k}")
+        whole("nearest", "k", k, 1, MOST)
         _insist_on_plain(statement)
         source = expression.table
         return cls(
@@ -240,15 +243,14 @@ class Search:
         """
         A clause of at most k keys and distances, unordered.
         """
-        if plan not in ("auto", "index", "exact"):
-            raise DeclarationError(f"plan={plan!r} is not auto, index or exact")
-        for name, given_, least in (
+        one_of("nearest", "plan", plan, ("auto", "index", "exact"))
+        for option, value, least in (
             ("effort", effort, 1),
             ("oversample", oversample, 1),
             ("exact_below", exact_below, 0),
         ):
-            if given_ is not None and given_ < least:
-                raise DeclarationError(f"nearest: {name}={given_} is less than {least}")
+            if value is not None:
+                whole("nearest", option, value, least, MOST)
         way = Way(
             k=self.k,
             plan=plan,

@@ -4,6 +4,7 @@ From columns to expressions: distances, and predicates on them.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from sqlalchemy import BindParameter, bindparam, type_coerce
@@ -13,6 +14,7 @@ from sqlalchemy.types import NullType
 from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.index import DISTANCE, METRICS
 from pgultra.features.embeddings.vector import VectorType
+from pgultra.plan.options import refused
 
 __all__ = ["distance", "similarity", "within"]
 
@@ -73,13 +75,20 @@ def within(column: Any, vector: Any, threshold: float) -> ColumnElement[bool]:
     Args:
         column: a mapped attribute, a column, or one of an alias.
         vector: a list, a numpy array, a pgvector Vector, or an expression.
-        threshold: in the unit of ``distance``: for cosine, 0.2 is a similarity of 0.8.
+        threshold: in the unit of ``distance``: for cosine, 0.2 is a similarity of 0.8. An
+            expression may stand here.
+
+    Raises:
+        DeclarationError: the threshold is no number, or the column no vector column.
 
     Example:
         >>> from sqlalchemy import Column
         >>> print(within(Column("embedding", VectorType(3)), [1, 2, 3], 0.2))
         (embedding <=> :embedding_1::VECTOR(3)) <= :param_1
     """
+    number = isinstance(threshold, Real) and not isinstance(threshold, bool)
+    if not number and not isinstance(threshold, ColumnElement):
+        raise refused("within", "threshold", threshold, "a number, such as 0.2")
     return distance(column, vector) <= threshold
 
 

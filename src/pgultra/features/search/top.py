@@ -15,9 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     literal_column,
-    select,
 )
-from sqlalchemy.exc import ArgumentError
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.best import RANKED, Best, Way
@@ -35,7 +33,7 @@ from pgultra.features.search.words import (
     table_behind,
 )
 from pgultra.plan import facts_of
-from pgultra.plan.options import flag, one_of, refused
+from pgultra.plan.options import flag, one_of, selected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
 
     from pgultra.features.search.words import Searched, Words
 
-__all__ = ["live_rows", "ranked", "spelt", "statement_of", "top"]
+__all__ = ["live_rows", "ranked", "spelt", "top"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -176,7 +174,7 @@ def top(
     if offset != 0:
         offset = count(offset, "offset")
     return ranking(
-        statement_of(statement),
+        selected("search", "statement", statement),
         column,
         query,
         Way(limit, candidates, newest, offset),
@@ -317,21 +315,6 @@ def live_rows(column: Any, statement: Select[Any] | None = None) -> list[ColumnE
         return []
     live = facts_of(table).live if rules is None else rules.live(table)
     return [] if live is None else [live.expression(source_behind(column))]
-
-
-def statement_of(given: Any) -> Select[Any]:
-    """
-    A select, or what can be selected, as a select.
-    """
-    if isinstance(given, Select):
-        return given
-    try:
-        if given is None or isinstance(given, int | float):  # which SQLAlchemy takes for literals
-            raise ArgumentError
-        return select(given)
-    except ArgumentError:
-        takes = "a select, a mapped class or a table"
-        raise refused("search", "statement", given, takes) from None
 
 
 def _key(source: FromClause) -> list[ColumnElement[Any]]:
