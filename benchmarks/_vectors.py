@@ -223,6 +223,18 @@ class Runs:
         ):
             yield self.before_scan(name + label, side, single, None)
 
+    def side_by_side(self, table: sa.Table) -> Iterator[Figure]:
+        """
+        Where the rows lie beside those that are like them.
+        """
+        effort, found = self.enough(table, 0.95)
+        for label, side in (
+            ("", self.search(table, effort=effort)),
+            (", by the driver", self.by_driver(table, effort=effort)),
+        ):
+            name = f"nearest, k=10 of 100k, like beside like{label}"
+            yield self.before_scan(name, side, table, None, effort=effort, enough=found)
+
     def before_scan(
         self,
         name: str,

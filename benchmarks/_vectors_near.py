@@ -8,7 +8,7 @@ alone, where the server's own time shows.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from benchmarks._vectors import DIMENSIONS, Runs, clustered
 from pgultra.features.embeddings import Rules, VectorType, bulk_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from benchmarks.measure import Figure
 
@@ -43,35 +43,12 @@ def figures(engine: sa.Engine) -> Iterator[Figure]:
     """
     single, half = table_of("single"), table_of("half")
     vectors, queries = clustered(MANY, 1), clustered(1000, 2)
-    random = np.random.default_rng(3)
-    places = {n: random.integers(n, size=MANY) for n in (10, 100, 1000)}
+    indexes = {"item_embedding_hnsw": next(each for each in single.indexes if is_hnsw(each))}
+    single.indexes -= set(indexes.values())
+    indexes["item_half_hnsw"] = half_index(half)
     with engine.begin() as connection:
-        hnsw = {index.name: index for index in single.indexes if "hnsw" in str(index.name)}
-        single.indexes -= set(hnsw.values())
         single.create(connection)
-        bulk_copy(
-            connection,
-            single,
-            (
-                {
-                    "id": n,
-                    "embedding": vector,
-                    **{f"one_in_{m}": int(p[n]) for m, p in places.items()},
-                }
-                for n, vector in enumerate(vectors)
-            ),
-        )
-        connection.execute(sa.text("SET LOCAL maintenance_work_mem = '512MB'"))
-        sizes = {}
-        for table, name in ((single, "item_embedding_hnsw"), (half, "item_half_hnsw")):
-            index = next(iter(hnsw.values())) if table is single else half_index(half)
-            start = time.perf_counter()
-            index.create(connection)
-            sizes[name] = connection.scalar(sa.text(f"SELECT pg_relation_size('{name}')"))
-            print(f"{name}: {time.perf_counter() - start:.0f} s, {sizes[name] >> 20} MB")
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("CHECKPOINT"))  # until its commit is on disk, a row is not
-        connection.execute(sa.text("VACUUM ANALYZE item"))  # taken for visible to all
+    sizes = fill(engine, single, vectors, range(MANY), indexes)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         run = Runs(connection, queries, vectors)
         yield from run.against_exact(single, half)
@@ -79,9 +56,60 @@ def figures(engine: sa.Engine) -> Iterator[Figure]:
             yield from run.filtered(single, n)
         yield run.overhead(single)
         yield from run.precisions(single, half, sizes)
+        for index in indexes.values():
+            index.drop(connection)
+        connection.exec_driver_sql("TRUNCATE item")
+    del indexes["item_half_hnsw"]
+    fill(engine, single, vectors, side_by_side(vectors), indexes)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield from Runs(connection, queries, vectors).side_by_side(single)
+
+
+def fill(
+    engine: sa.Engine,
+    table: sa.Table,
+    vectors: np.ndarray[Any, Any],
+    order: Iterable[int],
+    indexes: dict[str, sa.Index],
+) -> dict[str, int]:
+    """
+    Load the rows in an order, build the indexes, and give the bytes of each.
+    """
+    random = np.random.default_rng(3)
+    places = {f"one_in_{n}": random.integers(n, size=MANY) for n in (10, 100, 1000)}
+    rows = (
+        {"id": int(n), "embedding": vectors[n], **{key: int(p[n]) for key, p in places.items()}}
+        for n in order
+    )
+    sizes = {}
+    with engine.begin() as connection:
+        bulk_copy(connection, table, rows)
+        connection.exec_driver_sql("SET LOCAL maintenance_work_mem = '512MB'")
+        for name, index in indexes.items():
+            start = time.perf_counter()
+            index.create(connection)
+            sizes[name] = connection.scalar(sa.text(f"SELECT pg_relation_size('{name}')"))
+            print(f"{name}: {time.perf_counter() - start:.0f} s, {sizes[name] >> 20} MB")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("CHECKPOINT")  # until its commit is on disk, a row is not
+        connection.exec_driver_sql("VACUUM ANALYZE item")  # taken for visible to all
+    return sizes
+
+
+def side_by_side(vectors: np.ndarray[Any, Any]) -> list[int]:
+    """
+    The order in which like lies beside like, as in docs/how-to/load-vectors-in-bulk.md.
+    """
+    some = np.random.default_rng(1).choice(len(vectors), int(len(vectors) ** 0.5), replace=False)
+    alike = vectors @ vectors[some].T
+    return np.lexsort((alike.argmax(axis=1), alike[:, :24].argmax(axis=1))).tolist()
+
+
+def is_hnsw(index: sa.Index) -> bool:
+    return "hnsw" in str(index.name)
 
 
 def half_index(half: sa.Table) -> sa.Index:
-    index = next(each for each in half.indexes if "hnsw" in str(each.name))
+    index = next(filter(is_hnsw, half.indexes))
     index.name = "item_half_hnsw"
     return index

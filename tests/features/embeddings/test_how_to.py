@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -126,11 +127,17 @@ def test_load_vectors_in_bulk(engine: sa.Engine, names: dict[str, Any]) -> None:
     fragment = "    embedding: Mapped[Vector | None] = Embedding(384)\n"
     run(ARTICLE + fragment, names)
     names["Base"].metadata.create_all(engine)
-    load, afterwards = blocks("load-vectors-in-bulk.md")
+    load, afterwards, order = blocks("load-vectors-in-bulk.md")
     names["source"] = [(n, f"title {n}", vector(1, n)) for n in range(5)]
     run(load, names)
     names["rows"] = [{"id": n, "title": "t", "embedding": vector(1, n)} for n in range(5, 9)]
     run(afterwards.replace("4GB", "64MB"), names)
+    directions = np.eye(384, dtype="f4")[:4]
+    given = np.random.default_rng(2).permutation(np.repeat(directions, 100, axis=0))
+    names |= {"np": np, "vectors": given, "rows": list(given.argmax(axis=1))}
+    run(order, names)
+    assert len(names["rows"]) == 400
+    assert np.count_nonzero(np.diff(names["rows"])) == 3  # each of the four lies in one piece
     with engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(names["Article"])) == 9
         assert not plan.check(connection, names["Base"].metadata)
