@@ -34,7 +34,7 @@ def shown(value: Any) -> str:
     """
     try:
         spelt = repr(value)
-    except Exception:  # whatever it is, the error is about the option
+    except Exception:  # a host's own repr may raise anything; the error is about the option
         spelt = f"<{type(value).__name__}>"
     return spelt if len(spelt) <= LONGEST else f"{spelt[: LONGEST - 1]}…"
 

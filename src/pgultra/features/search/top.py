@@ -163,11 +163,9 @@ def top(
     Example:
         ``session.execute(search.top(select(Article), Article.search, "fox", 10))``
     """
-    if not (type(newest) is type(cover) is type(fallback) is bool):
-        flag("search.top", newest=newest, cover=cover, fallback=fallback)
-    if not isinstance(words, str) or words not in WHICH:
-        one_of("search.top", "words", words, WHICH)
-    if limit is not None and (type(limit) is not int or limit < 0):
+    flag("search.top", newest=newest, cover=cover, fallback=fallback)
+    one_of("search.top", "words", words, WHICH)
+    if limit is not None:
         limit = count(limit, "limit")
     if candidates is not None:
         candidates = count(candidates, "candidates")

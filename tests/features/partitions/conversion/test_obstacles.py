@@ -316,7 +316,7 @@ def test_calls_that_make_no_sense(engine: sa.Engine) -> None:
                 act(connection, visit)
         with pytest.raises(PgultraError, match="has broken off"):
             convert(connection, visit, resume=True)
-        with pytest.raises(PgultraError, match="is not one of copy, attach"):
+        with pytest.raises(PgultraError, match="way='move' is not one of 'copy', 'attach'"):
             convert(connection, visit, way="move")
         with pytest.raises(DeclarationError, match="not declared as partitioned"):
             convert(connection, sa.Table("visit", sa.MetaData(), sa.Column("id", sa.Integer)))

@@ -22,7 +22,7 @@ from pgultra.features.partitions.conversion.plan import (
 )
 from pgultra.features.partitions.conversion.run import Conversion
 from pgultra.features.partitions.rules import rules_on
-from pgultra.plan.options import names, seconds, whole
+from pgultra.plan.options import names, one_of, seconds, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -282,8 +282,7 @@ def _work(
         seconds("convert", "patience", patience)
     names("convert", "give_up", give_up, "['event_total']")
     ways: dict[str, type[Conversion]] = {"copy": Conversion, "attach": Attachment}
-    if not isinstance(way, str) or way not in ways:
-        raise PgultraError(f"way={way!r} is not one of {', '.join(ways)}")
+    one_of("convert", "way", way, ways)
     return ways[way](
         connection,
         table,
