@@ -13,8 +13,8 @@ from pgultra.errors import PgultraError
 from pgultra.features.partitions.attempts import sqlstate_of
 from pgultra.features.partitions.conversion import exchange
 from pgultra.features.partitions.conversion.attach import taken_away
-from pgultra.features.partitions.conversion.references import validate
 from pgultra.features.partitions.conversion.survey import Survey
+from pgultra.features.partitions.conversion.ties import validate
 
 if TYPE_CHECKING:
     from pgultra.features.partitions.conversion.design import Design

@@ -10,6 +10,7 @@ from pgultra import sql
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.build import comment, function, granted, triggers
 from pgultra.features.partitions.conversion.survey import scripted
+from pgultra.features.partitions.conversion.ties import let_go, taken_hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,11 +51,11 @@ def exchange(
     acts = [_locked(design, names.table, names.new)]
     acts += [Act(text) for text in _without_nets(nets)]
     acts += [Act(text) for text in _drop_triggers(design, names.table, names.forward)]
-    acts += [Act(text) for text in _let_go(design, names.table)]
+    acts += [Act(text) for text in let_go(design)]
     acts += [Act(text) for text in _quiet(design, now, names.table)]
     acts += [Act(text) for text in names.take()]
     acts += [Act(text) for text in _sequences(design, "old", names.table)]
-    acts += [Act(text) for text in _taken_hold(design)]
+    acts += [Act(text) for text in taken_hold(design)]
     acts += [Act(text) for text in _rights(now, names.table)]
     acts += [Act(text) for text in _policies(now, names.table)]
     acts += [Act(text) for text in _with_triggers(design, now, leaves)]
@@ -92,13 +93,13 @@ def attached(
     """
     names = design.names
     texts = [_locked(design, names.table, names.new).text]
-    texts += _let_go(design, names.table)
+    texts += let_go(design)
     for each in now["triggers"]:
         texts.append(f"DROP TRIGGER {sql.identifier(each['name'])} ON {names.table}")
     texts += names.take()
     texts += _sequences(design, "old", names.table)
     texts += between
-    texts += _taken_hold(design)
+    texts += taken_hold(design)
     texts += _rights(now, names.table)
     texts += _policies(now, names.table)
     texts += _with_triggers(design, now, leaves)
@@ -124,10 +125,10 @@ def give_back(design: Design, now: Survey, before: Survey) -> Step:
     names = design.names
     acts = [_locked(design, names.table, names.old)]
     acts += [Act(text) for text in _drop_triggers(design, names.table, names.back)]
-    acts += [Act(text) for text in _let_go(design, names.table)]
+    acts += [Act(text) for text in let_go(design)]
     acts += [Act(text) for text in names.give_back()]
     acts += [Act(text) for text in _sequences(design, "new", names.table)]
-    acts += [Act(text) for text in _taken_hold(design)]
+    acts += [Act(text) for text in taken_hold(design)]
     for each in before["triggers"]:
         if each["name"] not in (names.forward, names.emptied(names.forward)):
             state, name = STATES[each["enabled"]], sql.identifier(each["name"])
@@ -214,21 +215,6 @@ def _drop_triggers(design: Design, table: str, name: str, *, leaves: bool = Fals
         cascade = " CASCADE" if leaves else ""  # triggers of its own on partitions made since
         yield f"DROP FUNCTION {sql.qualified(design.names.schema, name)}()"
         yield f"DROP FUNCTION {sql.qualified(design.names.schema, emptied)}(){cascade}"
-
-
-def _let_go(design: Design, table: str) -> Iterator[str]:
-    for each in design.incoming:
-        place = sql.qualified(each["schema"], each["table"])
-        yield f"ALTER TABLE {place} DROP CONSTRAINT {sql.identifier(each['name'])}"
-
-
-def _taken_hold(design: Design) -> Iterator[str]:
-    for each in design.incoming:
-        place = sql.qualified(each["schema"], each["table"])
-        name = sql.identifier(each["name"])
-        definition = each["definition"].removesuffix(" NOT VALID")
-        yield f"ALTER TABLE {place} ADD CONSTRAINT {name} {definition} NOT VALID"
-        yield from comment(f"CONSTRAINT {name} ON {place}", each["comment"])
 
 
 def _quiet(design: Design, now: Survey, table: str) -> Iterator[str]:

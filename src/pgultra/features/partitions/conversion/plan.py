@@ -11,7 +11,8 @@ from pgultra.features.partitions.conversion import build, exchange
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.attach import unique_indexes
 from pgultra.features.partitions.conversion.drift import drifted, taken_back
-from pgultra.features.partitions.conversion.references import foreign_keys, validations
+from pgultra.features.partitions.conversion.references import foreign_keys
+from pgultra.features.partitions.conversion.ties import validations
 from pgultra.objects import Function, Trigger
 
 if TYPE_CHECKING:

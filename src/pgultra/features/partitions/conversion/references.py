@@ -1,5 +1,5 @@
 """
-Foreign keys of the new table, checked partition by partition; and those that point to it.
+Foreign keys of the new table, checked partition by partition.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.conversion.design import Design
     from pgultra.features.partitions.conversion.patience import Patience
 
-__all__ = ["Constrained", "constrain", "foreign_keys", "validate"]
+__all__ = ["Constrained", "constrain", "foreign_keys"]
 
 HAS_CONSTRAINT = text(
     "SELECT k.convalidated FROM pg_catalog.pg_constraint AS k "
@@ -79,26 +79,3 @@ def constrain(patience: Patience, each: Constrained) -> None:
             return
         for statement in each.statements:
             connection.execute(sql.statement(statement))
-
-
-def validations(design: Design) -> Iterator[str]:
-    """
-    The statements that check the foreign keys of others, which hold already.
-    """
-    for each in design.incoming:
-        if each["validated"]:
-            place = sql.qualified(each["schema"], each["table"])
-            yield f"ALTER TABLE {place} VALIDATE CONSTRAINT {sql.identifier(each['name'])}"
-
-
-def validate(patience: Patience, design: Design) -> None:
-    """
-    Check the foreign keys that were turned to another table.
-    """
-    for statement in validations(design):
-
-        def once(statement: str = statement) -> None:
-            with patience.transaction() as connection:
-                connection.execute(sql.statement(statement))
-
-        patience.until_it_works(once)

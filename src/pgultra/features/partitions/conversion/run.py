@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -17,14 +16,16 @@ from pgultra import sql
 from pgultra.errors import PgultraError
 from pgultra.features.partitions.conversion import build, exchange, rows
 from pgultra.features.partitions.conversion.acts import Act, Step
+from pgultra.features.partitions.conversion.alone import alone
 from pgultra.features.partitions.conversion.design import Design, design
 from pgultra.features.partitions.conversion.drift import drifted, taken_back
 from pgultra.features.partitions.conversion.homes import homes_of
 from pgultra.features.partitions.conversion.journal import Entry, Journal
-from pgultra.features.partitions.conversion.patience import SLEEP, Patience
-from pgultra.features.partitions.conversion.references import constrain, foreign_keys, validate
+from pgultra.features.partitions.conversion.patience import Patience
+from pgultra.features.partitions.conversion.references import constrain, foreign_keys
 from pgultra.features.partitions.conversion.rehome import rehome
 from pgultra.features.partitions.conversion.survey import Survey, survey, table_oid
+from pgultra.features.partitions.conversion.ties import validate
 from pgultra.objects import Mark
 from pgultra.plan import apply
 from pgultra.plan.compare import Plan
@@ -32,7 +33,8 @@ from pgultra.plan.declare import application_of, function_name
 from pgultra.plan.read import home_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     import sqlalchemy as sa
     from sqlalchemy import Connection
@@ -49,8 +51,6 @@ LEAVES = text(
     "JOIN pg_catalog.pg_class AS c ON c.oid = t.relid "
     "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE t.isleaf ORDER BY 1, 2"
 )
-TRY_LOCK = text("SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(:key, 0))")
-UNLOCK = text("SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended(:key, 0))")
 
 
 @dataclass
@@ -105,43 +105,14 @@ class Conversion:
 
     # -- what is there ------------------------------------------------------------------------
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """
         One converter for one table; the isolation level is put back afterwards.
 
         Raises:
             PgultraError: somebody else is at it.
         """
-        options = self.connection.get_execution_options()
-        before = options.get("isolation_level") or self.connection.default_isolation_level
-        self.connection.execution_options(isolation_level="READ COMMITTED")
-        key = f"pgultra.partitions.convert:{self.schema}.{self.table.name}"
-        if not self._held(key):
-            raise PgultraError(
-                f"{self.table.fullname} is being converted by another session just now"
-            )
-        try:
-            yield
-        finally:
-            if not (self.connection.closed or self.connection.invalidated):
-                if self.connection.in_transaction():
-                    self.connection.rollback()
-                with self.connection.begin():
-                    self.connection.execute(UNLOCK, {"key": key})
-                if before is not None:
-                    self.connection.execution_options(isolation_level=before)
-
-    def _held(self, key: str) -> bool:
-        """
-        Take the lock; a converter that was killed may keep it for some seconds.
-        """
-        for _ in range(20):
-            with self.connection.begin():
-                if self.connection.execute(TRY_LOCK, {"key": key}).scalar_one():
-                    return True
-                self.connection.execute(SLEEP, {"seconds": 0.25})
-        return False
+        return alone(self.connection, f"{self.schema}.{self.table.name}", self.table.fullname)
 
     def look(self, name: str | None = None) -> Survey:
         """
