@@ -139,6 +139,22 @@ SELECT pg_catalog.jsonb_build_object(
             'columns', (SELECT pg_catalog.jsonb_agg(a.attname ORDER BY u.place)
                 FROM unnest(k.confkey) WITH ORDINALITY AS u (number, place)
                 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = u.number),
+            'own', (SELECT pg_catalog.jsonb_agg(a.attname ORDER BY u.place)
+                FROM unnest(k.conkey) WITH ORDINALITY AS u (number, place)
+                JOIN pg_catalog.pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = u.number),
+            'present', (SELECT pg_catalog.jsonb_object_agg(a.attname, a.attnotnull)
+                FROM pg_catalog.pg_attribute AS a
+                WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped),
+            'primary', (SELECT pg_catalog.jsonb_build_object(
+                    'name', p.conname,
+                    'columns', (SELECT pg_catalog.jsonb_agg(a.attname ORDER BY u.place)
+                        FROM unnest(p.conkey) WITH ORDINALITY AS u (number, place)
+                        JOIN pg_catalog.pg_attribute AS a
+                            ON a.attrelid = r.oid AND a.attnum = u.number),
+                    'referred', EXISTS (SELECT FROM pg_catalog.pg_constraint AS f
+                        WHERE f.conindid = p.conindid AND f.contype = 'f'))
+                FROM pg_catalog.pg_constraint AS p
+                WHERE p.conrelid = r.oid AND p.contype = 'p'),
             'comment', pg_catalog.obj_description(k.oid, 'pg_constraint'))
             ORDER BY rn.nspname, r.relname, k.conname)
         FROM pg_catalog.pg_constraint AS k
