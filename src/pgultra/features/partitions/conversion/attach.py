@@ -14,8 +14,10 @@ from pgultra.errors import PgultraError
 from pgultra.features.partitions.bounds import RangeBound
 from pgultra.features.partitions.conversion import build, exchange
 from pgultra.features.partitions.conversion.acts import Act, Step
+from pgultra.features.partitions.conversion.concurrent import concurrently
 from pgultra.features.partitions.conversion.homes import value_of
 from pgultra.features.partitions.conversion.run import Conversion
+from pgultra.features.partitions.conversion.widening import widen
 from pgultra.features.partitions.ddl import BOUND
 from pgultra.features.partitions.names import child_name
 from pgultra.objects import Mark
@@ -31,12 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Attachment", "taken_away", "unique_indexes"]
 
-INDEX_STATE = text(
-    "SELECT x.indisvalid FROM pg_catalog.pg_index AS x "
-    "JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid "
-    "JOIN pg_catalog.pg_namespace AS n ON n.oid = i.relnamespace "
-    "WHERE n.nspname = CAST(:schema AS name) AND i.relname = CAST(:name AS name)"
-)
 CHECK_STATE = text(
     "SELECT k.convalidated FROM pg_catalog.pg_constraint AS k "
     "WHERE k.conrelid = CAST(CAST(:oid AS bigint) AS oid) AND k.conname = CAST(:name AS name)"
@@ -127,21 +123,8 @@ class Attachment(Conversion):
         """
         found = self.design()
         for name, statement in unique_indexes(found):
-            with self.patience.transaction() as connection:
-                asked = {"schema": self.schema, "name": name}
-                valid = connection.execute(INDEX_STATE, asked).scalar()
-            if valid:
-                continue
-            self.connection.execution_options(isolation_level="AUTOCOMMIT")
-            try:
-                with self.connection.begin():  # SQLAlchemy's own word; nothing is sent
-                    if valid is not None:  # what an earlier run left
-                        drop = f"DROP INDEX CONCURRENTLY {sql.qualified(self.schema, name)}"
-                        self.connection.execute(sql.statement(drop))
-                    self.connection.execute(sql.statement(statement))
-            finally:
-                if not (self.connection.closed or self.connection.invalidated):
-                    self.connection.execution_options(isolation_level="READ COMMITTED")
+            concurrently(self.patience, self.schema, name, statement)
+        widen(self.patience, found)
         with self.patience.transaction() as connection:
             self.done(connection, "index")
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from pgultra import sql
 from pgultra.features.partitions.conversion.names import Called, Names
 from pgultra.features.partitions.conversion.route import Route
+from pgultra.features.partitions.conversion.widen import Widened, following, identity, widened
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -42,6 +43,16 @@ class Planned:
     tail: str = ""
     comment: str | None = None
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """
+        The columns of a constraint.
+        """
+        definition = self.constraint or "()"
+        inner = definition[definition.index("(") + 1 : definition.index(")")]
+        parts = (part.strip() for part in inner.split(", "))
+        return frozenset(part.strip('"').replace('""', '"') for part in parts)
+
 
 @dataclass(frozen=True)
 class Design:
@@ -58,6 +69,7 @@ class Design:
         obstacles: a sentence for each thing that cannot be; nothing starts while there is any.
         notes: a sentence for each thing that will not be as it was.
         lost: names of what was given up.
+        widened: the foreign keys of others that get the partition key.
     """
 
     old: Survey
@@ -69,6 +81,7 @@ class Design:
     obstacles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     lost: frozenset[str] = field(default=frozenset())
+    widened: tuple[Widened, ...] = ()
 
     @property
     def outgoing(self) -> list[Mapping[str, Any]]:
@@ -89,12 +102,28 @@ class Design:
             if each["name"] not in self.lost and each["oid"] != self.old["oid"]
         ]
 
+    @property
+    def renewed(self) -> list[Mapping[str, Any]]:
+        """
+        The foreign keys from others to the table, as they are once it is partitioned.
+        """
+        found = {identity(each.each): each.renewed for each in self.widened}
+        return [found.get(identity(each), each) for each in self.incoming]
+
+    @property
+    def passing(self) -> frozenset[str]:
+        """
+        The names of triggers that the old table has until the exchange, and no longer.
+        """
+        forward = self.names.forward
+        return following(self.widened) | {forward, self.names.emptied(forward)}
+
     def route(self) -> Route:
         """
         From the old table to the new one, before the exchange.
         """
         pages = next(self.page_keys())
-        operators = self._operators()
+        operators = self.operators()
         types = {each["name"]: each["type"] for each in self.old.columns}
         return Route(
             source=self.names.table,
@@ -116,7 +145,7 @@ class Design:
         fit = [columns for columns in found if set(columns) <= set(self.key)]
         yield from sorted(fit, key=lambda columns: self.key[: len(columns)] != columns)
 
-    def _operators(self) -> dict[str, tuple[str, str]]:
+    def operators(self) -> dict[str, tuple[str, str]]:
         """
         Equality as the indexes mean it; the type's own where no index tells.
         """
@@ -144,6 +173,7 @@ def design(old: Survey, table: sa.Table, rules: Rules, give_up: Collection[str] 
     partition_key = tuple(column.name for column in rules.key_columns(table))
     key = tuple(column.name for column in table.primary_key.columns)
     indexes = tuple(_indexes(old, table, key, partition_key, frozenset(give_up)))
+    unique = {each.columns for each in indexes if each.constraint}
     kept = {each.name for each in indexes}
     before = {each["name"] for each in old["indexes"]}
     called = [Called("TABLE", old.name)]
@@ -160,6 +190,7 @@ def design(old: Survey, table: sa.Table, rules: Rules, give_up: Collection[str] 
         clause=rules.clause(table),
         indexes=indexes,
         lost=frozenset(give_up),
+        widened=tuple(widened(old, table, unique, give_up)),
     )
     return dataclasses.replace(
         found,

@@ -15,6 +15,7 @@ from pgultra.features.partitions.conversion import exchange
 from pgultra.features.partitions.conversion.attach import taken_away
 from pgultra.features.partitions.conversion.survey import Survey
 from pgultra.features.partitions.conversion.ties import validate
+from pgultra.features.partitions.conversion.widening import seal
 
 if TYPE_CHECKING:
     from pgultra.features.partitions.conversion.design import Design
@@ -51,7 +52,7 @@ def backward(work: Conversion) -> None:
     if work.announce is not None:
         work.announce("clean_up")
     if work.entry.step == "give_back":
-        validate(work.patience, found)
+        validate(work.patience, found, back=True)
     _clean_up(work, found)
 
 
@@ -90,6 +91,8 @@ def _clean_up(work: Conversion, found: Design) -> None:
             texts = [act.text for act in exchange.untie_new(found, mirrored=mirrored)]
             if work.entry.way == "attach":
                 texts += taken_away(found)
+            for each in found.widened:
+                texts += each.undone(found)
             for text in texts:
                 connection.execute(sql.statement(text))
             work.done(connection, "give_back")  # nothing keeps it the same any more
@@ -129,6 +132,8 @@ def end(work: Conversion) -> None:
                 f"the old table {found.names.old} cannot be dropped, and nothing was changed: "
                 f"{error.orig}"
             ) from error
+
+    seal(work.patience, found)
 
     def once() -> None:
         with work.patience.transaction() as connection:

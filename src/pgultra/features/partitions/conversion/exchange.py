@@ -52,6 +52,7 @@ def exchange(
     acts += [Act(text) for text in _without_nets(nets)]
     acts += [Act(text) for text in _drop_triggers(design, names.table, names.forward)]
     acts += [Act(text) for text in let_go(design)]
+    acts += [Act(text) for each in design.widened for text in each.exchange(design)]
     acts += [Act(text) for text in _quiet(design, now, names.table)]
     acts += [Act(text) for text in names.take()]
     acts += [Act(text) for text in _sequences(design, "old", names.table)]
@@ -96,6 +97,8 @@ def attached(
     texts += let_go(design)
     for each in now["triggers"]:
         texts.append(f"DROP TRIGGER {sql.identifier(each['name'])} ON {names.table}")
+    for widened in design.widened:
+        texts += widened.exchange(design)
     texts += names.take()
     texts += _sequences(design, "old", names.table)
     texts += between
@@ -125,12 +128,12 @@ def give_back(design: Design, now: Survey, before: Survey) -> Step:
     names = design.names
     acts = [_locked(design, names.table, names.old)]
     acts += [Act(text) for text in _drop_triggers(design, names.table, names.back)]
-    acts += [Act(text) for text in let_go(design)]
+    acts += [Act(text) for text in let_go(design, back=True)]
     acts += [Act(text) for text in names.give_back()]
     acts += [Act(text) for text in _sequences(design, "new", names.table)]
-    acts += [Act(text) for text in taken_hold(design)]
+    acts += [Act(text) for text in taken_hold(design, back=True)]
     for each in before["triggers"]:
-        if each["name"] not in (names.forward, names.emptied(names.forward)):
+        if each["name"] not in design.passing:
             state, name = STATES[each["enabled"]], sql.identifier(each["name"])
             acts.append(Act(f"ALTER TABLE {names.table} {state} TRIGGER {name}"))
     if before["forced"]:
@@ -221,9 +224,8 @@ def _quiet(design: Design, now: Survey, table: str) -> Iterator[str]:
     """
     What the old table did by itself, the new one does from now on.
     """
-    ours = (design.names.forward, design.names.emptied(design.names.forward))
     for each in now["triggers"]:
-        if each["name"] not in ours and each["enabled"] != "D":
+        if each["name"] not in design.passing and each["enabled"] != "D":
             yield f"ALTER TABLE {table} DISABLE TRIGGER {sql.identifier(each['name'])}"
     if now["forced"]:
         yield f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY"
@@ -278,9 +280,8 @@ def _policies(now: Survey, table: str) -> Iterator[str]:
 
 def _with_triggers(design: Design, now: Survey, leaves: list[str]) -> Iterator[str]:
     names = design.names
-    ours = (names.forward, names.emptied(names.forward))
     for each in now["triggers"]:
-        if each["name"] in ours or each["name"] in design.lost:
+        if each["name"] in design.passing or each["name"] in design.lost:
             continue
         name = sql.identifier(each["name"])
         yield each["definition"]

@@ -53,6 +53,10 @@ _KINDS = (
     (r"DROP TABLE", _EXCLUSIVE),
     (r"ANALYZE", _GENTLE),
     (
+        r"WITH page AS MATERIALIZED \(\s*SELECT r.ctid",
+        "ROW EXCLUSIVE, and the page's rows; ROW SHARE, and FOR SHARE on rows, of the table itself",
+    ),
+    (
         r"WITH page AS",
         "ROW SHARE, and FOR SHARE on the page's rows; ROW EXCLUSIVE on the new table",
     ),

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgultra.features.partitions.conversion.widen import identity
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,6 +28,7 @@ def obstacles(design: Design, table: sa.Table, rules: Rules) -> Iterator[str]:
     yield from _unique_rules(design)
     yield from _constraints(design)
     yield from _references(design)
+    yield from _widened(design)
     yield from _triggers(design)
     yield from _dependents(design)
     yield from _publications(design)
@@ -138,19 +141,20 @@ def _constraints(design: Design) -> Iterator[str]:
 
 
 def _references(design: Design) -> Iterator[str]:
-    unique = [_listed(each.constraint) for each in design.indexes if each.constraint]
+    unique = {each.columns for each in design.indexes if each.constraint}
+    widened = {identity(each.each) for each in design.widened}
     for each in design.old["incoming"]:
         if each["name"] in design.lost or each["oid"] == design.old["oid"]:
             continue
         place = f"{each['schema']}.{each['table']}"
-        if sorted(each["columns"]) not in unique:
+        if frozenset(each["columns"]) not in unique and identity(each) not in widened:
             columns = ", ".join(each["columns"])
             key = ", ".join(design.partition_key)
             yield (
                 f"foreign key {each['name']} of {place} refers to ({columns}), which will not be "
-                f"unique without the partition key ({key}). Give {place} the column of the key and "
-                "let the foreign key refer to both, where the model has a unique rule on both; or "
-                f"accept that it is lost: give_up=[{each['name']!r}]"
+                f"unique without the partition key ({key}). Give the model of {place} a column for "
+                "the key and a ForeignKeyConstraint that refers to both: the conversion adds the "
+                f"column and fills it; or accept that it is lost: give_up=[{each['name']!r}]"
             )
         elif not each["is_mine"]:
             yield (
@@ -165,9 +169,28 @@ def _references(design: Design) -> Iterator[str]:
             )
 
 
-def _listed(definition: str) -> list[str]:
-    inner = definition[definition.index("(") + 1 : definition.index(")")]
-    return sorted(part.strip().strip('"').replace('""', '"') for part in inner.split(", "))
+def _widened(design: Design) -> Iterator[str]:
+    """
+    Why a foreign key cannot get the columns that the model says it has.
+    """
+    for each in design.widened:
+        place = f"{each.each['schema']}.{each.each['table']}"
+        told = f"foreign key {each.each['name']} of {place} gets {', '.join(dict(each.added))}"
+        if each.each["owner"] != design.old["owner"]:
+            yield (
+                f"{told}, which triggers with the rights of {design.old['owner']} fill, and "
+                f"{place} belongs to {each.each['owner']}: ALTER TABLE … OWNER TO meanwhile"
+            )
+        if each.each["forced"] and not design.old["sees_all"]:
+            yield (
+                f"{told}, and row security is forced on the owner of {place}, so that some of its "
+                "rows could not be filled: ALTER TABLE … NO FORCE ROW LEVEL SECURITY meanwhile"
+            )
+        if each.primary is not None and each.each["primary"]["referred"]:
+            yield (
+                f"{told}, which its primary key gets too, and other tables refer to that: drop "
+                "their foreign keys before, and add them again with the columns afterwards"
+            )
 
 
 def _triggers(design: Design) -> Iterator[str]:
@@ -245,6 +268,11 @@ def notes(design: Design) -> Iterator[str]:
                 f"({', '.join(each['columns'])}) alone will not be unique any more: the primary "
                 f"key becomes ({', '.join(design.key)})"
             )
+    for widened in design.widened:
+        yield (
+            f"foreign key {widened.each['name']} of {widened.place} refers to "
+            f"({', '.join(widened.theirs)}) no more, but becomes {widened.definition}"
+        )
     for index in design.old["indexes"]:
         if not index["valid"]:
             yield f"index {index['name']} is INVALID and is left behind"

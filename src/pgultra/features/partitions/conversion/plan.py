@@ -13,6 +13,7 @@ from pgultra.features.partitions.conversion.attach import unique_indexes
 from pgultra.features.partitions.conversion.drift import drifted, taken_back
 from pgultra.features.partitions.conversion.references import foreign_keys
 from pgultra.features.partitions.conversion.ties import validations
+from pgultra.features.partitions.conversion.widening import sealing, widening
 from pgultra.objects import Function, Trigger
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def planned(work: Conversion) -> ConversionPlan:
     """
     design, homes = work.prepared()
     settled, beside = _settled(work, design)
+    undone = [Act(text) for each in design.widened for text in each.undone(design)]
     route, names, old = design.route(), design.names, design.old
     nets, leaves = list(homes.nets()), homes.leaves()
     first = build.build(design, homes)
@@ -106,6 +108,7 @@ def planned(work: Conversion) -> ConversionPlan:
                 how="pages",
             ),
             Step("constrain", "foreign keys, partition by partition", tuple(constrained), "each"),
+            *widening(design),
             exchange.exchange(design, old, nets, leaves),
             settled,
         ),
@@ -114,11 +117,11 @@ def planned(work: Conversion) -> ConversionPlan:
             Step(
                 "untie",
                 "nothing ties the new table any more",
-                tuple(exchange.untie_new(design, mirrored=False)),
+                (*exchange.untie_new(design, mirrored=False), *undone),
             ),
             Step("clean_up", "the new table goes", (*exchange.clean_up(design), *beside)),
         ),
-        finish=(exchange.untie_old(design), exchange.finish(design)),
+        finish=(exchange.untie_old(design), *sealing(design), exchange.finish(design)),
         notes=design.notes,
     )
 
@@ -138,6 +141,7 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
         (
             work.building(design, homes),
             Step("index", "unique indexes with the partition key", indexes, "none"),
+            *widening(design),
             Step(
                 "check",
                 f"all rows are {work.first}; others are refused from here on",
@@ -147,6 +151,7 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
             work.exchanging(design, design.old, homes.leaves()),
             _settled(work, design)[0],
         ),
+        finish=tuple(sealing(design)),
         notes=(*design.notes, "once the names are exchanged, there is no way back"),
     )
 

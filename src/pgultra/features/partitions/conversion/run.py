@@ -26,6 +26,7 @@ from pgultra.features.partitions.conversion.references import constrain, foreign
 from pgultra.features.partitions.conversion.rehome import rehome
 from pgultra.features.partitions.conversion.survey import Survey, survey, table_oid
 from pgultra.features.partitions.conversion.ties import validate
+from pgultra.features.partitions.conversion.widening import widen
 from pgultra.objects import Mark
 from pgultra.plan import apply
 from pgultra.plan.compare import Plan
@@ -313,6 +314,7 @@ class Conversion:
             leaves = self.leaves(connection, found.names.new_name)
         for each in foreign_keys(found, leaves):
             self.patience.until_it_works(partial(constrain, self.patience, each))
+        widen(self.patience, found)
         with self.patience.transaction() as connection:
             self.done(connection, "constrain")
 

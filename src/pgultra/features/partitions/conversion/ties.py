@@ -18,20 +18,28 @@ if TYPE_CHECKING:
 __all__ = ["let_go", "taken_hold", "validate", "validations"]
 
 
-def let_go(design: Design) -> Iterator[str]:
+def let_go(design: Design, *, back: bool = False) -> Iterator[str]:
     """
     The statements that take them from the table which has the name.
+
+    Args:
+        design: what was planned.
+        back: as they are since the exchange, and not as they were before it.
     """
-    for each in design.incoming:
+    for each in design.renewed if back else design.incoming:
         place = sql.qualified(each["schema"], each["table"])
         yield f"ALTER TABLE {place} DROP CONSTRAINT {sql.identifier(each['name'])}"
 
 
-def taken_hold(design: Design) -> Iterator[str]:
+def taken_hold(design: Design, *, back: bool = False) -> Iterator[str]:
     """
     The statements that turn them to the table which has the name now, unchecked.
+
+    Args:
+        design: what was planned.
+        back: as they were before the exchange.
     """
-    for each in design.incoming:
+    for each in design.incoming if back else design.renewed:
         place = sql.qualified(each["schema"], each["table"])
         name = sql.identifier(each["name"])
         definition = each["definition"].removesuffix(" NOT VALID")
@@ -39,21 +47,21 @@ def taken_hold(design: Design) -> Iterator[str]:
         yield from comment(f"CONSTRAINT {name} ON {place}", each["comment"])
 
 
-def validations(design: Design) -> Iterator[str]:
+def validations(design: Design, *, back: bool = False) -> Iterator[str]:
     """
     The statements that check the foreign keys of others, which hold already.
     """
-    for each in design.incoming:
+    for each in design.incoming if back else design.renewed:
         if each["validated"]:
             place = sql.qualified(each["schema"], each["table"])
             yield f"ALTER TABLE {place} VALIDATE CONSTRAINT {sql.identifier(each['name'])}"
 
 
-def validate(patience: Patience, design: Design) -> None:
+def validate(patience: Patience, design: Design, *, back: bool = False) -> None:
     """
     Check the foreign keys that were turned to another table.
     """
-    for statement in validations(design):
+    for statement in validations(design, back=back):
 
         def once(statement: str = statement) -> None:
             with patience.transaction() as connection:

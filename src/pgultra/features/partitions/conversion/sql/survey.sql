@@ -134,6 +134,8 @@ SELECT pg_catalog.jsonb_build_object(
             'oid', r.oid::text,
             'kind', r.relkind::text,
             'is_mine', pg_catalog.pg_has_role(r.relowner, 'USAGE'),
+            'owner', pg_catalog.pg_get_userbyid(r.relowner),
+            'forced', r.relforcerowsecurity,
             'definition', pg_catalog.pg_get_constraintdef(k.oid),
             'validated', k.convalidated,
             'columns', (SELECT pg_catalog.jsonb_agg(a.attname ORDER BY u.place)

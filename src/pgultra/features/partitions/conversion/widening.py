@@ -1,0 +1,134 @@
+"""
+The tables that refer get the partition key: filled while they are used, and made the model's.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from pgultra import sql
+from pgultra.features.partitions.conversion.acts import Act, Step
+from pgultra.features.partitions.conversion.concurrent import INDEX_STATE, concurrently
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgultra.features.partitions.conversion.design import Design
+    from pgultra.features.partitions.conversion.patience import Patience
+    from pgultra.features.partitions.conversion.widen import Widened
+
+__all__ = ["seal", "sealing", "widen", "widening"]
+
+GOAL = 0.1
+"""How long a page shall take, in seconds: a writer of one of its rows waits so long at most."""
+FIRST, MOST = 50, 20_000
+ROUNDS = 20
+HEAPS = text(
+    "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class AS c "
+    "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
+    "WHERE c.relkind = 'r' AND (c.oid = CAST(:place AS regclass) OR c.oid IN "
+    "(SELECT relid FROM pg_catalog.pg_partition_tree(CAST(:place AS regclass)))) ORDER BY 1, 2"
+)
+BLOCKS = text(
+    "SELECT pg_catalog.pg_relation_size(CAST(:place AS regclass)) "
+    "/ CAST(pg_catalog.current_setting('block_size') AS bigint)"
+)
+
+
+def widen(patience: Patience, design: Design) -> None:
+    """
+    Add the columns, and fill them for the rows there are; all of it again does nothing.
+    """
+    for each in design.widened:
+        patience.until_it_works(partial(_begin, patience, design, each))
+        for _ in range(ROUNDS):
+            if not _filled(patience, design, each):
+                break
+        index = each.index()
+        if index is not None:
+            concurrently(patience, each.each["schema"], *index)
+
+
+def seal(patience: Patience, design: Design) -> None:
+    """
+    The columns become what the model says of them, and nothing fills them any more.
+    """
+    for each in design.widened:
+        for statement in each.checks():
+            patience.until_it_works(partial(_one, patience, (statement,)))
+
+        def once(each: Widened = each) -> None:
+            with patience.transaction() as connection:
+                asked = {"schema": each.each["schema"], "name": each.called("key")}
+                there = connection.execute(INDEX_STATE, asked).scalar() is not None
+            _one(patience, tuple(each.finish(design, keyed=not there)))
+
+        patience.until_it_works(once)
+
+
+def widening(design: Design) -> Iterator[Step]:
+    """
+    What `widen` does, for the plan.
+    """
+    for each in design.widened:
+        index = each.index()
+        built = [] if index is None else [index[1]]
+        acts = tuple(map(Act, (*each.begin(design), each.page(design, 0, FIRST), *built)))
+        yield Step(
+            "widen",
+            f"{each.place} gets the partition key, filled block by block",
+            acts,
+            "pages",
+            notes=("triggers keep it filled until the conversion is finished",),
+        )
+
+
+def sealing(design: Design) -> Iterator[Step]:
+    """
+    What `seal` does, for the plan.
+    """
+    for each in design.widened:
+        acts = tuple(map(Act, (*each.checks(), *each.finish(design))))
+        yield Step("seal", f"{each.place} becomes what its model says", acts, "each")
+
+
+def _one(patience: Patience, statements: tuple[str, ...]) -> None:
+    blocking = not any("VALIDATE" in each for each in statements)
+    with patience.transaction(blocking=blocking) as connection:
+        for each in statements:
+            connection.execute(sql.statement(each))
+
+
+def _begin(patience: Patience, design: Design, each: Widened) -> None:
+    _one(patience, tuple(each.begin(design)))
+
+
+def _filled(patience: Patience, design: Design, each: Widened) -> int:
+    """
+    Fill all rows that lack something, block by block; how many there were.
+    """
+    count = 0
+    with patience.transaction() as connection:
+        heaps = list(connection.execute(HEAPS, {"place": each.place}))
+    for schema, name in heaps:
+        heap = sql.qualified(schema, name)
+        with patience.transaction() as connection:
+            blocks = int(connection.execute(BLOCKS, {"place": heap}).scalar_one())
+        low, size = 0, FIRST
+        while low < blocks:
+            start = time.perf_counter()
+            page = each.page(design, low, low + size, heap)
+
+            def once(page: str = page) -> int:
+                with patience.transaction(blocking=True, by_index=True) as connection:
+                    return int(connection.execute(sql.statement(page)).scalar_one())
+
+            count += patience.until_it_works(once)
+            low += size
+            seconds = max(time.perf_counter() - start, 0.001)
+            size = max(1, min(MOST, int(size * min(2.0, max(0.25, GOAL / seconds)))))
+    return count
