@@ -4,9 +4,7 @@ Models that use every room, converted: what the other rooms keep in the table go
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,18 +31,6 @@ RING = KeyRing("rooms", {1: bytes(range(32))})
 MOMENT = sa.DateTime(timezone=True)
 AT = datetime(2026, 5, 5, tzinfo=UTC)
 DIMENSIONS = 16
-PAGE = Path(__file__).parents[4] / "docs" / "how-to" / "convert-a-big-table.md"
-
-
-def route() -> list[str]:
-    """
-    The statements that the how-to gives, for our table.
-    """
-    found = re.findall(r"```sql\n(.*?);\n```", PAGE.read_text(), re.DOTALL)
-    names = (("event", "letter"), ("e.note", "e.subject"))
-    for old, new in names:
-        found = [each.replace(old, new) for each in found]
-    return found
 
 
 def models(*, divided: bool, source: bool = False, unique: bool = False) -> Any:
@@ -166,35 +152,75 @@ def test_a_unique_encrypted_column_is_named(engine: sa.Engine) -> None:
     judge(engine, divided)
 
 
-def test_embeddings_with_a_source(engine: sa.Engine) -> None:
+@pytest.mark.parametrize("way", ["copy", "attach"])
+def test_embeddings_with_a_source(engine: sa.Engine, way: str) -> None:
     """
-    Their side table has the old key: refused, and by the way in the how-to nothing is embedded twice.
+    Their side table gets the key too: nothing is embedded twice, and what changes is stale.
     """
-    keep, put_back = route()
     before, letter = models(divided=False, source=True)
     before.metadata.create_all(engine)
     write(engine, letter)
-    worker = EmbeddingWorker(engine, HashingEmbedder(DIMENSIONS), letter.embedding)
-    assert worker.work().embedded == 40
+    embedder = HashingEmbedder(DIMENSIONS)
+    known = EmbeddingWorker(engine, embedder, letter.embedding)  # knows nothing of the key
+    assert known.work().embedded == 40
     after, divided = models(divided=True, source=True)
+    worker = EmbeddingWorker(engine, embedder, divided.embedding)
+
+    def change(each: int) -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                f"UPDATE letter SET subject = 'a dog {each}' WHERE id = {each}"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO letter (id, at, subject, sender) OVERRIDING SYSTEM VALUE"
+                f" SELECT {100 + each}, at, 'a bird', sender FROM letter WHERE id = 1"
+            )
+
+    def announce(step: str) -> None:
+        if step in {"exchange", "settle"}:
+            change(len(step))
+            assert known.work().embedded == 2
+
     with engine.connect() as connection:
-        with pytest.raises(PgultraError, match="letter_embedding_state_fkey"):
-            convert(connection, divided)
-        with connection.begin():
-            connection.exec_driver_sql(keep)
-            bare, _ = models(divided=False)
-            plan.apply(plan.check(connection, bare.metadata), connection)
-            connection.exec_driver_sql("DROP TABLE letter_embedding_state")
-        _, without = models(divided=True)
-        convert(connection, without)
-        finish_conversion(connection, without)
-        with connection.begin():
-            connection.exec_driver_sql("UPDATE letter SET subject = 'a dog' WHERE id = 3")
-        with connection.begin():
-            after.metadata.create_all(connection)
-            plan.apply(plan.check(connection, after.metadata), connection)
-            connection.exec_driver_sql(put_back)
-            assert embeddings.backfill(connection, divided.embedding) == 0
+        convert(connection, divided, way=way, announce=announce)
         assert plan.check(connection, after.metadata).steps == ()
-    worker = EmbeddingWorker(engine, HashingEmbedder(DIMENSIONS), divided.embedding)
-    assert worker.work().embedded == 1
+    for number, each in enumerate((known, worker), 20):
+        change(number)
+        assert each.work().embedded == 2
+    if way == "copy":
+        with engine.connect() as connection:
+            undo_conversion(connection, divided)
+            assert plan.check(connection, before.metadata).steps == ()
+            connection.rollback()
+            change(30)
+            assert known.work().embedded == 2
+            convert(connection, divided)
+    with engine.connect() as connection:
+        finish_conversion(connection, divided)
+        assert plan.check(connection, after.metadata).steps == ()
+        connection.rollback()
+        assert embeddings.backfill(connection, divided.embedding) == 0
+        connection.commit()
+        state = after.metadata.tables["letter_embedding_state"]
+        key = sa.inspect(connection).get_pk_constraint(state.name)
+        assert key["constrained_columns"] == ["key_0", "key_1"]
+        both = "ON UPDATE CASCADE ON DELETE CASCADE"
+        found = connection.exec_driver_sql(
+            "SELECT conname, pg_get_constraintdef(oid), convalidated FROM pg_constraint WHERE "
+            "conrelid = 'letter_embedding_state'::regclass AND contype = 'f' AND conparentid = 0"
+        )
+        assert [tuple(row) for row in found] == [
+            (
+                "letter_embedding_state_fkey",
+                f"FOREIGN KEY (key_0, key_1) REFERENCES letter(id, at) {both}",
+                True,
+            )
+        ]
+    change(40)
+    with engine.begin() as connection:  # a key that moves takes its state along
+        connection.exec_driver_sql("UPDATE letter SET at = at + interval '50 days' WHERE id = 40")
+    assert worker.work().embedded == 2
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL pgultra.hard_delete = 'on'")
+        assert connection.exec_driver_sql("DELETE FROM letter").rowcount > 40
+        assert connection.scalar(sa.select(sa.func.count()).select_from(state)) == 0
