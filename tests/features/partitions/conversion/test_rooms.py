@@ -12,9 +12,15 @@ import sqlalchemy as sa
 from pgvector import Vector  # noqa: TC002  # SQLAlchemy reads the annotations
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from pgultra import PgultraError, SoftDelete, plan
+from pgultra import PgultraError, SoftDelete, declare, plan
 from pgultra.features import embeddings, encryption, search, soft_delete
-from pgultra.features.embeddings import HNSW, Embedding, EmbeddingWorker, HashingEmbedder
+from pgultra.features.embeddings import (
+    HNSW,
+    Embedding,
+    EmbeddingWorker,
+    HashingEmbedder,
+    NextVersion,
+)
 from pgultra.features.encryption import EncryptedColumn, Equality, KeyRing
 from pgultra.features.partitions import (
     ByRange,
@@ -224,3 +230,99 @@ def test_embeddings_with_a_source(engine: sa.Engine, way: str) -> None:
         connection.exec_driver_sql("SET LOCAL pgultra.hard_delete = 'on'")
         assert connection.exec_driver_sql("DELETE FROM letter").rowcount > 40
         assert connection.scalar(sa.select(sa.func.count()).select_from(state)) == 0
+
+
+def long_texts(*, divided: bool) -> Any:
+    """
+    An article with a version that comes next, and its chunks.
+    """
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Article(*((PartitionedTable, Base) if divided else (Base,))):  # type: ignore[misc]
+        __tablename__ = "article"
+        if divided:
+            __partition_by__ = ByRange("at", every="1 month")
+
+        id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+        at: Mapped[datetime] = mapped_column(MOMENT, primary_key=divided, nullable=False)
+        body: Mapped[str]
+        embedding: Mapped[Vector | None] = Embedding(
+            DIMENSIONS,
+            source=("body",),
+            model=HashingEmbedder(DIMENSIONS).model,
+            next_version=NextVersion(dimensions=8, model=HashingEmbedder(8).model),
+        )
+
+    names = ("id", "at") if divided else ("id",)
+
+    class Chunk(Base):
+        __tablename__ = "chunk"
+        __table_args__ = (
+            sa.ForeignKeyConstraint(
+                [f"article_{name}" for name in names],
+                [Article.__table__.c[name] for name in names],
+                ondelete="CASCADE",
+            ),
+        )
+
+        article_id: Mapped[int] = mapped_column(primary_key=True)
+        if divided:
+            article_at: Mapped[datetime] = mapped_column(MOMENT)
+        number: Mapped[int] = mapped_column(primary_key=True)
+        text: Mapped[str]
+        embedding: Mapped[Vector | None] = Embedding(DIMENSIONS, source="text")
+
+    declare(
+        Chunk,
+        embeddings.Chunks(source="body", text="text", number="number", size=20, overlap=0),
+    )
+    return Base, Article, Chunk
+
+
+def test_chunks_and_versions(engine: sa.Engine) -> None:
+    """
+    The chunks of long texts, their side tables and those of the next version come along.
+    """
+    before, article, chunk = long_texts(divided=False)
+    before.metadata.create_all(engine)
+    embedder, later = HashingEmbedder(DIMENSIONS), HashingEmbedder(8)
+
+    def work(article: Any, chunk: Any) -> list[int]:
+        following = embeddings.next_version(article.embedding)
+        columns = ((article.embedding, embedder), (following, later), (chunk.embedding, embedder))
+        return [EmbeddingWorker(engine, by, column).work().embedded for column, by in columns]
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO article SELECT n, '2026-05-05Z', 'one two three. four five six. ' || n"
+            " FROM generate_series(1, 10) AS n"
+        )
+    assert work(article, chunk) == [10, 10, 20]
+    after, divided, parts = long_texts(divided=True)
+    with engine.connect() as connection:
+        convert(connection, divided)
+        assert plan.check(connection, after.metadata).steps == ()
+    assert work(divided, parts) == [0, 0, 0]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE article SET body = 'seven eight. nine' WHERE id = 3")
+    assert work(article, chunk) == [1, 1, 1]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE article SET body = 'ten. eleven' WHERE id = 4")
+    assert work(divided, parts) == [1, 1, 1]
+    with engine.connect() as connection:
+        finish_conversion(connection, divided)
+        assert plan.check(connection, after.metadata).steps == ()
+    with Session(engine) as session, session.begin():
+        (vector,) = embedder.embed(["ten. eleven"])
+        found = embeddings.nearest_parents(sa.select(divided), parts.embedding, vector, k=1)
+        assert session.execute(found).one()[0].id == 4
+        (vector,) = later.embed(["ten. eleven"])
+        following = embeddings.next_version(divided.embedding)
+        near = embeddings.nearest(sa.select(divided), following, vector, k=1)
+        assert session.execute(near).one()[0].id == 4
+        session.delete(session.scalars(sa.select(divided).where(divided.id == 4)).one())
+    with engine.begin() as connection:
+        count = sa.select(sa.func.count())
+        assert connection.scalar(count.select_from(parts).where(parts.article_id == 4)) == 0
