@@ -82,12 +82,24 @@ CASES: dict[str, tuple[Sequence[str], str]] = {
     ),
     "rule": ((PLAIN, "CREATE RULE r AS ON UPDATE TO visit DO ALSO NOTHING"), "rules"),
     "matview": (
-        (PLAIN, "CREATE MATERIALIZED VIEW m AS SELECT count(*) FROM visit"),
-        "give_up=['m']",
+        (
+            PLAIN,
+            "CREATE MATERIALIZED VIEW m AS SELECT count(*) FROM visit",
+            "CREATE FUNCTION g(m) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        ),
+        "function public.g(public.m) stands on materialized view public.m or its row type",
     ),
     "row type": (
         (PLAIN, "CREATE FUNCTION f(visit) RETURNS int LANGUAGE sql AS 'SELECT 1'"),
         "function public.f(public.visit)",
+    ),
+    "rule elsewhere": (
+        (
+            PLAIN,
+            "CREATE TABLE n (v int)",
+            "CREATE RULE along AS ON DELETE TO n DO ALSO DELETE FROM visit",
+        ),
+        "rule along on table public.n uses the table",
     ),
     "grouped view": (
         (PLAIN, "CREATE VIEW g AS SELECT id, slug FROM visit GROUP BY id"),
@@ -191,7 +203,7 @@ def test_what_is_given_up_is_no_obstacle(engine: sa.Engine) -> None:
         ]
         convert(connection, visit, give_up=given)
         connection.exec_driver_sql("DELETE FROM n")
-        connection.exec_driver_sql("DROP MATERIALIZED VIEW m")
+        connection.exec_driver_sql("DROP MATERIALIZED VIEW m CASCADE")
         connection.exec_driver_sql("ALTER TABLE n DROP CONSTRAINT to_visit")
         connection.commit()
         finish_conversion(connection, visit)

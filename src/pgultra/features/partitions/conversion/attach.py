@@ -17,6 +17,7 @@ from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.concurrent import concurrently
 from pgultra.features.partitions.conversion.homes import value_of
 from pgultra.features.partitions.conversion.run import Conversion
+from pgultra.features.partitions.conversion.turning import rehearse
 from pgultra.features.partitions.conversion.widening import widen
 from pgultra.features.partitions.ddl import BOUND
 from pgultra.features.partitions.names import child_name
@@ -100,7 +101,11 @@ class Attachment(Conversion):
         found, homes = self.prepared()
         self.entry = self.opened(found, homes)
         step = dataclasses.replace(self.building(found, homes), name="build")
-        self.run(step, blocking=bool(found.outgoing))
+        self.run(
+            step,
+            lambda connection: rehearse(connection, self.views),
+            blocking=bool(found.outgoing),
+        )
 
     def building(self, found: Design, homes: Homes) -> Step:
         """
@@ -172,6 +177,12 @@ class Attachment(Conversion):
             f"COMMENT ON TABLE {child} IS {sql.literal(mark)}",
         ]
         return exchange.attached(found, now, [*leaves, child], between, child)
+
+    def retired(self, found: Design) -> str:
+        """
+        The table that had the name before, which is a partition now.
+        """
+        return sql.qualified(found.names.schema, self.entry.state["child"])
 
     def do_exchange(self) -> None:
         """

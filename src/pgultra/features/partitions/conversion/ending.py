@@ -15,6 +15,7 @@ from pgultra.features.partitions.conversion import exchange
 from pgultra.features.partitions.conversion.attach import taken_away
 from pgultra.features.partitions.conversion.survey import Survey
 from pgultra.features.partitions.conversion.ties import validate
+from pgultra.features.partitions.conversion.turning import note, reinstate, turn
 from pgultra.features.partitions.conversion.widening import seal
 
 if TYPE_CHECKING:
@@ -48,11 +49,14 @@ def backward(work: Conversion) -> None:
                 "nothing keeps the old state: there is no way back; close the journal with "
                 "finish_conversion"
             )
+        if work.entry.step == "exchange":  # they may be turned in part
+            reinstate(work)
         _give_back(work, found)
     if work.announce is not None:
         work.announce("clean_up")
     if work.entry.step == "give_back":
         validate(work.patience, found, back=True)
+        turn(work, found.names.new)
     _clean_up(work, found)
 
 
@@ -70,7 +74,9 @@ def _give_back(work: Conversion, found: Design) -> None:
             before = Survey(work.entry.state["before"])
             lock = exchange.give_back(found, before, before).acts[0]
             connection.execute(sql.statement(lock.text))
-            step = exchange.give_back(found, work.look(), before)
+            now = work.look()
+            note(work, connection, now.oid, ())
+            step = exchange.give_back(found, now, before)
             for act in step.acts[1:]:
                 connection.execute(sql.statement(act.text))
             work.done(connection, "give_back")

@@ -24,6 +24,7 @@ __all__ = [
     "exchange",
     "finish",
     "give_back",
+    "turned",
     "untie_new",
     "untie_old",
 ]
@@ -60,7 +61,7 @@ def exchange(
     acts += [Act(text) for text in _rights(now, names.table)]
     acts += [Act(text) for text in _policies(now, names.table)]
     acts += [Act(text) for text in _with_triggers(design, now, leaves)]
-    acts += [Act(text) for text in _views(now)]
+    acts += [Act(text) for text in turned(now)]
     acts += [Act(text) for text in _published(design, now)]
     back = design.route().reversed(names.table, names.old)
     acts += [Act(text) for text in function(design, names.back, back.mirror())]
@@ -106,7 +107,7 @@ def attached(
     texts += _rights(now, names.table)
     texts += _policies(now, names.table)
     texts += _with_triggers(design, now, leaves)
-    texts += _views(now)
+    texts += turned(now)
     texts += _published(design, now, leaving=child)
     return Step(
         "exchange",
@@ -138,7 +139,7 @@ def give_back(design: Design, now: Survey, before: Survey) -> Step:
             acts.append(Act(f"ALTER TABLE {names.table} {state} TRIGGER {name}"))
     if before["forced"]:
         acts.append(Act(f"ALTER TABLE {names.table} FORCE ROW LEVEL SECURITY"))
-    acts += [Act(text) for text in _views(now)]
+    acts += [Act(text) for text in turned(now)]
     acts += [Act(text) for text in _published(design, before, back=True)]
     return Step("give_back", "the old table takes its name again", tuple(acts))
 
@@ -307,7 +308,10 @@ def _around_table(trigger: Mapping[str, Any]) -> tuple[str, str]:
     return definition[:start], definition[at + len(trigger["place"]) - 1 :]
 
 
-def _views(now: Survey) -> Iterator[str]:
+def turned(now: Survey) -> Iterator[str]:
+    """
+    The statements that turn the plain views on something to what has its name now.
+    """
     for each in now.views():
         if each["definition"] is None:
             continue

@@ -30,6 +30,12 @@ _KINDS = (
     ),
     (r"CREATE STATISTICS|ALTER STATISTICS", _GENTLE),
     (r"COMMENT ON", _GENTLE),
+    (r"CREATE MATERIALIZED VIEW", "ACCESS SHARE on what it reads"),
+    (
+        r"REFRESH MATERIALIZED VIEW",
+        f"{_EXCLUSIVE} on the new view, of which nobody knows; ACCESS SHARE on what it reads",
+    ),
+    (r"(ALTER|DROP) MATERIALIZED VIEW", f"{_EXCLUSIVE} on the materialized view"),
     (r"CREATE OR REPLACE VIEW", f"{_EXCLUSIVE} on the view"),
     (r"CREATE POLICY", _EXCLUSIVE),
     (r"ALTER PUBLICATION", _GENTLE),
@@ -62,7 +68,7 @@ _KINDS = (
     ),
     (r"SELECT", "ACCESS SHARE"),
     (r"DELETE|INSERT|UPDATE", "ROW EXCLUSIVE"),
-    (r"SAVEPOINT|ROLLBACK TO", "none"),
+    (r"SAVEPOINT|ROLLBACK TO|SET LOCAL", "none"),
     (
         r"DO .*DROP CONSTRAINT",
         f"{_EXCLUSIVE}, and on the tables that its foreign keys refer to",

@@ -217,18 +217,13 @@ def _dependents(design: Design) -> Iterator[str]:
                 f"view {each['schema']}.{each['name']} must be turned to the new table, and "
                 "belongs to another role"
             )
-        elif each["kind"] == "v" and each["rule"] != "_RETURN":
+        elif each["kind"] not in ("m", "other") and each["rule"] != "_RETURN":
             yield f"{each['described']} uses the table: drop it before, make it again afterwards"
-        elif each["kind"] == "v" and each["by_key"] and changed:
+        elif each["kind"] in "vm" and each["by_key"] and changed:
+            kind = "view" if each["kind"] == "v" else "materialized view"
             yield (
-                f"view {each['schema']}.{each['name']} groups by the primary key, which gets a "
+                f"{kind} {each['schema']}.{each['name']} groups by the primary key, which gets a "
                 "column more: list all columns in its GROUP BY"
-            )
-        elif each["kind"] == "m":
-            yield (
-                f"materialized view {each['schema']}.{each['name']} reads the table and cannot be "
-                "turned to another: drop it before and make it again afterwards; with "
-                f"give_up=[{each['name']!r}] it stays with the old table until that goes"
             )
         elif each["kind"] == "other":
             yield (

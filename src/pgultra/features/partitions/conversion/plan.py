@@ -11,6 +11,7 @@ from pgultra.features.partitions.conversion import build, exchange
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.attach import unique_indexes
 from pgultra.features.partitions.conversion.drift import drifted, taken_back
+from pgultra.features.partitions.conversion.materialized import planned_views, view_notes
 from pgultra.features.partitions.conversion.references import foreign_keys
 from pgultra.features.partitions.conversion.ties import validations
 from pgultra.features.partitions.conversion.widening import sealing, widening
@@ -114,6 +115,7 @@ def planned(work: Conversion) -> ConversionPlan:
         ),
         undo=(
             exchange.give_back(design, old, old),
+            *_turned_back(work),
             Step(
                 "untie",
                 "nothing ties the new table any more",
@@ -122,7 +124,7 @@ def planned(work: Conversion) -> ConversionPlan:
             Step("clean_up", "the new table goes", (*exchange.clean_up(design), *beside)),
         ),
         finish=(exchange.untie_old(design), *sealing(design), exchange.finish(design)),
-        notes=design.notes,
+        notes=(*design.notes, *view_notes(work.views)),
     )
 
 
@@ -152,7 +154,11 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
             _settled(work, design)[0],
         ),
         finish=tuple(sealing(design)),
-        notes=(*design.notes, "once the names are exchanged, there is no way back"),
+        notes=(
+            *design.notes,
+            *view_notes(work.views),
+            "once the names are exchanged, there is no way back",
+        ),
     )
 
 
@@ -167,8 +173,18 @@ def _settled(work: Conversion, design: Design) -> tuple[Step, tuple[Act, ...]]:
     ]
     step = Step(
         "settle",
-        "checks what holds already, and makes what the room has beside the table",
-        (*(Act(text) for text in validations(design)), *beside),
+        "checks what holds already, makes materialized views again, and what the room has beside",
+        (
+            *(Act(text) for text in validations(design)),
+            *planned_views(work.views),
+            *beside,
+        ),
         "each",
     )
     return step, tuple(map(Act, taken_back(steps, work.schema)))
+
+
+def _turned_back(work: Conversion) -> Iterator[Step]:
+    if work.views:
+        what = "materialized views are made again for the old table"
+        yield Step("turn", what, tuple(planned_views(work.views)), "each")

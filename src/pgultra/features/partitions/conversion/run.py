@@ -21,11 +21,13 @@ from pgultra.features.partitions.conversion.design import Design, design
 from pgultra.features.partitions.conversion.drift import drifted, taken_back
 from pgultra.features.partitions.conversion.homes import homes_of
 from pgultra.features.partitions.conversion.journal import Entry, Journal
+from pgultra.features.partitions.conversion.materialized import Materialized, in_the_way, readers
 from pgultra.features.partitions.conversion.patience import Patience
 from pgultra.features.partitions.conversion.references import constrain, foreign_keys
 from pgultra.features.partitions.conversion.rehome import rehome
 from pgultra.features.partitions.conversion.survey import Survey, survey, table_oid
 from pgultra.features.partitions.conversion.ties import validate
+from pgultra.features.partitions.conversion.turning import note, rehearse, turn
 from pgultra.features.partitions.conversion.widening import widen
 from pgultra.objects import Mark
 from pgultra.plan import apply
@@ -85,6 +87,7 @@ class Conversion:
     lock_timeout: dataclasses.InitVar[float] = 0.2
     wait: dataclasses.InitVar[float] = 300.0
     entry: Entry = field(init=False, default_factory=Entry)
+    views: list[Materialized] = field(init=False, default_factory=list)
     begun: float = field(init=False, default_factory=time.perf_counter)
 
     def __post_init__(self, lock_timeout: float, wait: float) -> None:
@@ -159,8 +162,10 @@ class Conversion:
             if old["kind"] != "r":
                 raise PgultraError(f"{self.table.fullname} is not a table")
             found = design(old, self.table, self.rules, self.give_up)
-            if found.obstacles:
-                listed = "\n".join(f"  - {each}" for each in found.obstacles)
+            self.views = readers(connection, old.oid, found.lost)
+            hindered = [*found.obstacles, *in_the_way(self.views, found.lost)]
+            if hindered:
+                listed = "\n".join(f"  - {each}" for each in hindered)
                 raise PgultraError(
                     f"{self.table.fullname} cannot be converted as it is; nothing was "
                     f"changed:\n{listed}"
@@ -250,6 +255,7 @@ class Conversion:
             )
         )
         savepoint.rollback()
+        rehearse(connection, self.views)
 
     def do_mirror(self) -> None:
         """
@@ -348,6 +354,7 @@ class Conversion:
                         "new table does not fit any more: roll back, and convert again"
                     )
                 self.entry.state["before"] = dict(now.document)
+                note(self, connection, now.oid, found.lost)
                 spelt = [sql.qualified(*each) for each in leaves]
                 for act in step_of(found, now, spelt).acts[1:]:
                     connection.execute(sql.statement(act.text))
@@ -361,6 +368,7 @@ class Conversion:
         """
         found = self.design()
         validate(self.patience, found)
+        turn(self, self.retired(found))
 
         def once() -> None:
             with self.patience.transaction(blocking=True, safe=False) as connection:
@@ -370,3 +378,9 @@ class Conversion:
                 self.done(connection, "settle")
 
         self.patience.until_it_works(once)
+
+    def retired(self, found: Design) -> str:
+        """
+        The table that had the name before, quoted.
+        """
+        return found.names.old
