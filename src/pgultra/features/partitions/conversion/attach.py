@@ -48,14 +48,13 @@ class Attachment(Conversion):
     way: ClassVar[str] = "attach"
     steps: ClassVar[tuple[str, ...]] = ("build", "index", "check", "exchange", "settle")
 
-    def prepared(self) -> tuple[Design, Homes]:
+    def divided(self, found: Design, homes: Homes) -> Homes:
         """
         Decide what the first partition holds: all rows there are, up to the end of the next cell.
 
         Raises:
-            PgultraError: something stands in the way.
+            PgultraError: the rules have no such partition.
         """
-        found, homes = super().prepared()
         grid = self.rules.grid(self.table)
         if grid is None:
             raise PgultraError(
@@ -78,7 +77,7 @@ class Attachment(Conversion):
             for name, bound in ranges
             if spare.upper is not None and bound.lower is not None and bound.lower >= spare.upper
         )
-        return found, dataclasses.replace(homes, named=(*left, *others))
+        return dataclasses.replace(homes, named=(*left, *others))
 
     def opened(self, found: Design, homes: Homes) -> Entry:
         """

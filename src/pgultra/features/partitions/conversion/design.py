@@ -88,19 +88,15 @@ class Design:
         """
         The foreign keys from the table to others, those given up left out.
         """
-        found = self.old.constraints("f")
-        return [each for each in found if each["name"] not in self.lost]
+        found = [each for each in self.old.constraints("f") if each["name"] not in self.lost]
+        return [each for each in found if each["refers_to"] != self.old["oid"]]
 
     @property
     def incoming(self) -> list[Mapping[str, Any]]:
         """
-        The foreign keys from others to the table.
+        The foreign keys to the table, its own to itself among them.
         """
-        return [
-            each
-            for each in self.old["incoming"]
-            if each["name"] not in self.lost and each["oid"] != self.old["oid"]
-        ]
+        return [each for each in self.old["incoming"] if each["name"] not in self.lost]
 
     @property
     def renewed(self) -> list[Mapping[str, Any]]:

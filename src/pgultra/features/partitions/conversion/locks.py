@@ -69,6 +69,11 @@ _KINDS = (
     (r"SELECT", "ACCESS SHARE"),
     (r"DELETE|INSERT|UPDATE", "ROW EXCLUSIVE"),
     (r"SAVEPOINT|ROLLBACK TO|SET LOCAL", "none"),
+    (r"DO .*ADD CONSTRAINT %I %s NOT VALID", f"{_WRITERS} on both tables"),
+    (
+        r"DO .*LOCK TABLE .*ADD CONSTRAINT",
+        f"{_WRITERS} on both tables; {_EXCLUSIVE} on the one referred to",
+    ),
     (
         r"DO .*DROP CONSTRAINT",
         f"{_EXCLUSIVE}, and on the tables that its foreign keys refer to",

@@ -6,17 +6,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgultra.errors import PgultraError
+from pgultra.features.partitions.conversion.leafwise import (
+    NOT_VALID,
+    leafwise,
+    refused_meanwhile,
+)
 from pgultra.features.partitions.conversion.widen import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import sqlalchemy as sa
 
     from pgultra.features.partitions.conversion.design import Design
     from pgultra.features.partitions.rules import Rules
 
-__all__ = ["notes", "obstacles"]
+__all__ = ["notes", "obstacles", "refuse"]
+
+
+def refuse(table: sa.Table, sentences: Iterable[str]) -> None:
+    """
+    Say all that stands in the way.
+
+    Raises:
+        PgultraError: something does.
+    """
+    listed = "\n".join(f"  - {each}" for each in sentences)
+    if listed:
+        raise PgultraError(
+            f"{table.fullname} cannot be converted as it is; nothing was changed:\n{listed}"
+        )
 
 
 def obstacles(design: Design, table: sa.Table, rules: Rules) -> Iterator[str]:
@@ -120,7 +140,8 @@ def _constraints(design: Design) -> Iterator[str]:
     for each in design.old["constraints"]:
         if each["name"] in design.lost:
             continue
-        if not each["validated"]:
+        itself = each["type"] == "f" and each["refers_to"] == design.old["oid"]
+        if not each["validated"] and not (itself and design.old["version"] >= NOT_VALID):
             yield (
                 f"constraint {each['name']} is not validated, and a copy would refuse what breaks "
                 "it: ALTER TABLE … VALIDATE CONSTRAINT first"
@@ -132,24 +153,26 @@ def _constraints(design: Design) -> Iterator[str]:
                 f"exclusion constraint {each['name']} cannot hold across partitions: drop it, or "
                 f"accept that it is lost: give_up=[{each['name']!r}]"
             )
-        if each["type"] == "f" and each["refers_to"] == design.old["oid"]:
-            yield (
-                f"foreign key {each['name']} refers to the table itself, whose rows come one after "
-                "the other: drop it and add it again after the conversion, with the partition "
-                f"key, or accept that it is lost: give_up=[{each['name']!r}]"
-            )
 
 
 def _references(design: Design) -> Iterator[str]:
     unique = {each.columns for each in design.indexes if each.constraint}
     widened = {identity(each.each) for each in design.widened}
     for each in design.old["incoming"]:
-        if each["name"] in design.lost or each["oid"] == design.old["oid"]:
+        if each["name"] in design.lost:
             continue
         place = f"{each['schema']}.{each['table']}"
         if frozenset(each["columns"]) not in unique and identity(each) not in widened:
             columns = ", ".join(each["columns"])
             key = ", ".join(design.partition_key)
+            if each["oid"] == design.old["oid"]:
+                yield (
+                    f"foreign key {each['name']} of the table to itself refers to ({columns}), "
+                    f"which will not be unique without the partition key ({key}). Add a column "
+                    "for the key of the row referred to, fill it, and let the foreign key refer "
+                    f"to both; or accept that it is lost: give_up=[{each['name']!r}]"
+                )
+                continue
             yield (
                 f"foreign key {each['name']} of {place} refers to ({columns}), which will not be "
                 f"unique without the partition key ({key}). Give the model of {place} a column for "
@@ -161,11 +184,10 @@ def _references(design: Design) -> Iterator[str]:
                 f"foreign key {each['name']} of {place} must be turned to the new table, and "
                 f"{place} belongs to another role"
             )
-        elif each["kind"] == "p":
+        elif each["namesake"] is not None and leafwise(design, each, back=False):
             yield (
-                f"foreign key {each['name']} belongs to {place}, which is partitioned: PostgreSQL "
-                "would check all of its rows under a lock. Drop it before and add it afterwards, "
-                f"with give_up=[{each['name']!r}]"
+                f"foreign key {each['name']} of {place} must be made on each of its partitions, "
+                f"and {each['namesake']} has a constraint of that name: rename that one"
             )
 
 
@@ -268,6 +290,7 @@ def notes(design: Design) -> Iterator[str]:
             f"foreign key {widened.each['name']} of {widened.place} refers to "
             f"({', '.join(widened.theirs)}) no more, but becomes {widened.definition}"
         )
+    yield from refused_meanwhile(design)
     for index in design.old["indexes"]:
         if not index["valid"]:
             yield f"index {index['name']} is INVALID and is left behind"

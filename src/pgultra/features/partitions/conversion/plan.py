@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgultra import sql
 from pgultra.features.partitions.conversion import build, exchange
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.attach import unique_indexes
@@ -80,10 +81,10 @@ def planned(work: Conversion) -> ConversionPlan:
         PgultraError: something stands in the way; all of it is said.
     """
     design, homes = work.prepared()
-    settled, beside = _settled(work, design)
     undone = [Act(text) for each in design.widened for text in each.undone(design)]
     route, names, old = design.route(), design.names, design.old
     nets, leaves = list(homes.nets()), homes.leaves()
+    settled, beside = _settled(work, design, leaves)
     first = build.build(design, homes)
     journal = tuple(Act(text) for text in work.journal.creation())
     before_now = [(old.schema, name) for name, rules in homes.tables() if rules is None]
@@ -117,6 +118,12 @@ def planned(work: Conversion) -> ConversionPlan:
             exchange.give_back(design, old, old),
             *_turned_back(work),
             Step(
+                "check",
+                "foreign keys to the table, which hold already",
+                tuple(map(Act, validations(design, back=True))),
+                "each",
+            ),
+            Step(
                 "untie",
                 "nothing ties the new table any more",
                 (*exchange.untie_new(design, mirrored=False), *undone),
@@ -138,6 +145,7 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
     design, homes = work.prepared()
     work.entry = work.opened(design, homes)
     indexes = tuple(Act(text) for _, text in unique_indexes(design))
+    child = sql.qualified(design.names.schema, work.entry.state["child"])
     return ConversionPlan(
         work.table.fullname,
         (
@@ -151,7 +159,7 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
                 "each",
             ),
             work.exchanging(design, design.old, homes.leaves()),
-            _settled(work, design)[0],
+            _settled(work, design, [*homes.leaves(), child])[0],
         ),
         finish=tuple(sealing(design)),
         notes=(
@@ -162,7 +170,7 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
     )
 
 
-def _settled(work: Conversion, design: Design) -> tuple[Step, tuple[Act, ...]]:
+def _settled(work: Conversion, design: Design, leaves: list[str]) -> tuple[Step, tuple[Act, ...]]:
     with work.connection.begin():
         steps = drifted(work.connection, work.table, work.rules, work.home, insist=False)
     beside = [
@@ -175,7 +183,7 @@ def _settled(work: Conversion, design: Design) -> tuple[Step, tuple[Act, ...]]:
         "settle",
         "checks what holds already, makes materialized views again, and what the room has beside",
         (
-            *(Act(text) for text in validations(design)),
+            *(Act(text) for text in validations(design, leaves)),
             *planned_views(work.views),
             *beside,
         ),

@@ -21,7 +21,9 @@ from pgultra.features.partitions.conversion.design import Design, design
 from pgultra.features.partitions.conversion.drift import drifted, taken_back
 from pgultra.features.partitions.conversion.homes import homes_of
 from pgultra.features.partitions.conversion.journal import Entry, Journal
+from pgultra.features.partitions.conversion.leafwise import crowded
 from pgultra.features.partitions.conversion.materialized import Materialized, in_the_way, readers
+from pgultra.features.partitions.conversion.obstacles import refuse
 from pgultra.features.partitions.conversion.patience import Patience
 from pgultra.features.partitions.conversion.references import constrain, foreign_keys
 from pgultra.features.partitions.conversion.rehome import rehome
@@ -163,14 +165,16 @@ class Conversion:
                 raise PgultraError(f"{self.table.fullname} is not a table")
             found = design(old, self.table, self.rules, self.give_up)
             self.views = readers(connection, old.oid, found.lost)
-            hindered = [*found.obstacles, *in_the_way(self.views, found.lost)]
-            if hindered:
-                listed = "\n".join(f"  - {each}" for each in hindered)
-                raise PgultraError(
-                    f"{self.table.fullname} cannot be converted as it is; nothing was "
-                    f"changed:\n{listed}"
-                )
-            return found, homes_of(connection, found, self.table, self.rules)
+            refuse(self.table, [*found.obstacles, *in_the_way(self.views, found.lost)])
+            homes = self.divided(found, homes_of(connection, found, self.table, self.rules))
+            refuse(self.table, crowded(found, len(homes.leaves()) + (self.way == "attach")))
+            return found, homes
+
+    def divided(self, found: Design, homes: Homes) -> Homes:
+        """
+        The partitions as this way of converting makes them.
+        """
+        return homes
 
     # -- steps --------------------------------------------------------------------------------
 

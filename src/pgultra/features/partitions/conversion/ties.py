@@ -1,5 +1,5 @@
 """
-Foreign keys of others that refer to the table: let go, taken hold of again, and checked.
+Foreign keys to the table, of others and of itself: let go, taken hold of again, and checked.
 """
 
 from __future__ import annotations
@@ -7,10 +7,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgultra import sql
+from pgultra.features.partitions.conversion import leafwise
 from pgultra.features.partitions.conversion.build import comment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pgultra.features.partitions.conversion.design import Design
     from pgultra.features.partitions.conversion.patience import Patience
@@ -27,8 +28,11 @@ def let_go(design: Design, *, back: bool = False) -> Iterator[str]:
         back: as they are since the exchange, and not as they were before it.
     """
     for each in design.renewed if back else design.incoming:
-        place = sql.qualified(each["schema"], each["table"])
-        yield f"ALTER TABLE {place} DROP CONSTRAINT {sql.identifier(each['name'])}"
+        if back and leafwise.leafwise(design, each, back=False):
+            yield from leafwise.let_go(design, each)
+        else:
+            place = sql.qualified(each["schema"], each["table"])
+            yield f"ALTER TABLE {place} DROP CONSTRAINT {sql.identifier(each['name'])}"
 
 
 def taken_hold(design: Design, *, back: bool = False) -> Iterator[str]:
@@ -40,6 +44,9 @@ def taken_hold(design: Design, *, back: bool = False) -> Iterator[str]:
         back: as they were before the exchange.
     """
     for each in design.incoming if back else design.renewed:
+        if leafwise.leafwise(design, each, back=back):
+            yield from leafwise.hold(each)
+            continue
         place = sql.qualified(each["schema"], each["table"])
         name = sql.identifier(each["name"])
         definition = each["definition"].removesuffix(" NOT VALID")
@@ -47,12 +54,21 @@ def taken_hold(design: Design, *, back: bool = False) -> Iterator[str]:
         yield from comment(f"CONSTRAINT {name} ON {place}", each["comment"])
 
 
-def validations(design: Design, *, back: bool = False) -> Iterator[str]:
+def validations(design: Design, leaves: Iterable[str] = (), *, back: bool = False) -> Iterator[str]:
     """
-    The statements that check the foreign keys of others, which hold already.
+    The statements that check them; they hold already.
+
+    Args:
+        design: what was planned.
+        leaves: the partitions of the new table, quoted.
+        back: as they were before the exchange.
     """
     for each in design.incoming if back else design.renewed:
-        if each["validated"]:
+        if leafwise.leafwise(design, each, back=back):
+            own = [sql.qualified(*leaf) for leaf in each["leaves"]]
+            itself = each["oid"] == design.old["oid"]
+            yield from leafwise.checks(each, leaves if itself else own)
+        elif each["validated"]:
             place = sql.qualified(each["schema"], each["table"])
             yield f"ALTER TABLE {place} VALIDATE CONSTRAINT {sql.identifier(each['name'])}"
 
@@ -60,11 +76,21 @@ def validations(design: Design, *, back: bool = False) -> Iterator[str]:
 def validate(patience: Patience, design: Design, *, back: bool = False) -> None:
     """
     Check the foreign keys that were turned to another table.
+
+    Args:
+        patience: how to wait.
+        design: what was planned.
+        back: as they were before the exchange.
     """
-    for statement in validations(design, back=back):
+    for each in design.incoming if back else design.renewed:
+        if leafwise.leafwise(design, each, back=back):
+            leafwise.check(patience, each)
+        elif each["validated"]:
+            place = sql.qualified(each["schema"], each["table"])
+            statement = f"ALTER TABLE {place} VALIDATE CONSTRAINT {sql.identifier(each['name'])}"
 
-        def once(statement: str = statement) -> None:
-            with patience.transaction() as connection:
-                connection.execute(sql.statement(statement))
+            def once(statement: str = statement) -> None:
+                with patience.transaction() as connection:
+                    connection.execute(sql.statement(statement))
 
-        patience.until_it_works(once)
+            patience.until_it_works(once)

@@ -1,5 +1,9 @@
 -- All that one table has and all that stands on it, as one document; $oid is the table.
 SELECT pg_catalog.jsonb_build_object(
+    'version', pg_catalog.current_setting('server_version_num')::int,
+    'room_for_locks', pg_catalog.current_setting('max_locks_per_transaction')::bigint
+        * (pg_catalog.current_setting('max_connections')::int
+            + pg_catalog.current_setting('max_prepared_transactions')::int),
     'oid', c.oid::text,
     'schema', n.nspname,
     'name', c.relname,
@@ -133,7 +137,27 @@ SELECT pg_catalog.jsonb_build_object(
             'table', r.relname,
             'oid', r.oid::text,
             'kind', r.relkind::text,
-            'is_mine', pg_catalog.pg_has_role(r.relowner, 'USAGE'),
+            'is_mine', pg_catalog.pg_has_role(r.relowner, 'USAGE') AND NOT EXISTS (
+                SELECT FROM pg_catalog.pg_partition_tree(r.oid) AS t
+                JOIN pg_catalog.pg_class AS o ON o.oid = t.relid
+                WHERE NOT pg_catalog.pg_has_role(o.relowner, 'USAGE')),
+            'leaves', (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(
+                    o_n.nspname, o.relname) ORDER BY o_n.nspname, o.relname), '[]')
+                FROM pg_catalog.pg_partition_tree(r.oid) AS t
+                JOIN pg_catalog.pg_class AS o ON o.oid = t.relid
+                JOIN pg_catalog.pg_namespace AS o_n ON o_n.oid = o.relnamespace
+                WHERE t.isleaf AND r.relkind = 'p'),
+            'divided_by', (SELECT COALESCE(pg_catalog.jsonb_agg(DISTINCT a.attname), '[]')
+                FROM pg_catalog.pg_partition_tree(r.oid) AS t
+                JOIN pg_catalog.pg_partitioned_table AS d ON d.partrelid = t.relid
+                CROSS JOIN unnest(d.partattrs::smallint[]) AS u (number)
+                LEFT JOIN pg_catalog.pg_attribute AS a
+                    ON a.attrelid = t.relid AND a.attnum = u.number AND u.number > 0),
+            'namesake', (SELECT pg_catalog.min(x.conrelid::pg_catalog.regclass::text)
+                FROM pg_catalog.pg_partition_tree(r.oid) AS t
+                JOIN pg_catalog.pg_constraint AS x ON x.conrelid = t.relid
+                WHERE t.isleaf AND r.relkind = 'p' AND x.conname = k.conname
+                    AND x.conparentid <> k.oid AND (x.contype <> 'f' OR x.conparentid = 0)),
             'owner', pg_catalog.pg_get_userbyid(r.relowner),
             'forced', r.relforcerowsecurity,
             'definition', pg_catalog.pg_get_constraintdef(k.oid),
