@@ -13,7 +13,7 @@ from datetime import datetime  # noqa: TC003  # Mapped[datetime] is evaluated
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import BigInteger, DateTime, Index
+from sqlalchemy import BigInteger, DateTime, ForeignKeyConstraint, Index
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pgultra.features.partitions import ByRange, PartitionedTable
@@ -54,6 +54,26 @@ class Event(PartitionedTable, Base):
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
     kind: Mapped[str]
     amount: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Remark(Base):
+    """
+    What refers to an event; some tests make its table, with a foreign key to the id alone.
+    """
+
+    __tablename__ = "remark"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["event_id", "event_at"],
+            ["event.id", "event.at"],
+            ondelete="CASCADE",
+            onupdate="CASCADE",
+        ),
+    )
+
+    event_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    event_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
 class Storm:
