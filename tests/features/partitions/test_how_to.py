@@ -30,7 +30,7 @@ PAGES = Path(__file__).parents[3] / "docs" / "how-to"
 PRELUDE = """
 from datetime import datetime, timedelta
 from pathlib import Path
-from sqlalchemy import BigInteger, DateTime, Identity
+from sqlalchemy import BigInteger, DateTime, ForeignKeyConstraint, Identity
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 class Base(DeclarativeBase):
@@ -203,6 +203,8 @@ def test_convert_a_big_table(
         " at timestamptz NOT NULL, note varchar)",
         "INSERT INTO event (at, note) SELECT now() - g * interval '1 hour', 'n'"
         " FROM generate_series(1, 2000) AS g",
+        "CREATE TABLE remark (id int PRIMARY KEY, event_id bigint NOT NULL REFERENCES event)",
+        "INSERT INTO remark SELECT id, id FROM event WHERE id < 100",
     )
     assert "ACCESS EXCLUSIVE" in page.command("--plan")
     if way == "copy":
@@ -219,6 +221,8 @@ def test_convert_a_big_table(
     with page.engine.connect() as connection:
         assert plan.check(connection, page.base.metadata).steps == ()
         assert connection.exec_driver_sql("SELECT count(*) FROM event").scalar_one() == 2000
+        joined = "SELECT count(*) FROM remark JOIN event ON (event.id, at) = (event_id, event_at)"
+        assert connection.exec_driver_sql(joined).scalar_one() == 99
 
 
 @pytest.mark.needs("pg_partman")

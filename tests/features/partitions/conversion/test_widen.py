@@ -202,6 +202,7 @@ def test_the_column_comes_and_is_filled(engine: sa.Engine, way: str, required: b
     with engine.begin() as connection:  # by a writer who knows nothing of the column
         run(connection, f"INSERT INTO {NOTE} VALUES (9001, 7, 'later')")
         run(connection, f'UPDATE {NOTE} SET "on" = 9 WHERE id = 8')
+        run(connection, f"INSERT INTO {NOTE} VALUES (9003, 8, 'wrong', '1999-09-09Z')")
     with engine.connect() as connection, pytest.raises(sa.exc.IntegrityError, match="to: %"):
         run(connection, f"INSERT INTO {NOTE} VALUES (9999, 77777)")
     assert unfilled(engine) == 0
