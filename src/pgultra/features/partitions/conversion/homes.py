@@ -33,9 +33,9 @@ __all__ = ["MOST", "Homes", "homes_of", "parent_of", "value_of"]
 MOST = 2000
 """More partitions than this are taken for a mistake: one row with a strange date, mostly."""
 
-EXTREME = (
-    "SELECT {column}::text FROM {table} WHERE {column} IS NOT NULL ORDER BY {column} {direction} "
-    "LIMIT 1"
+EXTREME = (  # t.: a bare name would be the text, and '999' comes after '3000' there
+    "SELECT t.{column}::text FROM {table} AS t WHERE t.{column} IS NOT NULL "
+    "ORDER BY t.{column} {direction} LIMIT 1"
 )
 TAKEN = text(
     "SELECT c.relname::text FROM pg_catalog.pg_class AS c "
