@@ -28,6 +28,7 @@ CREATE TABLE "{table}" (
     "I d" bigint GENERATED ALWAYS AS IDENTITY (START 5 INCREMENT 3) PRIMARY KEY,
     "at" timestamptz NOT NULL, "select" int NOT NULL REFERENCES "or""g" ON DELETE CASCADE,
     serial bigserial, email text COLLATE "C", slug text DEFAULT 'it''s 100%',
+    up text COLLATE "C", up_at timestamptz,
     loud text GENERATED ALWAYS AS (upper(email)) STORED, mood jsonb,
     CONSTRAINT "eMail" UNIQUE (email, "at"),
     CONSTRAINT "no: 'quotes'" CHECK (email <> ':x %s')
@@ -43,6 +44,9 @@ COMMENT ON TABLE "{table}" IS 'all: of 100% it''s';
 COMMENT ON COLUMN "{table}".email IS 'a %s comment';
 COMMENT ON INDEX "Idx: %" IS 'an index';
 COMMENT ON CONSTRAINT "eMail" ON "{table}" IS 'a constraint';
+ALTER TABLE "{table}" ADD CONSTRAINT "Up: %" FOREIGN KEY (up, up_at)
+    REFERENCES "{table}" (email, "at") ON UPDATE CASCADE DEFERRABLE;
+COMMENT ON CONSTRAINT "Up: %" ON "{table}" IS 'it: itself';
 CREATE TABLE note (id int PRIMARY KEY, email text COLLATE "C", "at" timestamptz,
     CONSTRAINT "to: it" FOREIGN KEY (email, "at") REFERENCES "{table}" (email, "at")
         ON UPDATE CASCADE ON DELETE SET NULL);
@@ -78,6 +82,8 @@ CREATE FUNCTION many(n int) RETURNS void LANGUAGE sql SET search_path FROM CURRE
     SELECT '2026-01-01Z'::timestamptz + g * interval '7 hours', 1 + g % 2, 'e' || g
     FROM generate_series(1, n) AS g$$;
 SELECT many(1000);
+UPDATE "{table}" AS t SET up = o.email, up_at = o."at" FROM "{table}" AS o
+    WHERE o.email = 'e900' AND t.email = 'e902';
 INSERT INTO note SELECT row_number() OVER (), email, "at" FROM "{table}" LIMIT 100;
 """
 LEFT_OUT = 'CREATE INDEX "{table}" ON "{table}_" (a);\n'
@@ -145,7 +151,8 @@ def picture(connection: Connection) -> dict[str, Any]:
     found = survey(connection, oid)
     told = {word: found[word] for word in DESCRIBED}
     for each in told["incoming"]:
-        each.pop("oid")
+        for word in ("oid", "kind", "leaves", "divided_by", "primary"):  # the table itself refers
+            each.pop(word)
     ours = ("_partitions_forward", "_partitions_back")
     told["triggers"] = [t for t in told["triggers"] if not any(o in t["name"] for o in ours)]
     told["constraints"] = [

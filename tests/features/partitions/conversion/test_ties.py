@@ -7,18 +7,23 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from pgultra import sql
+from pgultra.errors import PgultraError
 from pgultra.features.partitions import (
     ByRange,
     PartitionedTable,
     convert,
     finish_conversion,
     maintain,
+    plan_conversion,
     undo_conversion,
 )
 from pgultra.sql import qualified, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.fixtures.server import Server
 
 
 SCHEMA = 'Odd "Schema: 100%'
@@ -250,3 +255,273 @@ def test_a_table_that_refers_to_itself(owner_engine: sa.Engine, rule: str, way: 
         finish_conversion(connection, tree)
         twins.write("finished")
         assert keys(engine) == before
+
+
+NOTES = {
+    "range with a default": (
+        "RANGE (id)",
+        "CREATE TABLE {0}.n1 PARTITION OF {1} FOR VALUES FROM (0) TO (3)",
+        "CREATE TABLE {0}.n2 PARTITION OF {1} FOR VALUES FROM (3) TO (5)",
+        "CREATE TABLE {0}.n3 PARTITION OF {1} DEFAULT",
+    ),
+    "hash": (
+        "HASH (id)",
+        "CREATE TABLE {0}.n1 PARTITION OF {1} FOR VALUES WITH (MODULUS 2, REMAINDER 0)",
+        "CREATE TABLE {0}.n2 PARTITION OF {1} FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
+    ),
+    "two levels": (
+        "LIST ((id % 2))",
+        "CREATE TABLE {0}.n1 PARTITION OF {1} FOR VALUES IN (0)",
+        "CREATE TABLE {0}.mid PARTITION OF {1} FOR VALUES IN (1) PARTITION BY RANGE (id)",
+        "CREATE TABLE {0}.n2 PARTITION OF {0}.mid FOR VALUES FROM (0) TO (5)",
+        "CREATE TABLE {0}.n3 PARTITION OF {0}.mid FOR VALUES FROM (5) TO (100)",
+        "CREATE TABLE {0}.n4 PARTITION OF {0}.mid FOR VALUES FROM (5000) TO (9000)",
+    ),
+}
+NOTE_WRITES = """
+INSERT INTO {t} VALUES (1, '{a}'), (2, '{b}'), (3, '{c}')
+INSERT INTO {n} VALUES (1, 1, '{a}'), (2, 1, '{a}'), (3, 2, '{b}'), (4, 3, '{c}'), (6, NULL, '{a}'), (7, 3, '{c}')
+INSERT INTO {n} VALUES (8, 1, '{b}')
+INSERT INTO {n} VALUES (9, 4, '{a}'); INSERT INTO {t} VALUES (4, '{a}')
+INSERT INTO {n} VALUES (9, 5, '{a}')
+UPDATE {n} SET of_id = 99 WHERE id = 1
+UPDATE {n} SET id = 5 WHERE id = 4
+UPDATE {t} SET at = '{c}' WHERE "I d" = 1
+UPDATE {t} SET "I d" = 77, at = '{a}' WHERE "I d" = 2
+DELETE FROM {t} WHERE "I d" = 3
+WITH g AS (DELETE FROM {t} WHERE "I d" = 77 RETURNING *) DELETE FROM {n} USING g WHERE of_id = g."I d"
+"""
+REFERS = (
+    f'ALTER TABLE {{}} ADD CONSTRAINT {OF} FOREIGN KEY (of_id, of_at) REFERENCES {{}} ("I d", at)'
+    " ON UPDATE CASCADE ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED"
+)
+
+
+def annotate(engine: sa.Engine, by: str, *partitions: str) -> None:
+    """
+    A partitioned table that refers to the tree, and its plain twin.
+    """
+    prepare(engine, "plain")
+    columns = "(id int NOT NULL, of_id int, of_at timestamptz)"
+    place = sql.identifier(SCHEMA)
+    run(engine, f"CREATE TABLE {NOTE} {columns} PARTITION BY {by}")
+    run(engine, *(each.format(place, NOTE) for each in partitions))
+    run(engine, f"CREATE TABLE {TWIN_NOTE} {columns}")
+    for note, tree in ((NOTE, TREE), (TWIN_NOTE, TWIN)):
+        run(engine, f'INSERT INTO {note} SELECT "I d", "I d", at FROM {tree}')
+        run(engine, REFERS.format(note, tree))
+        run(engine, f"COMMENT ON CONSTRAINT {OF} ON {note} IS 'of: 100%'")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["copy", "attach"])
+@pytest.mark.parametrize("form", NOTES)
+def test_a_partitioned_table_that_refers_to_it(
+    owner_engine: sa.Engine, form: str, way: str
+) -> None:
+    """
+    Its foreign key holds at every step as a plain table's does, also on partitions made meanwhile.
+    """
+    engine = owner_engine
+    annotate(engine, *NOTES[form])
+    before, tree = keys(engine), models()
+    twins = Twins(engine, t=(TREE, TWIN), n=(NOTE, TWIN_NOTE))
+    mid = qualified(SCHEMA, "mid")
+
+    def write(step: str) -> None:
+        if form == "two levels" and step in ("exchange", "settle", "clean_up"):
+            number = 10_000 + 1000 * len(twins.steps)
+            place, upper = qualified(SCHEMA, f"by hand {step}"), number + 1000
+            run(
+                engine,
+                f"CREATE TABLE {place} PARTITION OF {mid} FOR VALUES FROM ({number}) TO ({upper})",
+                f"INSERT INTO {NOTE} VALUES ({number + 1}, 5000, (SELECT at FROM {TREE}"
+                ' WHERE "I d" = 5000))',
+            )
+            run(engine, f"DELETE FROM {NOTE} WHERE id = {number + 1}")
+        twins.write(step, NOTE_WRITES)
+
+    with engine.connect() as connection:
+        convert(connection, tree, way=way, announce=write)
+        write("converted")
+        assert keys(engine) == before
+        assert below(engine, OF, NOTE) == leaves(engine, NOTE)
+        maintain(connection, tree.metadata, now=datetime(2027, 9, 9, tzinfo=UTC))
+        run(engine, f"INSERT INTO {TREE} VALUES (1, '2027-09-09Z')")
+        run(engine, f"INSERT INTO {NOTE} VALUES (2, 1, '2027-09-09Z')")
+        assert twins.outcome("INSERT INTO {n} VALUES (3, 2, '2027-09-09Z')", 0) == "23503"
+        run(engine, f'DELETE FROM {TREE} WHERE "I d" = 1')
+        if way == "copy":
+            assert undo_conversion(connection, tree, announce=write).repaired == 0
+            write("undone")
+            assert keys(engine) == before
+            assert below(engine, OF, NOTE) == leaves(engine, NOTE)
+            convert(connection, tree)
+        finish_conversion(connection, tree)
+        write("finished")
+        assert keys(engine) == before
+
+
+def test_what_a_foreign_key_cannot_move_before_it_is_checked(
+    owner_engine: sa.Engine, server: Server
+) -> None:
+    """
+    Before PostgreSQL 18 a row that ON UPDATE CASCADE would move is refused until then; it is said.
+    """
+    engine = owner_engine
+    annotate(engine, "RANGE (of_at)", "CREATE TABLE {0}.n1 PARTITION OF {1} DEFAULT")
+    april = "FOR VALUES FROM ('2026-04-01Z') TO ('2026-05-01Z')"
+    march = "FOR VALUES FROM ('2026-03-01Z') TO ('2026-04-01Z')"
+    run(engine, f"TRUNCATE {NOTE}, {TWIN_NOTE}")
+    for number, bound in ((2, march), (3, april)):
+        run(engine, f"CREATE TABLE {qualified(SCHEMA, f'n{number}')} PARTITION OF {NOTE} {bound}")
+    move = "UPDATE {t} SET at = '2026-04-20Z' WHERE \"I d\" = 5001"
+    for table, note in ((TREE, NOTE), (TWIN, TWIN_NOTE)):
+        run(
+            engine,
+            f"UPDATE {table} SET at = '2026-03-20Z' WHERE \"I d\" = 5001",
+            f"INSERT INTO {note} VALUES (1, 5001, '2026-03-20Z')",
+        )
+    twins = Twins(engine, t=(TREE, TWIN), n=(NOTE, TWIN_NOTE))
+    outcomes: dict[str, str | None] = {}
+
+    def write(step: str) -> None:
+        if step in ("exchange", "settle"):
+            outcomes[step] = twins.outcome(f"SELECT 1; {move}; SELECT 1 / 0", 0)
+
+    tree = models()
+    with engine.connect() as connection:
+        planned = plan_conversion(connection, tree)
+        convert(connection, tree, announce=write)
+    noted = [each for each in planned.notes if "cannot move a row to another partition" in each]
+    leafwise = server.version < 18
+    assert len(noted) == leafwise
+    assert outcomes == {"exchange": "22012", "settle": "23514" if leafwise else "22012"}
+    assert twins.outcome(move, 0) is None
+
+
+def test_more_than_the_server_has_room_for(owner_engine: sa.Engine, server: Server) -> None:
+    """
+    Before PostgreSQL 18 too many partitions are refused before anything starts; attaching is not.
+    """
+    engine = owner_engine
+    prepare(engine, "cascade")
+    run(
+        engine,
+        f"INSERT INTO {TREE} VALUES (1, '2021-01-01Z', NULL, NULL), (2, '2026-05-05Z', 1, '2021-01-01Z')",
+    )
+    before, tree, way = keys(engine), models(), "copy"
+    with engine.connect() as connection:
+        if server.version < 18:
+            way = "attach"
+            for act in (plan_conversion, convert):
+                with pytest.raises(PgultraError, match="more than 1,500") as caught:
+                    act(connection, tree)
+            assert f"give_up=[{UP[1:-1]!r}]" in str(caught.value)
+            assert not connection.execute(
+                sa.text("SELECT count(*) FROM pg_class WHERE relname ~ 'partitions'")
+            ).scalar_one()
+            connection.rollback()
+        convert(connection, tree, way=way)
+        assert keys(engine) == before
+        finish_conversion(connection, tree)
+    run(engine, f'DELETE FROM {TREE} WHERE "I d" = 1')
+    with engine.connect() as connection:
+        left = statement(f'SELECT count(*) FROM {TREE} WHERE "I d" < 5000')
+        assert connection.execute(left).scalar_one() == 0
+
+
+def test_whom_the_partitions_belong_to(engine: sa.Engine, owner_engine: sa.Engine) -> None:
+    """
+    A partition of another role, or with a constraint of that name, is said before anything starts.
+    """
+    annotate(owner_engine, *NOTES["hash"])
+    tree, leaf = models(), qualified(SCHEMA, "n2")
+    with owner_engine.connect() as connection:
+        owner = connection.exec_driver_sql("SELECT current_user").scalar_one()
+        connection.rollback()
+        run(engine, f"ALTER TABLE {leaf} OWNER TO CURRENT_USER")
+        with pytest.raises(PgultraError, match="belongs to another role"):
+            convert(connection, tree)
+        run(engine, f"ALTER TABLE {leaf} OWNER TO {owner}")
+        convert(connection, tree)
+        undo_conversion(connection, tree)
+
+
+def test_a_name_that_a_partition_has_already(owner_engine: sa.Engine, server: Server) -> None:
+    """
+    Where each partition must have the foreign key under its name, another of that name is said.
+    """
+    annotate(owner_engine, *NOTES["hash"])
+    run(
+        owner_engine,
+        f"ALTER TABLE {NOTE} DROP CONSTRAINT {OF}",
+        f"ALTER TABLE {qualified(SCHEMA, 'n2')} ADD CONSTRAINT {OF} CHECK (id > 0)",
+        REFERS.format(NOTE, TREE),
+    )
+    before, tree = keys(owner_engine), models()
+    with owner_engine.connect() as connection:
+        if server.version < 18:
+            with pytest.raises(PgultraError, match="has a constraint of that name: rename"):
+                convert(connection, tree)
+        else:
+            convert(connection, tree)
+            assert keys(owner_engine) == before
+
+
+def test_what_is_not_checked_stays_so(owner_engine: sa.Engine, server: Server) -> None:
+    """
+    From PostgreSQL 18 on a partitioned table has a foreign key NOT VALID too, there and back.
+    """
+    engine = owner_engine
+    annotate(engine, *NOTES["hash"])
+    for table, key in ((TREE, UP), (NOTE, OF)):
+        run(engine, f"ALTER TABLE {table} DROP CONSTRAINT {key}")
+    run(engine, f"INSERT INTO {TREE} VALUES (1, '2026-05-05Z', 7, '2026-05-05Z')")
+    key = SELF.format(TREE, RULES["cascade"])
+    run(engine, f"ALTER TABLE {TREE} ADD CONSTRAINT {UP} {key} NOT VALID")
+    tree = models()
+    with engine.connect() as connection:
+        if server.version < 18:
+            with pytest.raises(PgultraError, match="is not validated"):
+                convert(connection, tree)
+            return
+        run(engine, f"INSERT INTO {NOTE} VALUES (1, 7, '2026-05-05Z')")
+        run(engine, REFERS.format(NOTE, TREE) + " NOT VALID")
+        before = keys(engine)
+        assert [each[3] for each in before] == [False, False]
+        convert(connection, tree)
+        assert keys(engine) == before
+        undo_conversion(connection, tree)
+        assert keys(engine) == before
+
+
+def test_the_plan_says_it(owner_engine: sa.Engine, told: Callable[[], list[str]]) -> None:
+    """
+    Every statement about a foreign key was planned, with its lock, there and back.
+    """
+    annotate(owner_engine, *NOTES["two levels"])
+    tree = models()
+    words = ("FOREIGN KEY", "VALIDATE CONSTRAINT", "DROP CONSTRAINT", "COMMENT ON CONSTRAINT")
+    for way in ("copy", "attach"):
+        with owner_engine.connect() as connection:
+            planned = plan_conversion(connection, tree, way=way)
+            assert "LOCK TABLE" in str(planned)
+            locks = {act.lock for step in planned.steps for act in step.acts if OF in act.text}
+            assert any("SHARE ROW EXCLUSIVE on both tables" in each for each in locks)
+            told()
+            convert(connection, tree, way=way)
+            sent = told()
+            statements = planned.statements()
+            assert [
+                each for each in sent if any(w in each for w in words) and each not in statements
+            ] == []
+            assert [each for each in statements if OF in each and each not in sent] == []
+            if way == "copy":
+                undo_conversion(connection, tree)
+                sent = told()
+                undone = [act.text for step in planned.undo for act in step.acts]
+                assert [each for each in undone if OF in each and each not in sent] == []
+                assert [each for each in sent if OF in each and each not in undone] == []
+            else:
+                finish_conversion(connection, tree)
