@@ -17,6 +17,8 @@ from pgultra.features.partitions.conversion.survey import table_oid
 from pgultra.sql import qualified, statement
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
 SCHEMA, TABLE = 'Odd "Schema: 100%', 'Vis"it: %s'
@@ -123,13 +125,13 @@ def make(connection: Connection) -> None:
             connection.execute(statement(each.replace("\0", ";")))
 
 
-def picture(connection: Connection) -> dict[str, Any]:
+def picture(connection: Connection, places: Sequence[tuple[str, str]] = VIEWS) -> dict[str, Any]:
     """
     All that can be told of the views, but for what a conversion is there to change.
     """
     connection.exec_driver_sql("SET LOCAL search_path = pg_catalog")
     told: dict[str, Any] = {}
-    for schema, name in VIEWS:
+    for schema, name in places:
         oid = table_oid(connection, schema, name)
         assert oid is not None, name
         found = look(connection, oid).document

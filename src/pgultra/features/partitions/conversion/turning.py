@@ -72,6 +72,7 @@ def turn(work: Conversion, other: str) -> None:
         PgultraError: one could not be filled, or was altered all the time.
     """
     documents = work.entry.state.get("materialized", [])
+    _drop(work, "new")  # what an earlier run left
     for document in documents:  # which may become longer
         view = Materialized(document)
         others = [other, *(Materialized(each).called("old") for each in documents)]
@@ -115,7 +116,7 @@ def _fill(work: Conversion, view: Materialized, others: list[str]) -> Materializ
             return None
         now = look(connection, there.oid)
         new = view.called("new")
-        _run(connection, [f"DROP MATERIALIZED VIEW IF EXISTS {new}"])
+        _run(connection, [f"DROP MATERIALIZED VIEW IF EXISTS {new}"])  # of an earlier round
         _run(connection, now.creation(view["definition"]))
         if now["populated"]:
             connection.execute(ON_PATH, {"path": path})  # of REFRESH before PostgreSQL 17
