@@ -14,6 +14,8 @@ from pgultra import sql
 from pgultra.features.partitions.conversion.names import Called, Names
 from pgultra.features.partitions.conversion.route import Route
 from pgultra.features.partitions.conversion.widen import Widened, following, identity, widened
+from pgultra.objects import Index
+from pgultra.plan.collect import collect
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -205,7 +207,10 @@ def _indexes(
     constraints = {each["name"]: each for each in old.constraints("p", "u", "x")}
     primary = next(iter(old.constraints("p")), None)
     yield _primary(old, table, key, primary)
-    replaced = dict(_replacements(old, table, partition_key))
+    replaced = {
+        **dict(_rooms_replacements(table, partition_key)),
+        **dict(_replacements(old, table, partition_key)),
+    }
     for index in old["indexes"]:
         if index["primary"] or index["name"] in give_up or not index["valid"]:
             continue
@@ -274,3 +279,16 @@ def _replacements(
             if fits and (name == lost["name"] or name not in known):
                 yield lost["name"], planned
                 break
+
+
+def _rooms_replacements(
+    table: sa.Table, partition_key: tuple[str, ...]
+) -> Iterator[tuple[str, Planned]]:
+    """
+    What rooms have under the same name, with the key: blind indexes of unique encrypted columns.
+    """
+    declared = (each for each in collect(table.metadata).values() if isinstance(each, Index))
+    for each in declared:
+        here = (each.schema, each.table) == (table.schema, table.name) and each.unique
+        if here and all(sql.identifier(key) in each.definition for key in partition_key):
+            yield each.name, Planned(each.name, None, True, each.definition)

@@ -292,6 +292,17 @@ def notes(design: Design) -> Iterator[str]:
         )
     yield from refused_meanwhile(design)
     for index in design.old["indexes"]:
+        without = not set(design.partition_key) <= set(index["columns"])
+        if (
+            index["unique"]
+            and not index["primary"]
+            and without
+            and index["name"] not in design.lost
+        ):
+            yield (
+                f"unique {index['name']} gets the partition key: its columns alone will not be "
+                "unique any more"
+            )
         if not index["valid"]:
             yield f"index {index['name']} is INVALID and is left behind"
     for name in sorted(design.lost):
