@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from pgultra import sql
+from pgultra.features.partitions.conversion.lacking import widened
 from pgultra.features.partitions.conversion.names import Called, Names
 from pgultra.features.partitions.conversion.route import Route
-from pgultra.features.partitions.conversion.widen import Widened, following, identity, widened
+from pgultra.features.partitions.conversion.widen import Widened, following, identity
 from pgultra.objects import Index
 from pgultra.plan.collect import collect
 

@@ -1,5 +1,5 @@
 """
-Foreign keys that lack the partition key: the model says which columns they get.
+Foreign keys that get the partition key: what is done to the table that refers.
 
 A foreign key to ``(id)`` alone cannot refer to a partitioned table. Where the model of the table
 that refers declares ``(event_id, event_at)`` instead, that table gets the column; triggers keep
@@ -17,14 +17,11 @@ from pgultra.features.partitions.conversion.route import operator
 from pgultra.features.partitions.conversion.survey import scripted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    import sqlalchemy as sa
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pgultra.features.partitions.conversion.design import Design
-    from pgultra.features.partitions.conversion.survey import Survey
 
-__all__ = ["Widened", "following", "identity", "widened"]
+__all__ = ["Widened", "following", "identity"]
 
 EXISTING = "FOR SHARE"
 """Before the exchange the partition key is in no unique index, and an update of it is not kept
@@ -337,89 +334,3 @@ def following(found: Sequence[Widened]) -> frozenset[str]:
     The names of triggers that the converted table has during the conversion alone.
     """
     return frozenset(each.called("follow") for each in found)
-
-
-def widened(
-    old: Survey,
-    table: sa.Table,
-    unique: Collection[frozenset[str]],
-    lost: Collection[str] = (),
-) -> Iterator[Widened]:
-    """
-    The foreign keys of others that lack columns, and for which the model tells them.
-
-    Args:
-        old: the table as it is.
-        table: the model's.
-        unique: the columns of each unique rule that the new table will have.
-        lost: names of what is given up.
-    """
-    for each in old["incoming"]:
-        if frozenset(each["columns"]) in unique or each["name"] in lost:
-            continue
-        if each["oid"] != old["oid"]:
-            for other in _models(table, each):
-                found = _declared(old, table, other, each, unique)
-                if found is not None:
-                    yield found
-                    break
-
-
-def _models(table: sa.Table, each: Mapping[str, Any]) -> Iterator[sa.Table]:
-    for other in table.metadata.tables.values():
-        if other.name == each["table"] and other.schema in (each["schema"], None):
-            yield other
-
-
-def _declared(
-    old: Survey,
-    table: sa.Table,
-    other: sa.Table,
-    each: Mapping[str, Any],
-    unique: Collection[frozenset[str]],
-) -> Widened | None:
-    own, theirs = tuple(each["own"]), tuple(each["columns"])
-    for key in other.foreign_key_constraints:
-        pairs = {element.parent.name: element.column.name for element in key.elements}
-        before = dict(zip(own, theirs, strict=True))
-        if (
-            key.referred_table is not table
-            or not before.items() <= pairs.items()
-            or frozenset(pairs.values()) not in unique
-        ):
-            continue
-        added = tuple((mine, their) for mine, their in pairs.items() if mine not in own)
-        described = {mine: old.column(their) for mine, their in added}
-        primary = tuple(column.name for column in other.primary_key.columns)
-        held = tuple((each["primary"] or {}).get("columns", ()))
-        widens = bool(held) and set(held) < set(primary) <= {*held, *(mine for mine, _ in added)}
-        return Widened(
-            each=each,
-            name=sql.short_name(key.name) if isinstance(key.name, str) else each["name"],
-            definition=_definition(old, pairs, key),
-            own=own,
-            theirs=theirs,
-            added=added,
-            types={mine: column["type"] for mine, column in described.items() if column},
-            required=tuple(mine for mine, _ in added if not other.c[_key(other, mine)].nullable),
-            primary=primary if widens else None,
-        )
-    return None
-
-
-def _key(table: sa.Table, name: str) -> str:
-    return next(column.key for column in table.c if column.name == name)
-
-
-def _definition(old: Survey, pairs: Mapping[str, str], key: sa.ForeignKeyConstraint) -> str:
-    """
-    As after ADD CONSTRAINT.
-    """
-    own, theirs = (", ".join(map(sql.identifier, names)) for names in (pairs, pairs.values()))
-    parts = [f"FOREIGN KEY ({own}) REFERENCES {old.table}({theirs})"]
-    parts += [f"MATCH {key.match}"] if key.match else []
-    parts += [f"ON UPDATE {key.onupdate}"] if key.onupdate else []
-    parts += [f"ON DELETE {key.ondelete}"] if key.ondelete else []
-    parts += ["DEFERRABLE"] if key.deferrable else []
-    parts += [f"INITIALLY {key.initially}"] if key.initially else []
-    return " ".join(parts)
