@@ -525,3 +525,52 @@ def test_the_plan_says_it(owner_engine: sa.Engine, told: Callable[[], list[str]]
                 assert [each for each in sent if OF in each and each not in undone] == []
             else:
                 finish_conversion(connection, tree)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_one_to_itself_that_is_given_up(owner_engine: sa.Engine, broken: bool) -> None:
+    """
+    The old table has it no more while it is kept the same; undone, it is checked if it can be.
+    """
+    engine = owner_engine
+    prepare(engine, "plain")
+    before, tree = keys(engine), models()
+    given = [UP.strip('"')]
+    both = (
+        f"INSERT INTO {TREE} VALUES (1, '2026-03-03Z', 2, '2026-05-05Z'),"
+        " (2, '2026-05-05Z', NULL, NULL)"
+    )
+    wrong = f"INSERT INTO {TREE} VALUES (3, '2026-03-03Z', 4, '2026-05-05Z')"
+    with engine.connect() as connection:
+        convert(connection, tree, give_up=given)
+        run(engine, both, *[wrong] * broken)
+        undo_conversion(connection, tree)
+        after = keys(engine)
+        assert [each[3] for each in after] == [not broken]
+        ended = " NOT VALID" if broken else ""
+        assert [each[2].removesuffix(ended) for each in after] == [each[2] for each in before]
+        run(engine, f'DELETE FROM {TREE} WHERE "I d" = 3')
+        convert(connection, tree, give_up=given)
+        finish_conversion(connection, tree)
+    assert keys(engine) == []
+    run(engine, wrong)
+
+
+def test_what_is_given_up_does_not_refer_to_a_partition(owner_engine: sa.Engine) -> None:
+    """
+    Attached, the old table is referred to by nothing, so that its key can get the partition key.
+    """
+    engine = owner_engine
+    prepare(engine, "plain")
+    run(
+        engine,
+        f"ALTER TABLE {TREE} DROP CONSTRAINT {UP}",
+        f"ALTER TABLE {TREE} ADD CONSTRAINT {UP} FOREIGN KEY (up) REFERENCES {TREE}",
+        f"CREATE TABLE {NOTE} (of_id int CONSTRAINT {OF} REFERENCES {TREE})",
+    )
+    tree = models()
+    with engine.connect() as connection:
+        convert(connection, tree, way="attach", give_up=[UP.strip('"'), OF.strip('"')])
+        finish_conversion(connection, tree)
+    assert keys(engine) == []
+    run(engine, f"INSERT INTO {TREE} VALUES (1, '2026-03-03Z', 2, NULL)")

@@ -102,6 +102,13 @@ class Design:
         return [each for each in self.old["incoming"] if each["name"] not in self.lost]
 
     @property
+    def abandoned(self) -> list[Mapping[str, Any]]:
+        """
+        The foreign keys to the table that are given up.
+        """
+        return [each for each in self.old["incoming"] if each["name"] in self.lost]
+
+    @property
     def renewed(self) -> list[Mapping[str, Any]]:
         """
         The foreign keys from others to the table, as they are once it is partitioned.

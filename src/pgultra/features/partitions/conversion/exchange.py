@@ -95,7 +95,7 @@ def attached(
     """
     names = design.names
     texts = [_locked(design, names.table, names.new).text]
-    texts += let_go(design)
+    texts += let_go(design, partition=True)
     for each in now["triggers"]:
         texts.append(f"DROP TRIGGER {sql.identifier(each['name'])} ON {names.table}")
     for widened in design.widened:
