@@ -204,16 +204,32 @@ def test_features_of_other_rooms_come_along(engine: sa.Engine, way: str) -> None
 BEFORE = """
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from pgultra.features.partitions import ByHash, ByRange, PartitionedTable
 
 class Base(DeclarativeBase):
     pass
 
 class Visit(Base):
     __tablename__ = "visit"
-    __table_args__ = (sa.UniqueConstraint("at", "word"), sa.Index("visit_word", "word"))
+    __table_args__ = (
+        sa.UniqueConstraint("at", "word"),
+        sa.Index("visit_word", "word"),
+        sa.UniqueConstraint("id", "at"),
+        sa.ForeignKeyConstraint(["up", "up_at"], ["visit.id", "visit.at"], ondelete="CASCADE"),
+    )
+    up: Mapped[int | None] = mapped_column(sa.BigInteger)
+    up_at: Mapped[sa.DateTime | None] = mapped_column(sa.DateTime(timezone=True), nullable=True)
     id: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True)
     at: Mapped[sa.DateTime] = mapped_column(sa.DateTime(timezone=True))
     word: Mapped[str]
+
+class Reply(PartitionedTable, Base):
+    __tablename__ = "reply"
+    __partition_by__ = ByHash("id", modulus=3)
+    __table_args__ = (sa.ForeignKeyConstraint(["of", "of_at"], ["visit.id", "visit.at"]),)
+    id: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True)
+    of: Mapped[int] = mapped_column(sa.BigInteger)
+    of_at: Mapped[sa.DateTime] = mapped_column(sa.DateTime(timezone=True), nullable=False)
 """
 
 
@@ -234,7 +250,6 @@ def test_autogenerate_is_empty_after_a_conversion(
         '    __tablename__ = "visit"\n',
         '    __tablename__ = "visit"\n    __partition_by__ = ByRange("at", every="1 month")\n',
     )
-    changed = f"from pgultra.features.partitions import ByRange, PartitionedTable\n{changed}"
     module: Any = ModuleType("visits_after")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(changed, module.__dict__)
