@@ -8,7 +8,7 @@ import pytest
 from pgultra.features.partitions import convert, finish_conversion, undo_conversion
 from tests.features.partitions.conversion.storm import Event
 from tests.features.partitions.conversion.test_crash import leftovers, run, same
-from tests.features.partitions.conversion.test_storm import storm_over
+from tests.features.partitions.conversion.test_storm import storm_over, there_and_back
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -169,3 +169,23 @@ def test_a_killed_attachment(database: Database, server: Server, fragment: str) 
     write(engine, 2)
     assert keys(engine) == before
     assert leftovers(engine) == []
+
+
+def test_nobody_waits_for_foreign_keys(database: Database) -> None:
+    """
+    Under load, what refers to the table is turned to the new one and back; nobody waits for long.
+    """
+    storm = storm_over(database, 5_000)
+    engine = database.engine()
+    with engine.begin() as connection:
+        for statement in TIES.replace("(amount, at)", "(id, at)").strip().splitlines():
+            connection.exec_driver_sql(statement)
+    before = keys(engine)
+    there_and_back(database, storm, for_good=True)
+    assert keys(engine) == before
+    with engine.connect() as connection:
+        lost = (
+            "SELECT count(*) FROM reply AS r LEFT JOIN event AS e ON e.id = r.event AND e.at = r.at"
+        )
+        lost += " WHERE e.id IS NULL"
+        assert connection.exec_driver_sql(lost).scalar_one() == 0
