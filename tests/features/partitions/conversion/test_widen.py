@@ -22,7 +22,7 @@ from pgultra.features.partitions import (
 )
 from pgultra.features.partitions.conversion.concurrent import concurrently
 from pgultra.features.partitions.conversion.patience import Patience
-from pgultra.sql import qualified, statement
+from pgultra.sql import identifier, qualified, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,26 +55,21 @@ SELECT proname::text, '', '' FROM pg_proc
 """
 
 
-def models(*, required: bool = False, cascade: bool = False, divided: bool = True) -> Any:
+def models(*, required: bool = False, cascade: bool = False, keyed: bool = False) -> Any:
     """
-    A post, divided by month, and notes that refer to it by both columns; or as they were.
+    A post, divided by month, and notes that refer to it by both columns.
     """
 
     class Base(DeclarativeBase):
         pass
 
-    parents: Any = (PartitionedTable, Base) if divided else (Base,)
-
-    class Post(*parents):  # type: ignore[misc]
+    class Post(PartitionedTable, Base):
         __tablename__ = 'The "Post'
         __table_args__ = {"schema": SCHEMA}  # noqa: RUF012  # SQLAlchemy's form
-        if divided:
-            __partition_by__ = ByRange("at", every="1 month")
+        __partition_by__ = ByRange("at", every="1 month")
 
         id: Mapped[int] = mapped_column("I d", primary_key=True, autoincrement=False)
-        at: Mapped[datetime] = mapped_column(
-            "a t", sa.DateTime(timezone=True), primary_key=divided, nullable=False
-        )
+        at: Mapped[datetime] = mapped_column("a t", sa.DateTime(timezone=True), primary_key=True)
         body: Mapped[str | None]
 
     class Note(Base):
@@ -92,7 +87,7 @@ def models(*, required: bool = False, cascade: bool = False, divided: bool = Tru
         id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
         on: Mapped[int | None]
         on_at: Mapped[datetime | None] = mapped_column(
-            "on: at", sa.DateTime(timezone=True), nullable=not required
+            "on: at", sa.DateTime(timezone=True), nullable=not required, primary_key=keyed
         )
         said: Mapped[str | None]
 
@@ -319,6 +314,40 @@ def test_two_sessions_at_once(engine: sa.Engine) -> None:
     assert moment == datetime(2026, 9, 9, tzinfo=UTC)
 
 
+def test_a_partitioned_table_gets_the_column(engine: sa.Engine) -> None:
+    """
+    In all of its partitions; but not within its primary key, for which no index can be built.
+    """
+    post, _ = models()
+    with engine.begin() as connection:
+        run(
+            connection,
+            f"CREATE TABLE parts (LIKE {NOTE} INCLUDING ALL) PARTITION BY HASH (id)",
+            "CREATE TABLE part_0 PARTITION OF parts FOR VALUES WITH (modulus 2, remainder 0)",
+            "CREATE TABLE part_1 PARTITION OF parts FOR VALUES WITH (modulus 2, remainder 1)",
+            f"INSERT INTO parts SELECT * FROM {NOTE}",
+            f"DROP TABLE {NOTE}",
+            f'ALTER TABLE parts ADD CONSTRAINT "to: %" FOREIGN KEY ("on") REFERENCES {POST}',
+            f"ALTER TABLE parts SET SCHEMA {identifier(SCHEMA)}",
+            f"ALTER TABLE {qualified(SCHEMA, 'parts')} RENAME TO {identifier('Note: %')}",
+        )
+    with engine.connect() as connection:
+        convert(connection, post)
+        with connection.begin():
+            run(connection, f"INSERT INTO {NOTE} VALUES (9001, 7, 'later')")
+        assert unfilled(engine) == 0
+        undo_conversion(connection, post)
+        convert(connection, post)
+        finish_conversion(connection, post)
+    assert unfilled(engine) == 0
+    assert asked(
+        engine,
+        "SELECT bool_and(convalidated) FROM pg_constraint WHERE contype = 'f' AND conparentid = 0",
+    )
+    with engine.connect() as connection, pytest.raises(sa.exc.IntegrityError, match="to: %"):
+        run(connection, f"INSERT INTO {NOTE} VALUES (9999, 7, 'x', now())")
+
+
 def test_the_plan_says_so(engine: sa.Engine) -> None:
     """
     A note, the statements with their locks, and the ends.
@@ -362,6 +391,11 @@ def test_what_cannot_be_filled_is_refused(engine: sa.Engine, database: Database)
         connection.commit()
         with pytest.raises(PgultraError, match="OWNER TO meanwhile"):
             convert(connection, post)
+        run(connection, f"CREATE TABLE beside (note int REFERENCES {NOTE})")
+        connection.commit()
+        keyed, _ = models(keyed=True, required=True)
+        with pytest.raises(PgultraError, match="drop their foreign keys before"):
+            convert(connection, keyed)
 
 
 def test_an_invalid_index_is_built_anew(engine: sa.Engine) -> None:

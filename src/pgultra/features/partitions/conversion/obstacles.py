@@ -208,7 +208,12 @@ def _widened(design: Design) -> Iterator[str]:
                 f"{told}, and row security is forced on the owner of {place}, so that some of its "
                 "rows could not be filled: ALTER TABLE … NO FORCE ROW LEVEL SECURITY meanwhile"
             )
-        if each.primary is not None and each.each["primary"]["referred"]:
+        if each.primary is not None and each.each["kind"] == "p":
+            yield (
+                f"{told}, which its primary key gets too, and {place} is partitioned, so that no "
+                "index for that can be built while it is used: leave its primary key as it is"
+            )
+        elif each.primary is not None and each.each["primary"]["referred"]:
             yield (
                 f"{told}, which its primary key gets too, and other tables refer to that: drop "
                 "their foreign keys before, and add them again with the columns afterwards"
