@@ -243,6 +243,27 @@ def test_a_key_that_moves_takes_notes_along(engine: sa.Engine) -> None:
     assert unfilled(engine) == 0
 
 
+def test_what_is_not_null_by_the_model_alone(engine: sa.Engine) -> None:
+    """
+    Rows that refer to nothing: the end is refused while it can be undone, and then done.
+    """
+    post, _ = models(required=True)
+    before = shape(engine)
+    with engine.connect() as connection:
+        convert(connection, post)
+        with pytest.raises(PgultraError, match="says that on: at is NOT NULL, and there are rows"):
+            finish_conversion(connection, post)
+        undo_conversion(connection, post)
+        assert shape(engine) == before
+        convert(connection, post)
+        with pytest.raises(PgultraError, match="Nothing was changed"):
+            finish_conversion(connection, post)
+        with connection.begin():
+            run(connection, f'DELETE FROM {NOTE} WHERE "on" IS NULL')
+        finish_conversion(connection, post)
+    assert ("on: at", "timestamp with time zone", True) in shape(engine)
+
+
 @pytest.mark.parametrize("deferred", [False, True])
 def test_who_is_referred_to_may_come_later(engine: sa.Engine, deferred: bool) -> None:
     """

@@ -16,7 +16,7 @@ from pgultra.features.partitions.conversion.attach import taken_away
 from pgultra.features.partitions.conversion.survey import Survey
 from pgultra.features.partitions.conversion.ties import validate
 from pgultra.features.partitions.conversion.turning import note, reinstate, turn
-from pgultra.features.partitions.conversion.widening import seal
+from pgultra.features.partitions.conversion.widening import insist, seal
 
 if TYPE_CHECKING:
     from pgultra.features.partitions.conversion.design import Design
@@ -128,6 +128,7 @@ def end(work: Conversion) -> None:
         )
     found = work.design()
     copied = work.entry.way == "copy"
+    insist(work.patience, found)
     if copied and work.entry.step == "settle":
         try:
             work.run(exchange.untie_old(found))
@@ -138,7 +139,6 @@ def end(work: Conversion) -> None:
                 f"the old table {found.names.old} cannot be dropped, and nothing was changed: "
                 f"{error.orig}"
             ) from error
-
     seal(work.patience, found)
 
     def once() -> None:

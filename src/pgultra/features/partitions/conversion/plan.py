@@ -15,7 +15,7 @@ from pgultra.features.partitions.conversion.drift import drifted, taken_back
 from pgultra.features.partitions.conversion.materialized import planned_views, view_notes
 from pgultra.features.partitions.conversion.references import foreign_keys
 from pgultra.features.partitions.conversion.ties import validations
-from pgultra.features.partitions.conversion.widening import sealing, widening
+from pgultra.features.partitions.conversion.widening import checking, sealing, widening
 from pgultra.objects import Function, Trigger
 
 if TYPE_CHECKING:
@@ -130,7 +130,12 @@ def planned(work: Conversion) -> ConversionPlan:
             ),
             Step("clean_up", "the new table goes", (*exchange.clean_up(design), *beside)),
         ),
-        finish=(exchange.untie_old(design), *sealing(design), exchange.finish(design)),
+        finish=(
+            *checking(design),
+            exchange.untie_old(design),
+            *sealing(design),
+            exchange.finish(design),
+        ),
         notes=(*design.notes, *view_notes(work.views)),
     )
 
@@ -161,7 +166,7 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
             work.exchanging(design, design.old, homes.leaves()),
             _settled(work, design, [*homes.leaves(), child])[0],
         ),
-        finish=tuple(sealing(design)),
+        finish=(*checking(design), *sealing(design)),
         notes=(
             *design.notes,
             *view_notes(work.views),

@@ -176,12 +176,11 @@ class Widened:
             ),
         )
         yield from function(design, self.called("follow"), body)
-        yield from self._dropped(names.table, "follow")
         trigger = sql.identifier(self.called("follow"))
         columns = [sql.identifier(their) for _, their in self.added]
         changed = " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
         yield (
-            f"CREATE TRIGGER {trigger} AFTER UPDATE OF {', '.join(columns)} ON {names.table} "
+            f"CREATE OR REPLACE TRIGGER {trigger} AFTER UPDATE OF {', '.join(columns)} ON {names.table} "
             f"FOR EACH ROW WHEN ({changed}) "
             f"EXECUTE FUNCTION {sql.qualified(names.schema, self.called('follow'))}()"
         )
@@ -244,6 +243,9 @@ class Widened:
         if self.primary is not None:
             place = sql.qualified(self.each["schema"], self.called("key"))
             yield f"DROP INDEX IF EXISTS {place}"
+        if self.demanded:
+            name = sql.identifier(self.called("filled"))
+            yield f"ALTER TABLE {self.place} DROP CONSTRAINT IF EXISTS {name}"
         for column in self.missing:
             yield f"ALTER TABLE {self.place} DROP COLUMN IF EXISTS {sql.identifier(column)}"
 

@@ -9,8 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
+from pgultra.errors import PgultraError
+from pgultra.features.partitions.attempts import sqlstate_of
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.concurrent import INDEX_STATE, concurrently
 
@@ -21,12 +24,13 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.conversion.patience import Patience
     from pgultra.features.partitions.conversion.widen import Widened
 
-__all__ = ["seal", "sealing", "widen", "widening"]
+__all__ = ["checking", "insist", "seal", "sealing", "widen", "widening"]
 
 GOAL = 0.1
 """How long a page shall take, in seconds: a writer of one of its rows waits so long at most."""
 FIRST, MOST = 50, 20_000
 ROUNDS = 20
+CHECK_VIOLATION = "23514"
 HEAPS = text(
     "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class AS c "
     "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
@@ -53,13 +57,33 @@ def widen(patience: Patience, design: Design) -> None:
             concurrently(patience, each.each["schema"], *index)
 
 
+def insist(patience: Patience, design: Design) -> None:
+    """
+    See that the columns can become NOT NULL where the model says so; the way back is open still.
+
+    Raises:
+        PgultraError: a row refers to nothing.
+    """
+    for each in design.widened:
+        try:
+            for statement in each.checks():
+                patience.until_it_works(partial(_one, patience, (statement,)))
+        except DBAPIError as error:
+            if sqlstate_of(error) != CHECK_VIOLATION:
+                raise
+            raise PgultraError(
+                f"the model of {each.place} says that {', '.join(each.demanded)} is NOT NULL, and "
+                f"there are rows in which it is NULL, for their {', '.join(each.own)} is. Nothing "
+                "was changed: let these rows refer to something, or let the column be NULL, and "
+                "finish again"
+            ) from error
+
+
 def seal(patience: Patience, design: Design) -> None:
     """
     The columns become what the model says of them, and nothing fills them any more.
     """
     for each in design.widened:
-        for statement in each.checks():
-            patience.until_it_works(partial(_one, patience, (statement,)))
 
         def once(each: Widened = each) -> None:
             with patience.transaction() as connection:
@@ -87,13 +111,23 @@ def widening(design: Design) -> Iterator[Step]:
         )
 
 
+def checking(design: Design) -> Iterator[Step]:
+    """
+    What `insist` does, for the plan.
+    """
+    for each in design.widened:
+        if each.demanded:
+            acts = tuple(map(Act, each.checks()))
+            yield Step("check", f"no row of {each.place} lacks the partition key", acts, "each")
+
+
 def sealing(design: Design) -> Iterator[Step]:
     """
     What `seal` does, for the plan.
     """
     for each in design.widened:
-        acts = tuple(map(Act, (*each.checks(), *each.finish(design))))
-        yield Step("seal", f"{each.place} becomes what its model says", acts, "each")
+        acts = tuple(map(Act, each.finish(design)))
+        yield Step("seal", f"{each.place} becomes what its model says", acts)
 
 
 def _one(patience: Patience, statements: tuple[str, ...]) -> None:
