@@ -253,6 +253,8 @@ def test_what_is_not_null_by_the_model_alone(engine: sa.Engine) -> None:
         convert(connection, post)
         with pytest.raises(PgultraError, match="says that on: at is NOT NULL, and there are rows"):
             finish_conversion(connection, post)
+        with connection.begin():
+            run(connection, f"INSERT INTO {NOTE} VALUES (9001, NULL)")
         undo_conversion(connection, post)
         assert shape(engine) == before
         convert(connection, post)

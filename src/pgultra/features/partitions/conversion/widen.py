@@ -180,8 +180,8 @@ class Widened:
         columns = [sql.identifier(their) for _, their in self.added]
         changed = " OR ".join(f"OLD.{c} IS DISTINCT FROM NEW.{c}" for c in columns)
         yield (
-            f"CREATE OR REPLACE TRIGGER {trigger} AFTER UPDATE OF {', '.join(columns)} ON {names.table} "
-            f"FOR EACH ROW WHEN ({changed}) "
+            f"CREATE OR REPLACE TRIGGER {trigger} AFTER UPDATE OF {', '.join(columns)} "
+            f"ON {names.table} FOR EACH ROW WHEN ({changed}) "
             f"EXECUTE FUNCTION {sql.qualified(names.schema, self.called('follow'))}()"
         )
         yield f"ALTER TABLE {names.table} ENABLE ALWAYS TRIGGER {trigger}"

@@ -71,6 +71,7 @@ def insist(patience: Patience, design: Design) -> None:
         except DBAPIError as error:
             if sqlstate_of(error) != CHECK_VIOLATION:
                 raise
+            patience.until_it_works(partial(_one, patience, each.checks()[:1]))
             raise PgultraError(
                 f"the model of {each.place} says that {', '.join(each.demanded)} is NOT NULL, and "
                 f"there are rows in which it is NULL, for their {', '.join(each.own)} is. Nothing "
