@@ -377,17 +377,66 @@ def test_a_view_that_cannot_be_filled(staged: sa.Engine, back: bool) -> None:
         assert left_over(connection) == []
 
 
-def test_what_hinders_is_found_before_anything_starts(staged: sa.Engine) -> None:
+@pytest.mark.parametrize("name", ["m_partitions_new", "m_partitions_old"])
+def test_a_name_that_is_taken_is_nobody_elses(staged: sa.Engine, name: str) -> None:
     """
-    A name that is taken would stop the conversion after an hour; it does in the first second.
+    What has it would be taken for a leftover: it is said, at the start and at the exchange.
     """
-    ask(staged, "CREATE TABLE m_partitions_new ()")
+    texts = iter([f"CREATE MATERIALIZED VIEW {name} AS SELECT 1"])
+
+    def take(step: str) -> None:
+        if step == "exchange":
+            for text in texts:
+                ask(staged, text)
+
     with staged.connect() as connection:
-        with pytest.raises(sa.exc.ProgrammingError, match='"m_partitions_new" already exists'):
+        ask(staged, f"CREATE TABLE {name} ()")
+        with pytest.raises(PgultraError, match=f"public.{name} is in the way of materialized"):
             convert(connection, Event)
         assert ask(staged, "SELECT to_regclass('event_partitions_new')") is None
-        ask(staged, "DROP TABLE m_partitions_new")
+        ask(staged, f"DROP TABLE {name}")
+        with pytest.raises(PgultraError, match=f"public.{name} is in the way of materialized"):
+            convert(connection, Event, announce=take)
+        assert ask(staged, "SELECT relkind FROM pg_class WHERE relname = 'event'") == "r"
+        ask(staged, f"ALTER MATERIALIZED VIEW {name} RENAME TO other")
         convert(connection, Event)
+        finish_conversion(connection, Event)
+    assert ask(staged, "SELECT * FROM other") == 1
+
+
+def test_each_is_filled_after_all_that_it_reads(staged: sa.Engine) -> None:
+    """
+    Also if a plain view lies between them, and whatever they are called.
+    """
+    ask(staged, "CREATE VIEW between_them AS SELECT c FROM m")
+    ask(
+        staged,
+        "CREATE MATERIALIZED VIEW a AS SELECT b.c, count(*) FROM between_them AS b, event GROUP BY 1",
+    )
+    ask(staged, LATE)
+    with staged.connect() as connection:
+        convert(connection, Event)
+        assert [*run(connection, "SELECT a.c, a.count, m.c FROM a, m").one()] == [501, 501, 501]
+        connection.rollback()
+        ask(staged, "DELETE FROM event WHERE id = 9001")
+        undo_conversion(connection, Event)
+        assert [*run(connection, "SELECT a.c, a.count, m.c FROM a, m").one()] == [500, 500, 500]
+
+
+def test_views_made_since_come_back_too(staged: sa.Engine) -> None:
+    """
+    One that was made when the new table had the name reads the old one after undo_conversion.
+    """
+    with staged.connect() as connection:
+        convert(connection, Event)
+        ask(staged, "CREATE MATERIALIZED VIEW since AS SELECT count(*) AS c FROM event")
+        undo_conversion(connection, Event)
+        ask(staged, LATE, "REFRESH MATERIALIZED VIEW since")
+        assert ask(staged, "SELECT c FROM since") == 501
+        convert(connection, Event)
+        finish_conversion(connection, Event)
+    with staged.begin() as connection:
+        assert left_over(connection) == []
 
 
 def test_functions_are_found_where_the_caller_finds_them(database: Database) -> None:

@@ -22,7 +22,7 @@ from pgultra.features.partitions.conversion.materialized import (
 from pgultra.features.partitions.conversion.survey import scripted, table_oid
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from sqlalchemy import Connection, Row
 
@@ -44,20 +44,42 @@ SAFE = "pg_catalog, pg_temp"
 def note(work: Conversion, connection: Connection, oid: int, lost: Collection[str]) -> None:
     """
     Keep the documents of those that read a table, as long as it has its name.
+
+    Raises:
+        PgultraError: a name that one needs is taken.
     """
     found = readers(connection, oid, lost)
+    _free(connection, found)
     work.entry.state["materialized"] = [dict(each.document) for each in found]
 
 
-def rehearse(connection: Connection, views: Iterable[Materialized]) -> None:
+def rehearse(connection: Connection, views: Sequence[Materialized]) -> None:
     """
     Make them and take them back: what would fail later fails now.
+
+    Raises:
+        PgultraError: a name that one needs is taken.
     """
+    _free(connection, views)
     for view in views:
         savepoint = connection.begin_nested()
         _run(connection, view.creation(view["definition"]))
         _run(connection, view.belongings())
         savepoint.rollback()
+
+
+def _free(connection: Connection, views: Iterable[Materialized]) -> None:
+    """
+    Insist that what will be made and dropped under these names is nobody else's.
+    """
+    for view in views:
+        for word in ("new", "old"):
+            name = sql.short_name(view.name, "partitions", word)
+            if table_oid(connection, view.schema, name) is not None:
+                raise PgultraError(
+                    f"{view.called(word)} is in the way of materialized view {view.table}, of "
+                    "which another is made under this name: rename it, and start again"
+                )
 
 
 def turn(work: Conversion, other: str) -> None:
@@ -167,7 +189,9 @@ def _note_more(work: Conversion, connection: Connection, now: Materialized) -> N
         if each["kind"] == "m" and place not in known:
             oid = table_oid(connection, *place)
             assert oid is not None  # it was there a moment ago, and its reader is locked
-            documents.append(dict(look(connection, oid).document))
+            found = look(connection, oid)
+            _free(connection, [found])
+            documents.append(dict(found.document))
             known.add(place)
     work.journal.write(connection, work.entry)
 
