@@ -10,6 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from pgultra import sql
 from pgultra.errors import PgultraError
 from pgultra.features.partitions import (
+    ByHash,
     ByRange,
     PartitionedTable,
     convert,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 SCHEMA = 'Odd "Schema: 100%'
 NAME = 'Tree "Table: %'
 TREE, TWIN = qualified(SCHEMA, NAME), qualified(SCHEMA, "twin")
-NOTE, TWIN_NOTE = qualified(SCHEMA, "No te"), qualified(SCHEMA, "twin note")
+NOTE, TWIN_NOTE = qualified(SCHEMA, "Re mark"), qualified(SCHEMA, "twin note")
 UP, OF = '"Up: %"', '"Of: %"'
 RULES = {
     "plain": "",
@@ -38,6 +39,11 @@ RULES = {
     "set null": "ON DELETE SET NULL (up)",
     "update cascade": "ON UPDATE CASCADE ON DELETE CASCADE",
     "deferred": "DEFERRABLE INITIALLY DEFERRED",
+}
+FORMS = {
+    "hash": ByHash("id", modulus=3),
+    "numbers": ByRange("id", bounds=(None, 12, 100, None)),
+    "two levels": ByRange("at", every="1 month", premake=1, then=ByHash("id", modulus=2)),
 }
 SELF = 'FOREIGN KEY (up, up_at) REFERENCES {} ("I d", at) {}'
 WRITES = """
@@ -255,6 +261,25 @@ def test_a_table_that_refers_to_itself(owner_engine: sa.Engine, rule: str, way: 
         finish_conversion(connection, tree)
         twins.write("finished")
         assert keys(engine) == before
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_however_it_is_divided(owner_engine: sa.Engine, form: str) -> None:
+    """
+    By hash, by numbers and on two levels, a table that refers to itself is converted and undone.
+    """
+    engine = owner_engine
+    prepare(engine, "update cascade")
+    before, tree = keys(engine), models(FORMS[form])
+    twins = Twins(engine, t=(TREE, TWIN))
+    with engine.connect() as connection:
+        convert(connection, tree, announce=twins.write)
+        assert keys(engine) == before
+        assert below(engine, UP, TREE) == leaves(engine, TREE) > 1
+        twins.write("converted")
+        assert undo_conversion(connection, tree, announce=twins.write).repaired == 0
+        assert keys(engine) == before
+        twins.write("undone")
 
 
 NOTES = {
