@@ -66,7 +66,7 @@ CASES: dict[str, tuple[Sequence[str], str]] = {
     ),
     "itself": (
         (PLAIN, "ALTER TABLE visit ADD up int CONSTRAINT up_key REFERENCES visit"),
-        "foreign key up_key of the table to itself refers to (id), which will not be unique",
+        "foreign key up_key of public.visit refers to (id), which will not be unique",
     ),
     "not valid": (
         (PLAIN, "ALTER TABLE visit ADD CONSTRAINT later CHECK (id > 0) NOT VALID"),

@@ -438,3 +438,160 @@ def test_an_invalid_index_is_built_anew(engine: sa.Engine) -> None:
     valid = f"SELECT bool_and(indisvalid) FROM pg_index WHERE indrelid = {quoted(NOTE)}::regclass"
     assert asked(engine, valid) is True
     assert ('"Shop ""A"": 100%"."Only ""one"', False, True) in shape(engine)
+
+
+def answers() -> Any:
+    """
+    An answer to another one, of which the table knows the number alone; and its model.
+    """
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Answer(PartitionedTable, Base):
+        __tablename__ = "Answer"
+        __partition_by__ = ByRange("at", every="1 month")
+        __table_args__ = (
+            sa.ForeignKeyConstraint(
+                ["to", "to_at"],
+                ["Answer.id", "Answer.at"],
+                ondelete="CASCADE",
+                onupdate="CASCADE",
+            ),
+        )
+
+        id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+        at: Mapped[datetime] = mapped_column(sa.DateTime(timezone=True), primary_key=True)
+        to: Mapped[int | None]
+        to_at: Mapped[datetime | None] = mapped_column(sa.DateTime(timezone=True))
+
+    return Answer
+
+
+ANSWERS = """
+CREATE TABLE "Answer" (id int PRIMARY KEY, at timestamptz NOT NULL,
+    "to" int CONSTRAINT upwards REFERENCES "Answer" ON DELETE CASCADE);
+INSERT INTO "Answer" SELECT n, '2026-01-01Z'::timestamptz + n * interval '9 hours',
+    nullif((n * 7) % 500, 0) FROM generate_series(1, 1000) AS n
+"""
+LOOSE = """
+SELECT count(*) FROM "Answer" AS a LEFT JOIN "Answer" AS b ON b.id = a."to"
+WHERE a."to" IS NOT NULL AND a.to_at IS DISTINCT FROM b.at
+"""
+
+
+@pytest.mark.parametrize("way", ["copy", "attach"])
+def test_a_table_that_refers_to_itself(engine: sa.Engine, way: str) -> None:
+    """
+    It gets the column first of all; children before parents, and moved and deleted parents, too.
+    """
+    with engine.begin() as connection:
+        run(connection, *ANSWERS.split(";"))
+    answer = answers()
+    number = iter(range(2000, 9000, 10))
+
+    def write(*, moves: bool) -> None:
+        each = next(number)
+        with engine.begin() as other:
+            columns = '"Answer" (id, at, "to")'
+            moment = "'2026-04-04Z'::timestamptz"
+            run(
+                other,
+                f"INSERT INTO {columns} VALUES ({each}, {moment}, {each + 1}), "
+                f"({each + 1}, {moment}, NULL), ({each + 2}, {moment}, {each + 2})",
+                f'DELETE FROM "Answer" WHERE id = {each - 1950}',
+            )
+            if moves:
+                run(
+                    other,
+                    "UPDATE \"Answer\" SET at = at + interval '40 days' "
+                    f"WHERE id IN ({each + 1}, {each - 1960})",
+                )
+        assert asked(engine, LOOSE) == 0
+
+    def announce(step: str) -> None:
+        if step not in {"build", "index"}:
+            write(moves=True)
+
+    before = rows(engine)
+    with engine.connect() as connection:
+        plan = plan_conversion(connection, answer, way=way)
+        assert any("ADD COLUMN" in each for each in plan.statements()[:1])
+        assert rows(engine) == before
+
+        def stop(step: str) -> None:
+            if step in {"mirror", "index"}:
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            convert(connection, answer, way=way, announce=stop)
+        undo_conversion(connection, answer)
+        assert rows(engine) == before
+        done = convert(connection, answer, way=way, announce=announce)
+        assert done.longest_wait < 1
+        write(moves=True)
+        if way == "copy":
+            undo_conversion(connection, answer)
+            assert asked(engine, 'SELECT count(*) FROM "Answer" WHERE id >= 2000') > 10
+            convert(connection, answer)
+        finish_conversion(connection, answer)
+    assert asked(engine, LOOSE) == 0
+    assert asked(
+        engine,
+        "SELECT pg_get_constraintdef(oid) || convalidated FROM pg_constraint "
+        "WHERE conname = 'upwards' AND conparentid = 0",
+    ) == (
+        'FOREIGN KEY ("to", to_at) REFERENCES "Answer"(id, at) ON UPDATE CASCADE ON DELETE '
+        "CASCADEtrue"
+    )
+    names = "SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE NOT tgisinternal"
+    assert "_partitions_" not in (asked(engine, names) or "").replace("_partitions_premake", "")
+    with engine.connect() as connection, pytest.raises(sa.exc.IntegrityError, match="upwards"):
+        run(connection, "INSERT INTO \"Answer\" VALUES (1, now(), 7, '1999-01-01Z')")
+
+
+@pytest.mark.parametrize(
+    "fragment", ["_partitions_follow", "FOR NO KEY UPDATE OF r", "PARTITION BY"]
+)
+@pytest.mark.parametrize("back", [False, True])
+def test_broken_off_before_anything_is_made(engine: sa.Engine, fragment: str, back: bool) -> None:
+    """
+    The column is there, or not even that: it goes on from there, or the column goes again.
+    """
+    with engine.begin() as connection:
+        run(connection, *ANSWERS.split(";"))
+    before, answer, left = rows(engine), answers(), [1]
+
+    def stop(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if fragment in statement and left:
+            left.pop()
+            raise RuntimeError
+
+    sa.event.listen(engine, "before_cursor_execute", stop)
+    with engine.connect() as connection:
+        with pytest.raises(RuntimeError):
+            convert(connection, answer)
+        if back and fragment != "_partitions_follow":
+            undo_conversion(connection, answer)
+        elif back:  # it was all one transaction
+            with pytest.raises(PgultraError, match="no conversion of Answer is under way"):
+                undo_conversion(connection, answer)
+        else:
+            convert(connection, answer)
+            assert asked(engine, LOOSE) == 0
+            undo_conversion(connection, answer)
+    assert rows(engine) == before
+
+
+def rows(engine: sa.Engine) -> Any:
+    """
+    What the table of answers has and holds.
+    """
+    with engine.begin() as connection:
+        found = run(connection, 'SELECT a::text FROM "Answer" AS a ORDER BY id').scalars().all()
+        more = run(
+            connection,
+            "SELECT pg_get_constraintdef(oid) || convalidated FROM pg_constraint WHERE "
+            "conrelid = '\"Answer\"'::regclass AND contype <> 'n' ORDER BY 1",
+        ).scalars()
+        return found, list(more)

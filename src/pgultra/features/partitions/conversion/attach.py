@@ -18,7 +18,7 @@ from pgultra.features.partitions.conversion.concurrent import concurrently
 from pgultra.features.partitions.conversion.homes import value_of
 from pgultra.features.partitions.conversion.run import Conversion
 from pgultra.features.partitions.conversion.turning import rehearse
-from pgultra.features.partitions.conversion.widening import widen
+from pgultra.features.partitions.conversion.widening import widen, widen_itself
 from pgultra.features.partitions.ddl import BOUND
 from pgultra.features.partitions.names import child_name
 from pgultra.objects import Mark
@@ -97,6 +97,7 @@ class Attachment(Conversion):
         """
         The new table with its partitions for the time to come, and its foreign keys.
         """
+        widen_itself(self)
         found, homes = self.prepared()
         self.entry = self.opened(found, homes)
         step = dataclasses.replace(self.building(found, homes), name="build")

@@ -92,20 +92,24 @@ def _clean_up(work: Conversion, found: Design) -> None:
     """
     mirrored = work.entry.step != "give_back"
 
+    made = work.entry.step != ""  # before, the table itself was got ready at most
+
     def untie() -> None:
         with work.patience.transaction(blocking=True) as connection:
-            texts = [act.text for act in exchange.untie_new(found, mirrored=mirrored)]
+            untied = exchange.untie_new(found, mirrored=mirrored) if made else ()
+            texts = [act.text for act in untied]
             if work.entry.way == "attach":
                 texts += taken_away(found)
             for each in found.widened:
                 texts += each.undone(found)
             for text in texts:
                 connection.execute(sql.statement(text))
-            work.done(connection, "give_back")  # nothing keeps it the same any more
+            if made:
+                work.done(connection, "give_back")  # nothing keeps it the same any more
 
     def drop() -> None:
         with work.patience.transaction() as connection:
-            texts = [act.text for act in exchange.clean_up(found)]
+            texts = [act.text for act in exchange.clean_up(found)] if made else []
             for text in (*texts, *work.entry.state.get("beside", ())):
                 connection.execute(sql.statement(text))
             work.journal.close(connection)

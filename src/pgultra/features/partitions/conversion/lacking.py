@@ -4,19 +4,28 @@ Foreign keys that lack the partition key, and what the models of their tables sa
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
+from pgultra.features.partitions.conversion.survey import Survey
 from pgultra.features.partitions.conversion.widen import Widened
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     import sqlalchemy as sa
 
-    from pgultra.features.partitions.conversion.survey import Survey
+__all__ = ["foreseen", "widened"]
 
-__all__ = ["widened"]
+NEW_COLUMN = {
+    "not_null": False,
+    "identity": "",
+    "generated": "",
+    "default": None,
+    "target": None,
+    "options": [],
+}
 
 
 def widened(
@@ -37,12 +46,8 @@ def widened(
     for each in old["incoming"]:
         if frozenset(each["columns"]) in unique or each["name"] in lost:
             continue
-        if each["oid"] != old["oid"]:
-            for other in _models(table, each):
-                found = _declared(old, table, other, each, unique)
-                if found is not None:
-                    yield found
-                    break
+        found = (_declared(old, table, other, each, unique) for other in _models(table, each))
+        yield from islice(filter(None, found), 1)
 
 
 def _models(table: sa.Table, each: Mapping[str, Any]) -> list[sa.Table]:
@@ -87,6 +92,7 @@ def _declared(
             types={mine: column["type"] for mine, column in described.items() if column},
             required=tuple(mine for mine, _ in added if not other.c[_key(other, mine)].nullable),
             primary=primary if widens else None,
+            itself=each["oid"] == old["oid"],
         )
     return None
 
@@ -107,3 +113,28 @@ def _definition(old: Survey, pairs: Mapping[str, str], key: sa.ForeignKeyConstra
     parts += ["DEFERRABLE"] if key.deferrable else []
     parts += [f"INITIALLY {key.initially}"] if key.initially else []
     return " ".join(parts)
+
+
+def foreseen(old: Survey, found: Iterable[Widened], added: Collection[str] = ()) -> Survey:
+    """
+    The table with the columns that foreign keys to itself get; those are not among what it had.
+
+    Args:
+        old: the table as it is.
+        found: the foreign keys that lack columns.
+        added: columns that this conversion has added already.
+    """
+    itself = [each for each in found if each.itself]
+    coming = {name: each.types[name] for each in itself for name in each.missing}
+    document = dict(old.document)
+    document["columns"] = [
+        *old.columns,
+        *({**NEW_COLUMN, "name": name, "type": type_} for name, type_ in coming.items()),
+    ]
+    document["incoming"] = [
+        {**each, "present": {k: v for k, v in each["present"].items() if k not in added}}
+        if each["oid"] == old["oid"]
+        else each
+        for each in old["incoming"]
+    ]
+    return Survey(document)

@@ -165,14 +165,6 @@ def _references(design: Design) -> Iterator[str]:
         if frozenset(each["columns"]) not in unique and identity(each) not in widened:
             columns = ", ".join(each["columns"])
             key = ", ".join(design.partition_key)
-            if each["oid"] == design.old["oid"]:
-                yield (
-                    f"foreign key {each['name']} of the table to itself refers to ({columns}), "
-                    f"which will not be unique without the partition key ({key}). Add a column "
-                    "for the key of the row referred to, fill it, and let the foreign key refer "
-                    f"to both; or accept that it is lost: give_up=[{each['name']!r}]"
-                )
-                continue
             yield (
                 f"foreign key {each['name']} of {place} refers to ({columns}), which will not be "
                 f"unique without the partition key ({key}). Give the model of {place} a column for "

@@ -94,6 +94,7 @@ def planned(work: Conversion) -> ConversionPlan:
     return ConversionPlan(
         work.table.fullname,
         (
+            *widening(design, itself=True),
             Step(first.name, first.what, journal + first.acts, notes=first.notes),
             build.mirror(design),
             Step(
@@ -154,6 +155,7 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
     return ConversionPlan(
         work.table.fullname,
         (
+            *widening(design, itself=True),
             work.building(design, homes),
             Step("index", "unique indexes with the partition key", indexes, "none"),
             *widening(design),

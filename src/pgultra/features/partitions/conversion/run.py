@@ -21,6 +21,7 @@ from pgultra.features.partitions.conversion.design import Design, design
 from pgultra.features.partitions.conversion.drift import drifted, taken_back
 from pgultra.features.partitions.conversion.homes import homes_of
 from pgultra.features.partitions.conversion.journal import Entry, Journal
+from pgultra.features.partitions.conversion.lacking import foreseen
 from pgultra.features.partitions.conversion.leafwise import crowded
 from pgultra.features.partitions.conversion.materialized import Materialized, in_the_way, readers
 from pgultra.features.partitions.conversion.obstacles import refuse
@@ -30,7 +31,7 @@ from pgultra.features.partitions.conversion.rehome import rehome
 from pgultra.features.partitions.conversion.survey import Survey, survey, table_oid
 from pgultra.features.partitions.conversion.ties import validate
 from pgultra.features.partitions.conversion.turning import note, rehearse, turn
-from pgultra.features.partitions.conversion.widening import widen
+from pgultra.features.partitions.conversion.widening import widen, widen_itself
 from pgultra.objects import Mark
 from pgultra.plan import apply
 from pgultra.plan.compare import Plan
@@ -164,6 +165,8 @@ class Conversion:
             if old["kind"] != "r":
                 raise PgultraError(f"{self.table.fullname} is not a table")
             found = design(old, self.table, self.rules, self.give_up)
+            old = foreseen(old, found.widened, self.entry.state.get("added", ()))
+            found = design(old, self.table, self.rules, self.give_up)
             self.views = readers(connection, old.oid, found.lost)
             refuse(self.table, [*found.obstacles, *in_the_way(self.views, found.lost)])
             homes = self.divided(found, homes_of(connection, found, self.table, self.rules))
@@ -223,6 +226,7 @@ class Conversion:
         """
         The new table; a rehearsal shows that it takes rows of the old one.
         """
+        widen_itself(self)
         found, homes = self.prepared()
         self.entry = self.opened(found, homes)
         step = build.build(found, homes)
@@ -242,6 +246,7 @@ class Conversion:
                 "shape": found.old.shape(),
                 "give_up": list(self.give_up),
                 "nets": [list(each) for each in homes.nets()],
+                "added": self.entry.state.get("added", []),
             },
         )
 

@@ -42,6 +42,7 @@ class Widened:
         types: of the added columns.
         required: the added columns that the model says are NOT NULL.
         primary: the columns of the other table's primary key, if it shall have added ones.
+        itself: whether it is the converted table's own.
     """
 
     each: Mapping[str, Any]
@@ -53,6 +54,7 @@ class Widened:
     types: Mapping[str, str]
     required: tuple[str, ...] = ()
     primary: tuple[str, ...] | None = None
+    itself: bool = False
 
     @property
     def place(self) -> str:
@@ -250,7 +252,9 @@ class Widened:
             yield f"ALTER TABLE {self.place} DROP COLUMN IF EXISTS {sql.identifier(column)}"
 
     def _untriggered(self, design: Design) -> Iterator[str]:
-        yield from self._dropped(self.place, "fill", "late")
+        twins = (design.names.new, design.names.old) if self.itself else ()
+        for place in (self.place, *twins):
+            yield from self._dropped(place, "fill", "late")
         for word in ("fill", "late", "follow"):
             place = sql.qualified(design.names.schema, self.called(word))
             yield f"DROP FUNCTION IF EXISTS {place}()"

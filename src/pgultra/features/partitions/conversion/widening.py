@@ -16,15 +16,18 @@ from pgultra.errors import PgultraError
 from pgultra.features.partitions.attempts import sqlstate_of
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.concurrent import INDEX_STATE, concurrently
+from pgultra.features.partitions.conversion.design import Design, design
+from pgultra.features.partitions.conversion.journal import Entry
+from pgultra.features.partitions.conversion.lacking import foreseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgultra.features.partitions.conversion.design import Design
     from pgultra.features.partitions.conversion.patience import Patience
+    from pgultra.features.partitions.conversion.run import Conversion
     from pgultra.features.partitions.conversion.widen import Widened
 
-__all__ = ["checking", "insist", "seal", "sealing", "widen", "widening"]
+__all__ = ["checking", "insist", "seal", "sealing", "widen", "widen_itself", "widening"]
 
 GOAL = 0.1
 """How long a page shall take, in seconds: a writer of one of its rows waits so long at most."""
@@ -48,13 +51,48 @@ def widen(patience: Patience, design: Design) -> None:
     Add the columns, and fill them for the rows there are; all of it again does nothing.
     """
     for each in design.widened:
+        if each.itself:
+            continue  # it came first of all
         patience.until_it_works(partial(_begin, patience, design, each))
-        for _ in range(ROUNDS):
-            if not _filled(patience, design, each):
-                break
+        _fill(patience, design, each)
         index = each.index()
         if index is not None:
             concurrently(patience, each.each["schema"], *index)
+
+
+def widen_itself(work: Conversion) -> None:
+    """
+    The same for foreign keys of the table to itself, before anything is made like it.
+    """
+    with work.patience.transaction():
+        old = work.look()
+    found = design(old, work.table, work.rules, work.give_up)
+    itself = [each for each in found.widened if each.itself]
+    if not itself:
+        return
+    work.prepared()  # or what stands in the way is said
+    known = work.entry.state.get("added", ())
+    added = dict.fromkeys((*known, *(name for each in itself for name in each.missing)))
+    before = foreseen(old, (), tuple(added))
+    state = {"old": dict(before.document), "give_up": list(work.give_up), "added": list(added)}
+    work.entry = Entry(work.way, state=state)
+
+    def once() -> None:
+        with work.patience.transaction(blocking=True) as connection:
+            texts = [*work.journal.creation(), *(t for each in itself for t in each.begin(found))]
+            for each in texts:
+                connection.execute(sql.statement(each))
+            work.done(connection, "")
+
+    work.patience.until_it_works(once)
+    for each in itself:
+        _fill(work.patience, found, each)
+
+
+def _fill(patience: Patience, design: Design, each: Widened) -> None:
+    for _ in range(ROUNDS):
+        if not _filled(patience, design, each):
+            break
 
 
 def insist(patience: Patience, design: Design) -> None:
@@ -95,11 +133,13 @@ def seal(patience: Patience, design: Design) -> None:
         patience.until_it_works(once)
 
 
-def widening(design: Design) -> Iterator[Step]:
+def widening(design: Design, *, itself: bool = False) -> Iterator[Step]:
     """
-    What `widen` does, for the plan.
+    What `widen` does, for the plan; or `widen_itself`.
     """
     for each in design.widened:
+        if each.itself is not itself:
+            continue
         index = each.index()
         built = [] if index is None else [index[1]]
         acts = tuple(map(Act, (*each.begin(design), each.page(design, 0, FIRST), *built)))
