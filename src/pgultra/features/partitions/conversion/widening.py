@@ -31,7 +31,7 @@ __all__ = ["checking", "insist", "seal", "sealing", "widen", "widen_itself", "wi
 
 GOAL = 0.1
 """How long a page shall take, in seconds: a writer of one of its rows waits so long at most."""
-FIRST, MOST = 50, 20_000
+FIRST, MOST = 8, 20_000
 ROUNDS = 20
 CHECK_VIOLATION = "23514"
 HEAPS = text(
