@@ -494,3 +494,48 @@ def test_the_plan_shows_what_is_done(made: sa.Engine) -> None:
     assert [text for text in kept if text not in shown] == []
     assert "-- ACCESS EXCLUSIVE on the materialized view\n" in str(planned)
     assert any("is filled anew after the exchange" in note for note in planned.notes)
+
+
+def test_views_under_load(database: Database) -> None:
+    """
+    Writers, readers of the view and one who refreshes it all the time: nobody is told of an error.
+    """
+    storm = storm_over(database, 5_000)
+    engine, others = database.engine(), database.engine()
+    ask(engine, "CREATE MATERIALIZED VIEW m AS SELECT kind, count(*) AS c FROM event GROUP BY 1")
+    ask(engine, "CREATE UNIQUE INDEX ON m (kind)")
+    ask(engine, "CREATE VIEW above AS SELECT sum(c) AS c FROM m")
+    over = threading.Event()
+    longest = 0.0
+
+    def read() -> int:
+        nonlocal longest
+        count = 0
+        while not over.is_set():
+            start = time.perf_counter()
+            assert ask(others, "SELECT c FROM above") > 0
+            longest = max(longest, time.perf_counter() - start)
+            count += 1
+            time.sleep(0.01)
+        return count
+
+    def refresh() -> int:
+        count = 0
+        while not over.is_set():
+            ask(others, f"REFRESH MATERIALIZED VIEW {'CONCURRENTLY' * (count % 2)} m")
+            count += 1
+            time.sleep(0.05)
+        return count
+
+    with ThreadPoolExecutor(2) as pool, engine.connect() as connection, storm.blowing(4, 1):
+        futures = [pool.submit(read), pool.submit(refresh)]
+        try:
+            for act in (convert, undo_conversion, convert, finish_conversion):
+                act(connection, Event)
+        finally:
+            over.set()
+        assert all(future.result() > 20 for future in futures)
+    assert storm.errors == []
+    assert longest < 1
+    ask(engine, "REFRESH MATERIALIZED VIEW m")
+    assert ask(engine, "SELECT c FROM above") == ask(engine, "SELECT count(*) FROM shadow")

@@ -36,7 +36,7 @@ _KINDS = (
         f"{_EXCLUSIVE} on the new view, of which nobody knows; ACCESS SHARE on what it reads",
     ),
     (r"(ALTER|DROP) MATERIALIZED VIEW", f"{_EXCLUSIVE} on the materialized view"),
-    (r"CREATE OR REPLACE VIEW", f"{_EXCLUSIVE} on the view"),
+    (r"CREATE OR REPLACE VIEW|ALTER VIEW", f"{_EXCLUSIVE} on the view"),
     (r"CREATE POLICY", _EXCLUSIVE),
     (r"ALTER PUBLICATION", _GENTLE),
     (r"ALTER INDEX", _GENTLE),

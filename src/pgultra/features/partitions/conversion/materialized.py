@@ -158,11 +158,15 @@ class Materialized(Survey):
         for privilege in self["denied"]:
             yield f"REVOKE {privilege} ON {new} FROM {sql.identifier(self['owner'])}"
 
-    def held(self, owner: str) -> str:
+    def held(self) -> Iterator[str]:
         """
-        The statement that locks it, and changes nothing: LOCK takes no materialized views.
+        The statements that lock it, and change nothing: LOCK takes no materialized views.
+
+        Plain views on it come first, as they do for who reads it through them: a reader that had
+        locked one and waited for this would never let us have the view.
         """
-        return f"ALTER MATERIALIZED VIEW {self.table} OWNER TO {sql.identifier(owner)}"
+        yield from self["view_locks"]
+        yield f"ALTER MATERIALIZED VIEW {self.table} OWNER TO {sql.identifier(self['owner'])}"
 
     def made(self) -> list[Part]:
         """
@@ -298,7 +302,7 @@ def planned_views(views: Sequence[Materialized]) -> Iterator[Act]:
         texts += view.belongings()
         if view["populated"]:
             texts.append(f"ANALYZE {new}")
-        texts.append(view.held(view["owner"]))
+        texts += view.held()
         texts += view.rights()
         texts += renamed(view, "old", "new", view.made())
         texts += turned(view)

@@ -165,7 +165,7 @@ def _swap(
         there = _astray(connection, view, others)
         if there is None:
             return True
-        _run(connection, [view.held(there.owner)])
+        _run(connection, look(connection, there.oid).held())
         if _astray(connection, view, others) != there:
             return False
         now = look(connection, there.oid)
@@ -208,7 +208,7 @@ def reinstate(work: Conversion) -> None:
             first = table_oid(connection, view.schema, old)
             if current is None or first is None:
                 return
-            _run(connection, [view.held(look(connection, current)["owner"])])
+            _run(connection, look(connection, current).held())
             now, was = look(connection, current), look(connection, first)
             _run(connection, renamed(now, "new", "old", was.parts(), view.parts()))
             _run(connection, turned(now))

@@ -25,6 +25,11 @@ SELECT pg_catalog.jsonb_build_object(
         JOIN pg_catalog.pg_class AS o ON o.oid = r.read AND o.relkind = 'm'
         JOIN pg_catalog.pg_namespace AS n ON n.oid = o.relnamespace
         WHERE r.reader = c.oid AND NOT o.relispopulated),
+    'view_locks', (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.format('ALTER VIEW %I.%I OWNER TO %I',
+            n.nspname, v.relname, pg_catalog.pg_get_userbyid(v.relowner)) ORDER BY v.relname), '[]')
+        FROM (${reads}) AS r
+        JOIN pg_catalog.pg_class AS v ON v.oid = r.reader AND v.relkind = 'v'
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = v.relnamespace WHERE r.read = c.oid),
     'column_settings', (SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'name', a.attname,
             'storage', CASE WHEN a.attstorage <> y.typstorage THEN CASE a.attstorage
