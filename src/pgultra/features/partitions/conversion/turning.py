@@ -165,8 +165,10 @@ def _swap(
         there = _astray(connection, view, others)
         if there is None:
             return True
-        _run(connection, look(connection, there.oid).held())
-        if _astray(connection, view, others) != there:
+        known = {"owner": there.owner, "view_locks": list(there.view_locks)}
+        _run(connection, Materialized({**view.document, **known}).held())
+        locked = _astray(connection, view, others)
+        if locked is None or locked.oid != there.oid:
             return False
         now = look(connection, there.oid)
         if now.shape() != before.shape() or (insist and now["filenode"] != before["filenode"]):
@@ -241,9 +243,9 @@ def _drop(work: Conversion, *words: str) -> None:
 
 def _astray(
     connection: Connection, view: Materialized, others: Iterable[str]
-) -> Row[tuple[int, str]] | None:
+) -> Row[tuple[int, str, list[str]]] | None:
     """
-    The one that has the name, if it reads another table than it shall; and its owner.
+    The one that has the name, if it reads another table than it shall; and how it is locked.
     """
     oids = [f"pg_catalog.to_regclass({sql.literal(each)})::pg_catalog.oid" for each in others]
     question = scripted(
