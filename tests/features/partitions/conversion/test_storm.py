@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -85,3 +87,34 @@ def test_two_million_rows_under_load(database: Database, request: pytest.Fixture
     if not (os.environ.get("PGULTRA_TEST_SLOW") or request.config.getoption("--require-all")):
         pytest.skip("takes minutes: set PGULTRA_TEST_SLOW=1 or give --require-all")
     there_and_back(database, storm_over(database, 2_000_000), for_good=False)
+
+
+@pytest.mark.slow
+def test_busy_readers_of_a_view_do_not_keep_the_exchange_waiting(database: Database) -> None:
+    """
+    They read without a pause, and hold the view while they wait for the table.
+    """
+    storm_over(database, 2000)
+    engine, stop = database.engine(), threading.Event()
+    with psycopg.connect(database.dsn) as connection:
+        connection.execute("CREATE VIEW seen AS SELECT id, kind FROM event")
+
+    def read() -> int:
+        count = 0
+        with psycopg.connect(database.dsn, autocommit=True) as connection:
+            while not stop.is_set():
+                connection.execute("SELECT count(*) FROM seen WHERE id < 100").fetchall()
+                count += 1
+        return count
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read) for _ in range(4)]
+        try:
+            with engine.connect() as connection:
+                done = convert(connection, Event, patience=30)
+                undone = undo_conversion(connection, Event, patience=30)
+        finally:
+            stop.set()
+        assert min(reader.result() for reader in readers) > 10
+    assert max(done.given_way, undone.given_way) < 10
+    assert max(done.longest_wait, undone.longest_wait) < LONGEST

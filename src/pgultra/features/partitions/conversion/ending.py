@@ -13,7 +13,8 @@ from pgultra.errors import PgultraError
 from pgultra.features.partitions.attempts import sqlstate_of
 from pgultra.features.partitions.conversion import exchange
 from pgultra.features.partitions.conversion.attach import taken_away
-from pgultra.features.partitions.conversion.survey import Survey
+from pgultra.features.partitions.conversion.latch import latch
+from pgultra.features.partitions.conversion.survey import Survey, table_oid
 from pgultra.features.partitions.conversion.ties import validate
 from pgultra.features.partitions.conversion.turning import note, reinstate, turn
 from pgultra.features.partitions.conversion.widening import insist, seal
@@ -72,8 +73,9 @@ def _give_back(work: Conversion, found: Design) -> None:
     def once() -> None:
         with work.patience.transaction(blocking=True) as connection:
             before = Survey(work.entry.state["before"])
-            lock = exchange.give_back(found, before, before).acts[0]
-            connection.execute(sql.statement(lock.text))
+            oid = table_oid(connection, work.schema, work.table.name)
+            assert oid is not None  # it has the name since the exchange
+            latch(connection, oid, exchange.give_back(found, before, before).acts[0])
             now = work.look()
             note(work, connection, now.oid, ())
             step = exchange.give_back(found, now, before)

@@ -4,6 +4,7 @@ What a conversion would do: every statement with its lock, and nothing done.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from pgultra.features.partitions.conversion import build, exchange
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.attach import unique_indexes
 from pgultra.features.partitions.conversion.drift import drifted, taken_back
+from pgultra.features.partitions.conversion.latch import view_locks
 from pgultra.features.partitions.conversion.materialized import planned_views, view_notes
 from pgultra.features.partitions.conversion.references import foreign_keys
 from pgultra.features.partitions.conversion.ties import validations
@@ -112,11 +114,11 @@ def planned(work: Conversion) -> ConversionPlan:
             ),
             Step("constrain", "foreign keys, partition by partition", tuple(constrained), "each"),
             *widening(design),
-            exchange.exchange(design, old, nets, leaves),
+            _latched(work, design, exchange.exchange(design, old, nets, leaves)),
             settled,
         ),
         undo=(
-            exchange.give_back(design, old, old),
+            _latched(work, design, exchange.give_back(design, old, old)),
             *_turned_back(work),
             Step(
                 "check",
@@ -165,7 +167,7 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
                 tuple(map(Act, work.checking(design))),
                 "each",
             ),
-            work.exchanging(design, design.old, homes.leaves()),
+            _latched(work, design, work.exchanging(design, design.old, homes.leaves())),
             _settled(work, design, [*homes.leaves(), child])[0],
         ),
         finish=(*checking(design), *sealing(design)),
@@ -175,6 +177,15 @@ def planned_attachment(work: Attachment) -> ConversionPlan:
             "once the names are exchanged, there is no way back",
         ),
     )
+
+
+def _latched(work: Conversion, design: Design, step: Step) -> Step:
+    """
+    A step with the locks of views before its own.
+    """
+    with work.patience.transaction() as connection:
+        locks = view_locks(connection, design.old.oid)
+    return dataclasses.replace(step, acts=(*map(Act, locks), *step.acts))
 
 
 def _settled(work: Conversion, design: Design, leaves: list[str]) -> tuple[Step, tuple[Act, ...]]:

@@ -22,6 +22,7 @@ from pgultra.features.partitions.conversion.drift import drifted, taken_back
 from pgultra.features.partitions.conversion.homes import homes_of
 from pgultra.features.partitions.conversion.journal import Entry, Journal
 from pgultra.features.partitions.conversion.lacking import foreseen
+from pgultra.features.partitions.conversion.latch import latch
 from pgultra.features.partitions.conversion.leafwise import crowded
 from pgultra.features.partitions.conversion.materialized import Materialized, in_the_way, readers
 from pgultra.features.partitions.conversion.obstacles import refuse
@@ -354,8 +355,7 @@ class Conversion:
             with self.patience.transaction() as connection:
                 leaves = self.leaves(connection, found.names.new_name)
             with self.patience.transaction(blocking=True) as connection:
-                lock = step_of(found, found.old, []).acts[0]
-                connection.execute(sql.statement(lock.text))
+                latch(connection, found.old.oid, step_of(found, found.old, []).acts[0])
                 now = self.look()
                 if now.shape() != self.entry.state["shape"]:
                     raise PgultraError(
