@@ -40,6 +40,7 @@ CREATE INDEX "{table}" ON "{table}_" (a);
 CREATE INDEX "Idx: %" ON "{table}" (lower(email) COLLATE "C" DESC) WHERE slug IS NOT NULL;
 CREATE INDEX gin ON "{table}" USING gin (mood);
 CREATE STATISTICS "st at" (ndistinct) ON email, slug FROM "{table}";
+ALTER STATISTICS "st at" SET STATISTICS 222;
 COMMENT ON TABLE "{table}" IS 'all: of 100% it''s';
 COMMENT ON COLUMN "{table}".email IS 'a %s comment';
 COMMENT ON INDEX "Idx: %" IS 'an index';

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -10,6 +10,9 @@ from pgultra import plan
 from pgultra.features.partitions import convert, finish_conversion, undo_conversion
 from pgultra.sql import qualified, statement
 from tests.features.partitions.conversion.belongings import NAME, SCHEMA, models, picture, script
+
+if TYPE_CHECKING:
+    from tests.fixtures.database import Database
 
 TABLE = qualified(SCHEMA, NAME)
 numbers = itertools.count()
@@ -133,3 +136,42 @@ def test_what_came_along_works(engine: sa.Engine) -> None:
         assert run(connection, f"SELECT count(*) FROM {TABLE}").scalar_one() == 500
         text = f"INSERT INTO {TABLE} ({column}) VALUES ('2026-02-02Z', 1, 'y') RETURNING \"I d\""
         assert run(connection, text).scalar_one() > 5 + 3 * 1000
+
+
+def test_indexes_stay_in_their_tablespaces(database: Database) -> None:
+    """
+    The primary key's, a constraint's and a plain index, on each partition that is made later too.
+    """
+    number, everything = next(numbers), models()[1]
+    place, admin = f'"Disk: {number}"', database.engine()
+    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        run(connection, "SET allow_in_place_tablespaces = on")
+        run(connection, f"CREATE TABLESPACE {place} LOCATION ''")
+    try:
+        with admin.begin() as connection:
+            for text in script(number):
+                run(connection, text)
+            for name in (f"{NAME[:20]}%_pkey", "eMail", "gin"):
+                found = run(
+                    connection,
+                    "SELECT indexrelid::regclass::text FROM pg_index AS i JOIN pg_class AS c "
+                    f"ON c.oid = indexrelid WHERE indrelid = '{TABLE}'::regclass "
+                    f"AND (relname = '{name}' OR indisprimary AND '{name}' LIKE '%pkey')",
+                ).scalar_one()
+                run(connection, f"ALTER INDEX {found} SET TABLESPACE {place}")
+        with admin.connect() as connection:
+            convert(connection, everything)
+            finish_conversion(connection, everything)
+        with admin.begin() as connection:
+            counted = run(
+                connection,
+                "SELECT count(*) FILTER (WHERE s.spcname IS NOT NULL), count(*) FROM pg_inherits "
+                "AS i JOIN pg_index AS x ON x.indrelid = i.inhrelid JOIN pg_class AS c ON c.oid = "
+                "x.indexrelid LEFT JOIN pg_tablespace AS s ON s.oid = c.reltablespace "
+                f"WHERE i.inhparent = '{TABLE}'::regclass",
+            ).one()
+            assert counted[0] * 4 == counted[1] * 3 > 0
+            run(connection, f'DROP SCHEMA "{SCHEMA.replace(chr(34), chr(34) * 2)}" CASCADE')
+    finally:
+        with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            run(connection, f"DROP TABLESPACE {place}")

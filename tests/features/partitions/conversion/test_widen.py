@@ -414,11 +414,17 @@ def test_what_cannot_be_filled_is_refused(engine: sa.Engine, database: Database)
         connection.commit()
         with pytest.raises(PgultraError, match="OWNER TO meanwhile"):
             convert(connection, post)
-        run(connection, f"CREATE TABLE beside (note int REFERENCES {NOTE})")
-        connection.commit()
         keyed, _ = models(keyed=True, required=True)
-        with pytest.raises(PgultraError, match="drop their foreign keys before"):
-            convert(connection, keyed)
+        for kind, text in (
+            ("TABLE", f"CREATE TABLE beside (note int REFERENCES {NOTE})"),
+            ("VIEW", f"CREATE VIEW beside AS SELECT id, said FROM {NOTE} GROUP BY id"),
+        ):
+            run(connection, text)
+            connection.commit()
+            with pytest.raises(PgultraError, match="stand on that: drop them before"):
+                convert(connection, keyed)
+            run(connection, f"DROP {kind} beside")
+            connection.commit()
 
 
 def test_an_invalid_index_is_built_anew(engine: sa.Engine) -> None:

@@ -62,6 +62,8 @@ def _indexes(design: Design) -> Iterator[str]:
     by_name = {each.name: each for each in names.called if each.kind == "INDEX"}
     for each in design.indexes:
         temporary = sql.identifier(by_name[each.name].new)
+        if each.tablespace is not None:
+            yield f"SET LOCAL default_tablespace = {sql.literal(each.tablespace)}"
         if each.constraint is not None:
             yield f"ALTER TABLE {names.new} ADD CONSTRAINT {temporary} {each.constraint}"
             target = f"CONSTRAINT {temporary} ON {names.new}"
@@ -69,6 +71,8 @@ def _indexes(design: Design) -> Iterator[str]:
             unique = "UNIQUE " if each.unique else ""
             yield f"CREATE {unique}INDEX {temporary} ON {names.new} {each.tail}"
             target = f"INDEX {sql.qualified(names.schema, by_name[each.name].new)}"
+        if each.tablespace is not None:
+            yield "SET LOCAL default_tablespace = ''"
         yield from comment(target, each.comment)
 
 
@@ -103,6 +107,8 @@ def _belongings(design: Design) -> Iterator[str]:
     for each in old["statistics"]:
         place = sql.qualified(names.schema, called[each["name"]].new)
         yield f"CREATE STATISTICS {place} {each['what']} FROM {names.new}"
+        if each["target"] is not None:
+            yield f"ALTER STATISTICS {place} SET STATISTICS {int(each['target'])}"
         yield from comment(f"STATISTICS {place}", each["comment"])
     yield from comment(f"TABLE {names.new}", old["comment"])
     if old["row_security"]:

@@ -38,6 +38,7 @@ class Planned:
         unique: of an index.
         tail: of an index: from USING on.
         comment: its comment.
+        tablespace: where it lies, if not in the database's own.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Planned:
     unique: bool = False
     tail: str = ""
     comment: str | None = None
+    tablespace: str | None = None
 
     @property
     def columns(self) -> frozenset[str]:
@@ -234,6 +236,7 @@ def _indexes(
             unique=index["unique"],
             tail=index["tail"],
             comment=constraint["comment"] if constraint else index["comment"],
+            tablespace=index["tablespace"],
         )
 
 
@@ -249,7 +252,9 @@ def _primary(
     columns = ", ".join(map(sql.identifier, key))
     same = primary is not None and tuple(primary["columns"]) == key
     definition = primary["definition"] if primary and same else f"PRIMARY KEY ({columns})"
-    return Planned(name, definition, True, comment=primary["comment"] if primary else None)
+    place = next((each["tablespace"] for each in old["indexes"] if each["primary"]), None)
+    remark = primary["comment"] if primary else None
+    return Planned(name, definition, True, comment=remark, tablespace=place)
 
 
 def _replacements(

@@ -207,8 +207,9 @@ def _widened(design: Design) -> Iterator[str]:
             )
         elif each.primary is not None and each.each["primary"]["referred"]:
             yield (
-                f"{told}, which its primary key gets too, and other tables refer to that: drop "
-                "their foreign keys before, and add them again with the columns afterwards"
+                f"{told}, which its primary key gets too, and foreign keys of other tables, or "
+                "views that group by it, stand on that: drop them before, and make them again, "
+                "with the columns, afterwards"
             )
 
 

@@ -69,6 +69,8 @@ SELECT pg_catalog.jsonb_build_object(
             'valid', x.indisvalid,
             'immediate', x.indimmediate,
             'clustered', x.indisclustered,
+            'tablespace', (SELECT s.spcname FROM pg_catalog.pg_tablespace AS s
+                WHERE s.oid = i.reltablespace),
             'is_identity', x.indisreplident,
             'plain', x.indexprs IS NULL AND x.indpred IS NULL,
             'columns', (SELECT COALESCE(pg_catalog.jsonb_agg(a.attname ORDER BY u.place), '[]')
@@ -178,7 +180,10 @@ SELECT pg_catalog.jsonb_build_object(
                         JOIN pg_catalog.pg_attribute AS a
                             ON a.attrelid = r.oid AND a.attnum = u.number),
                     'referred', EXISTS (SELECT FROM pg_catalog.pg_constraint AS f
-                        WHERE f.conindid = p.conindid AND f.contype = 'f'))
+                        WHERE f.conindid = p.conindid AND f.contype = 'f')
+                        OR EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                        WHERE d.refclassid = 'pg_catalog.pg_constraint'::regclass
+                            AND d.refobjid = p.oid AND d.deptype = 'n'))
                 FROM pg_catalog.pg_constraint AS p
                 WHERE p.conrelid = r.oid AND p.contype = 'p'),
             'comment', pg_catalog.obj_description(k.oid, 'pg_constraint'))
@@ -233,6 +238,7 @@ SELECT pg_catalog.jsonb_build_object(
             'schema', sn.nspname, 'name', s.stxname,
             'what', pg_catalog.substr(d.definition, 1 + d.head, pg_catalog.length(d.definition)
                 - d.head - pg_catalog.length(pg_catalog.format(' FROM %I.%I', n.nspname, c.relname))),
+            'target', NULLIF(COALESCE(s.stxstattarget, -1), -1),
             'comment', pg_catalog.obj_description(s.oid, 'pg_statistic_ext')) ORDER BY s.stxname)
         FROM pg_catalog.pg_statistic_ext AS s
         JOIN pg_catalog.pg_namespace AS sn ON sn.oid = s.stxnamespace
