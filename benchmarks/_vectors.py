@@ -223,17 +223,20 @@ class Runs:
         ):
             yield self.before_scan(name + label, side, single, None)
 
-    def side_by_side(self, table: sa.Table) -> Iterator[Figure]:
+    def side_by_side(self, single: sa.Table, half: sa.Table) -> Iterator[Figure]:
         """
         Where the rows lie beside those that are like them.
         """
-        effort, found = self.enough(table, 0.95)
-        for label, side in (
-            ("", self.search(table, effort=effort)),
-            (", by the driver", self.by_driver(table, effort=effort)),
-        ):
-            name = f"nearest, k=10 of 100k, like beside like{label}"
-            yield self.before_scan(name, side, table, None, effort=effort, enough=found)
+        for table, precision in ((single, ""), (half, ", half precision")):
+            effort, found = self.enough(table, 0.95)
+            known = {"effort": effort, "enough": found}
+            for label, side in (
+                ("", self.search(table, effort=effort)),
+                (", made once", self.made_once(table, effort=effort)),
+                (", by the driver", self.by_driver(table, effort=effort)),
+            ):
+                name = f"nearest, k=10 of 100k, like beside like{precision}{label}"
+                yield self.before_scan(name, side, single, None, **known)
 
     def before_scan(
         self,

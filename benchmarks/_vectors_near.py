@@ -59,10 +59,9 @@ def figures(engine: sa.Engine) -> Iterator[Figure]:
         for index in indexes.values():
             index.drop(connection)
         connection.exec_driver_sql("TRUNCATE item")
-    del indexes["item_half_hnsw"]
     fill(engine, single, vectors, side_by_side(vectors), indexes)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        yield from Runs(connection, queries, vectors).side_by_side(single)
+        yield from Runs(connection, queries, vectors).side_by_side(single, half)
 
 
 def fill(
