@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from datetime import datetime  # noqa: TC003  # Mapped[datetime] is evaluated
 from typing import TYPE_CHECKING, Any
 
@@ -293,6 +294,31 @@ def test_a_converter_gives_way(engine: sa.Engine) -> None:
             other.commit()
         done = convert(connection, visit, resume=True)
         assert (done.rows, done.outcome) == (1, "converted")
+
+
+@pytest.mark.parametrize(
+    "lock", ["visit_partitions_new IN SHARE UPDATE EXCLUSIVE", "visit IN ACCESS EXCLUSIVE"]
+)
+def test_it_gives_way_while_it_compares(engine: sa.Engine, lock: str) -> None:
+    """
+    As to an autovacuum of the new table, or a migration of the old one: it tries again.
+    """
+    with engine.begin() as connection:
+        connection.exec_driver_sql(PLAIN)
+        connection.exec_driver_sql("INSERT INTO visit VALUES (1, '2026-01-01', 'one')")
+    visit = model()
+    with engine.connect() as connection, engine.connect() as other:
+        timer = threading.Timer(1, other.rollback)
+
+        def hold(step: str) -> None:
+            if step == "compare":
+                other.exec_driver_sql(f"LOCK TABLE {lock} MODE")
+                timer.start()
+
+        done = convert(connection, visit, announce=hold, lock_timeout=0.1)
+        timer.join()
+    assert done.rows == 1
+    assert done.given_way > 0
 
 
 def test_one_converter_at_a_time(engine: sa.Engine) -> None:

@@ -263,6 +263,7 @@ def test_a_table_that_refers_to_itself(owner_engine: sa.Engine, rule: str, way: 
         assert keys(engine) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_however_it_is_divided(owner_engine: sa.Engine, form: str) -> None:
     """

@@ -171,6 +171,7 @@ def test_a_killed_attachment(database: Database, server: Server, fragment: str) 
     assert leftovers(engine) == []
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_foreign_keys(database: Database) -> None:
     """
     Under load, what refers to the table is turned to the new one and back; nobody waits for long.

@@ -92,6 +92,7 @@ def readable(engine: sa.Engine) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("way", "end", "fragment", "count"),
     [
@@ -128,6 +129,7 @@ def test_a_killed_converter_loses_no_view(
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize(("verb", "fragment", "count"), BACK)
 def test_a_killed_ending_loses_no_view(
     database: Database, verb: str, fragment: str, count: int
@@ -149,6 +151,7 @@ def test_a_killed_ending_loses_no_view(
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("end", ["on", "back"])
 @pytest.mark.parametrize("killed", [("REFRESH", 2), ("EXISTS public.daily_partitions_old", 1)])
 @pytest.mark.parametrize(

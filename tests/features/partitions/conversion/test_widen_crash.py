@@ -102,6 +102,7 @@ def astray(engine: sa.Engine) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("way", ["copy", "attach"])
 @pytest.mark.parametrize("back", [False, True])
 @pytest.mark.parametrize(
@@ -146,6 +147,7 @@ def test_a_killed_converter_goes_on_or_back(
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("fragment", "count"),
     [
@@ -174,6 +176,7 @@ def test_a_killed_end_is_repeated(database: Database, fragment: str, count: int)
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_everybody_writes_on(database: Database) -> None:
     """
     Remarks come, events move and go while the column is made and filled; nobody waits a second.

@@ -131,11 +131,7 @@ def settled(
     size = 20_000
     while True:
         start = time.perf_counter()
-        with patience.transaction() as connection:
-            found = None
-            if route.ordered:
-                found = _ask(connection, route.boundary(low, size - 1)).scalar()
-        high = None if found is None else json.loads(found)
+        high = patience.until_it_works(partial(_end, patience, route, low, size))
         rows, checksum = _same(patience, route, low, high, result)
         result.rows += rows
         result.checksum += checksum
@@ -152,14 +148,10 @@ def _same(
     patience: Patience, route: Route, low: Key | None, high: Key | None, result: Compared
 ) -> tuple[int, int]:
     for _ in range(ROUNDS):
-        with patience.transaction() as connection:
-            row = _ask(connection, route.compare(low, high)).one()
-            if (row.rows, row.checksum) == (row.copied_rows, row.copied_checksum):
-                return row.rows, int(row.checksum)
-            keys = [
-                json.loads(each)
-                for each in _ask(connection, route.differences(low, high)).scalars()
-            ]
+        look = partial(_differences, patience, route, low, high)
+        rows, checksum, keys = patience.until_it_works(look)
+        if keys is None:
+            return rows, checksum
         for at in range(0, len(keys), 50):
             some = keys[at : at + 50]
             result.repaired += patience.until_it_works(partial(_repair, patience, route, some))
@@ -167,6 +159,31 @@ def _same(
         f"{route.target} does not become the same as {route.source} between the keys {low} and "
         f"{high}: a trigger, rule or default on it changes what is written"
     )
+
+
+def _end(patience: Patience, route: Route, low: Key | None, size: int) -> Key | None:
+    """
+    The last key of a range of so many rows; None is the end of the table.
+    """
+    if not route.ordered:
+        return None
+    with patience.transaction() as connection:
+        found = _ask(connection, route.boundary(low, size - 1)).scalar()
+    return None if found is None else json.loads(found)
+
+
+def _differences(
+    patience: Patience, route: Route, low: Key | None, high: Key | None
+) -> tuple[int, int, list[Key] | None]:
+    """
+    Rows and checksum of a range, and the keys of rows that differ; None if none do.
+    """
+    with patience.transaction() as connection:
+        row = _ask(connection, route.compare(low, high)).one()
+        if (row.rows, row.checksum) == (row.copied_rows, row.copied_checksum):
+            return row.rows, int(row.checksum), None
+        found = _ask(connection, route.differences(low, high)).scalars()
+        return row.rows, int(row.checksum), [json.loads(each) for each in found]
 
 
 def _repair(patience: Patience, route: Route, keys: list[Key]) -> int:

@@ -299,9 +299,8 @@ class Conversion:
         """
         found = self.design()
         self.compare(found.route())
-        with self.patience.transaction() as connection:
-            connection.execute(sql.statement(f"ANALYZE {found.names.new}"))
-            self.done(connection, "compare")
+        analyze = Act(f"ANALYZE {found.names.new}")
+        self.run(Step("compare", "both tables, row by row", (analyze,)), blocking=False)
 
     def compare(self, route: Route) -> None:
         """

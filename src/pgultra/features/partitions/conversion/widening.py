@@ -35,14 +35,11 @@ FIRST, MOST = 8, 20_000
 ROUNDS = 20
 CHECK_VIOLATION = "23514"
 HEAPS = text(
-    "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class AS c "
+    "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_relation_size(c.oid) "
+    "/ CAST(pg_catalog.current_setting('block_size') AS bigint) FROM pg_catalog.pg_class AS c "
     "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
     "WHERE c.relkind = 'r' AND (c.oid = CAST(:place AS regclass) OR c.oid IN "
     "(SELECT relid FROM pg_catalog.pg_partition_tree(CAST(:place AS regclass)))) ORDER BY 1, 2"
-)
-BLOCKS = text(
-    "SELECT pg_catalog.pg_relation_size(CAST(:place AS regclass)) "
-    "/ CAST(pg_catalog.current_setting('block_size') AS bigint)"
 )
 
 
@@ -182,17 +179,22 @@ def _begin(patience: Patience, design: Design, each: Widened) -> None:
     _one(patience, tuple(each.begin(design)))
 
 
+def _heaps(patience: Patience, each: Widened) -> list[tuple[str, str, int]]:
+    """
+    The tables that hold the rows, with their blocks.
+    """
+    with patience.transaction() as connection:
+        found = connection.execute(HEAPS, {"place": each.place})
+        return [(schema, name, int(blocks)) for schema, name, blocks in found]
+
+
 def _filled(patience: Patience, design: Design, each: Widened) -> int:
     """
     Fill all rows that lack something, block by block; how many there were.
     """
     count = 0
-    with patience.transaction() as connection:
-        heaps = list(connection.execute(HEAPS, {"place": each.place}))
-    for schema, name in heaps:
+    for schema, name, blocks in patience.until_it_works(partial(_heaps, patience, each)):
         heap = sql.qualified(schema, name)
-        with patience.transaction() as connection:
-            blocks = int(connection.execute(BLOCKS, {"place": heap}).scalar_one())
         low, size = 0, FIRST
         while low < blocks:
             start = time.perf_counter()
