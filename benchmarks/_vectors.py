@@ -207,16 +207,7 @@ class Runs:
         give it, its time stands beside.
         """
         name, plain = "nearest, k=10 of 100k", sa.select(single.c.id)
-        for table, precision in ((single, ""), (half, ", half precision")):
-            effort, found = self.enough(table, 0.95)
-            known = {"effort": effort, "enough": found}
-            for label, side in (
-                ("", self.search(table, effort=effort)),
-                (", made once", self.made_once(table, effort=effort)),
-                (", by the driver", self.by_driver(table, effort=effort)),
-            ):
-                bar = None if label else Bar(">=", 50)
-                yield self.before_scan(name + precision + label, side, single, bar, **known)
+        yield from self.forms(name, single, half, Bar(">=", 50))
         for label, side in (
             (", effort 40", self.search(single)),
             (", plain statement, ef_search 40", self.by_hand(plain, single)),
@@ -227,6 +218,14 @@ class Runs:
         """
         Where the rows lie beside those that are like them.
         """
+        yield from self.forms("nearest, k=10 of 100k, like beside like", single, half, None)
+
+    def forms(
+        self, name: str, single: sa.Table, half: sa.Table, bar: Bar | None
+    ) -> Iterator[Figure]:
+        """
+        Both precisions; the statement built each time, which has the bar, made once, and bare.
+        """
         for table, precision in ((single, ""), (half, ", half precision")):
             effort, found = self.enough(table, 0.95)
             known = {"effort": effort, "enough": found}
@@ -235,8 +234,8 @@ class Runs:
                 (", made once", self.made_once(table, effort=effort)),
                 (", by the driver", self.by_driver(table, effort=effort)),
             ):
-                name = f"nearest, k=10 of 100k, like beside like{precision}{label}"
-                yield self.before_scan(name, side, single, None, **known)
+                judged = None if label else bar
+                yield self.before_scan(name + precision + label, side, single, judged, **known)
 
     def before_scan(
         self,

@@ -13,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pgultra.features.partitions import ByRange, PartitionedTable
 from pgultra.features.partitions.conversion.survey import survey, table_oid
+from pgultra.sql import statement
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -175,3 +176,13 @@ def picture(connection: Connection) -> dict[str, Any]:
     ]
     told["comments"] = [list(row) for row in connection.execute(COMMENTS, {"oid": oid})]
     return json.loads(json.dumps(told))  # type: ignore[no-any-return]
+
+
+def run(connection: Connection, *texts: str) -> Any:
+    """
+    Run statements as they are; the result of the last one.
+    """
+    result = None
+    for text in texts:
+        result = connection.execute(statement(text))
+    return result

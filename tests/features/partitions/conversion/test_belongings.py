@@ -8,24 +8,21 @@ import sqlalchemy as sa
 
 from pgultra import plan
 from pgultra.features.partitions import convert, finish_conversion, undo_conversion
-from pgultra.sql import qualified, statement
-from tests.features.partitions.conversion.belongings import NAME, SCHEMA, models, picture, script
+from pgultra.sql import qualified
+from tests.features.partitions.conversion.belongings import (
+    NAME,
+    SCHEMA,
+    models,
+    picture,
+    run,
+    script,
+)
 
 if TYPE_CHECKING:
     from tests.fixtures.database import Database
 
 TABLE = qualified(SCHEMA, NAME)
 numbers = itertools.count()
-
-
-def run(connection: sa.Connection, *texts: str) -> Any:
-    """
-    Run statements as they are; the result of the last one.
-    """
-    result = None
-    for text in texts:
-        result = connection.execute(statement(text))
-    return result
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from pgultra.features.partitions import (
     plan_conversion,
     undo_conversion,
 )
-from pgultra.sql import qualified, statement
+from pgultra.sql import qualified
 from tests.features.partitions.conversion import views
+from tests.features.partitions.conversion.belongings import run
 from tests.features.partitions.conversion.storm import Event
 from tests.features.partitions.conversion.test_storm import storm_over
 from tests.features.partitions.conversion.views import contents, left_over, models, picture
@@ -31,16 +32,6 @@ if TYPE_CHECKING:
 
 PATH = f"SET search_path = {qualified(None, views.SCHEMA)}"
 WROTE = f"INSERT INTO {qualified(views.SCHEMA, views.TABLE)} VALUES "
-
-
-def run(connection: sa.Connection, *texts: str) -> Any:
-    """
-    Run statements as they are; the result of the last one.
-    """
-    result = None
-    for text in texts:
-        result = connection.execute(statement(text))
-    return result
 
 
 @pytest.fixture
@@ -238,7 +229,7 @@ def test_readers_go_on_while_a_view_is_filled(database: Database, back: bool) ->
             longest = max(longest, time.perf_counter() - start)
             if within and filling.is_set():
                 meanwhile.append(time.perf_counter() - start)
-            time.sleep(0.005)
+            time.sleep(0.005)  # a reader who leaves others a turn
 
     with ThreadPoolExecutor(1) as pool, engine.connect() as connection:
         if back:
@@ -518,7 +509,7 @@ def test_views_under_load(database: Database) -> None:
             assert ask(others, "SELECT c FROM above") > 0
             longest = max(longest, time.perf_counter() - start)
             count += 1
-            time.sleep(0.01)
+            time.sleep(0.01)  # so that the one who waits for the lock has a turn
         return count
 
     def refresh() -> int:
@@ -526,7 +517,7 @@ def test_views_under_load(database: Database) -> None:
         while not over.is_set():
             ask(others, f"REFRESH MATERIALIZED VIEW {'CONCURRENTLY' * (count % 2)} m")
             count += 1
-            time.sleep(0.05)
+            time.sleep(0.05)  # REFRESH locks out everybody; else nobody would read
         return count
 
     with ThreadPoolExecutor(2) as pool, engine.connect() as connection, storm.blowing(4, 1):

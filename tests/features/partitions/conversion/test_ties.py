@@ -165,7 +165,7 @@ class Twins:
         try:
             run(self.engine, *(part.format(**words, **MONTHS) for part in line.split("; ")))
         except sa.exc.DBAPIError as error:
-            return str(error.orig.sqlstate)  # type: ignore[union-attr]
+            return str(error.orig.sqlstate)  # type: ignore[union-attr]  # psycopg's has it
         return None
 
     def rows(self, side: int) -> Any:

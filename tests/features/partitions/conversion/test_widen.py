@@ -22,7 +22,8 @@ from pgultra.features.partitions import (
 )
 from pgultra.features.partitions.conversion.concurrent import concurrently
 from pgultra.features.partitions.conversion.patience import Patience
-from pgultra.sql import identifier, qualified, statement
+from pgultra.sql import identifier, qualified
+from tests.features.partitions.conversion.belongings import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,16 +93,6 @@ def models(*, required: bool = False, cascade: bool = False, keyed: bool = False
         said: Mapped[str | None]
 
     return Post, Note
-
-
-def run(connection: sa.Connection, *texts: str) -> Any:
-    """
-    Run statements as they are; the result of the last one.
-    """
-    result = None
-    for text in texts:
-        result = connection.execute(statement(text))
-    return result
 
 
 def asked(engine: sa.Engine, text: str) -> Any:

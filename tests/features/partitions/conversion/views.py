@@ -137,7 +137,7 @@ def picture(connection: Connection, places: Sequence[tuple[str, str]] = VIEWS) -
         found = look(connection, oid).document
         told[name] = {word: value for word, value in found.items() if word not in CHANGING}
         told[name]["by"] = sorted({str(each["name"]) for each in found["dependents"]})
-    return json.loads(json.dumps(told))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(told))  # type: ignore[no-any-return]  # JSON is anything
 
 
 def contents(connection: Connection) -> dict[str, list[str]]:

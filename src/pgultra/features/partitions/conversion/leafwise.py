@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Tie = Mapping[str, Any]
 
 __all__ = [
+    "LEAVES",
     "NOT_VALID",
     "check",
     "checks",

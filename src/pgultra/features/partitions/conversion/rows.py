@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Key = list[str]
 
-__all__ = ["Compared", "copy", "settled"]
+__all__ = ["Compared", "copy", "paced", "settled"]
 
 GOAL = 0.1
 """How long a page shall take, in seconds: a writer of one of its rows waits so long at most."""
@@ -56,12 +56,12 @@ def _ask(connection: Connection, statement: str) -> Any:
     return connection.execute(sql.statement(statement))
 
 
-def _paced(size: int, seconds: float) -> int:
+def paced(size: int, seconds: float, least: int = 10, most: int = MOST) -> int:
     """
     The size of the next page, so that it takes about as long as it shall.
     """
     factor = min(2.0, max(0.25, GOAL / max(seconds, 0.001)))
-    return max(10, min(MOST, int(size * factor)))
+    return max(least, min(most, int(size * factor)))
 
 
 def copy(
@@ -114,7 +114,7 @@ def copy(
         position, seconds = patience.until_it_works(either)
         finished = position is None
         if batch is None:
-            size = _paced(size, seconds)
+            size = paced(size, seconds)
 
 
 def settled(

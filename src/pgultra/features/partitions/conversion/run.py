@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from sqlalchemy import text
-
 from pgultra import sql
 from pgultra.errors import PgultraError
 from pgultra.features.partitions.conversion import build, exchange, rows
@@ -23,7 +21,7 @@ from pgultra.features.partitions.conversion.homes import homes_of
 from pgultra.features.partitions.conversion.journal import Entry, Journal
 from pgultra.features.partitions.conversion.lacking import foreseen
 from pgultra.features.partitions.conversion.latch import latch
-from pgultra.features.partitions.conversion.leafwise import crowded
+from pgultra.features.partitions.conversion.leafwise import LEAVES, crowded
 from pgultra.features.partitions.conversion.materialized import Materialized, in_the_way, readers
 from pgultra.features.partitions.conversion.obstacles import refuse
 from pgultra.features.partitions.conversion.patience import Patience
@@ -51,13 +49,6 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.rules import Rules
 
 __all__ = ["Conversion"]
-
-LEAVES = text(
-    "SELECT n.nspname::text, c.relname::text "
-    "FROM pg_catalog.pg_partition_tree(CAST(CAST(:oid AS bigint) AS oid)) AS t "
-    "JOIN pg_catalog.pg_class AS c ON c.oid = t.relid "
-    "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE t.isleaf ORDER BY 1, 2"
-)
 
 
 @dataclass

@@ -75,7 +75,13 @@ class Widened:
         """
         What a survey would have of it afterwards.
         """
-        return {**self.each, "name": self.name, "definition": self.definition}
+        return {
+            **self.each,
+            "name": self.name,
+            "definition": self.definition,
+            "own": [*self.own, *(own for own, _ in self.added)],
+            "columns": [*self.theirs, *(their for _, their in self.added)],
+        }
 
     def called(self, word: str) -> str:
         """

@@ -19,6 +19,7 @@ from pgultra.features.partitions.conversion.concurrent import INDEX_STATE, concu
 from pgultra.features.partitions.conversion.design import Design, design
 from pgultra.features.partitions.conversion.journal import Entry
 from pgultra.features.partitions.conversion.lacking import foreseen
+from pgultra.features.partitions.conversion.rows import paced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["checking", "insist", "seal", "sealing", "widen", "widen_itself", "widening"]
 
-GOAL = 0.1
-"""How long a page shall take, in seconds: a writer of one of its rows waits so long at most."""
 FIRST, MOST = 8, 20_000
+"""Blocks of a page."""
 ROUNDS = 20
 CHECK_VIOLATION = "23514"
 HEAPS = text(
@@ -206,6 +206,5 @@ def _filled(patience: Patience, design: Design, each: Widened) -> int:
 
             count += patience.until_it_works(once)
             low += size
-            seconds = max(time.perf_counter() - start, 0.001)
-            size = max(1, min(MOST, int(size * min(2.0, max(0.25, GOAL / seconds)))))
+            size = paced(size, time.perf_counter() - start, 1, MOST)
     return count
