@@ -6,11 +6,12 @@ The arguments are read from the signatures, so a new one is covered by itself.
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Integer, Text, select
+from sqlalchemy import Integer, Text, create_engine, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
@@ -19,7 +20,7 @@ from pgultra.features import embeddings, encryption, partitions, search, soft_de
 from tests.features.wrong import WRONG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Base(DeclarativeBase):
@@ -43,8 +44,34 @@ class Plain(Base):
     id = mapped_column(Integer, primary_key=True)
 
 
+class Sourced(Base):
+    """Its vectors are made by a worker."""
+
+    __tablename__ = "wrong_sourced"
+    id = mapped_column(Integer, primary_key=True)
+    title = mapped_column(Text)
+    meaning = embeddings.Embedding(3, source="title")
+
+
+class Length:
+    """An embedder."""
+
+    model, dimensions = "length", 3
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """The length of each, in one direction."""
+        return [[float(len(text)), 0.0, 0.0] for text in texts]
+
+    encode = embed  # as a loaded model of sentence-transformers has it
+
+
 ASKED: dict[str, Any] = {"column": Note.words, "query": "fox"}
 NEAR: dict[str, Any] = {"column": Note.meaning, "vector": [1, 2, 3]}
+WORK: dict[str, Any] = {
+    "engine": create_engine("postgresql+psycopg://"),  # it connects when it is asked
+    "embedder": Length(),
+    "column": Sourced.meaning,
+}
 CALLS: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
     (search.match, ASKED),
     (search.phrase, ASKED),
@@ -68,8 +95,17 @@ CALLS: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
     (embeddings.similarity, NEAR),
     (embeddings.within, {**NEAR, "threshold": 0.2}),
     (embeddings.split_text, {"text": "One. Two."}),
+    (embeddings.EmbeddingWorker, WORK),
+    (embeddings.HashingEmbedder, {}),
+    (embeddings.OpenAIEmbedder, {}),
+    (embeddings.SentenceTransformerEmbedder, {"model": Length(), "name": "length"}),
 )
-ARGUMENTS = [(*call, name) for call in CALLS for name in inspect.signature(call[0]).parameters]
+ARGUMENTS = [
+    (*call, name)
+    for call in CALLS
+    for name, argument in inspect.signature(call[0]).parameters.items()
+    if argument.kind is not argument.VAR_KEYWORD  # which another library takes
+]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +131,31 @@ def test_a_wrong_argument_gets_an_error_of_ours(
 
 
 SLIPS: dict[str, tuple[Callable[[], object], type[PgultraError], str]] = {
+    "a batch of no texts": (
+        lambda: embeddings.EmbeddingWorker(**WORK, batch=0),
+        DeclarationError,
+        "EmbeddingWorker: batch=0 is not a whole number from 1 to 1000000",
+    ),
+    "a lease that has ended before it begins": (
+        lambda: embeddings.EmbeddingWorker(**WORK, lease=dt.timedelta(0)),
+        DeclarationError,
+        "is not a timedelta above 0, such as timedelta(minutes=5)",
+    ),
+    "the class of an embedder": (
+        lambda: embeddings.EmbeddingWorker(**{**WORK, "embedder": Length}),
+        DeclarationError,
+        "is not an embedder, such as HashingEmbedder(384): it has model, dimensions and embed",
+    ),
+    "a pause as a text": (
+        lambda: embeddings.EmbeddingWorker(**WORK).run(pause="1s"),
+        DeclarationError,
+        "EmbeddingWorker.run: pause='1s' is not a number of seconds above 0",
+    ),
+    "an address without a scheme": (
+        lambda: embeddings.OpenAIEmbedder(base_url="localhost:11434/v1"),
+        DeclarationError,
+        "base_url='localhost:11434/v1' is not an address, as https://api.openai.com/v1",
+    ),
     "a limit that is no number": (
         lambda: search.top(Note, Note.words, "fox", "ten"),
         DeclarationError,

@@ -266,3 +266,16 @@ def test_a_statement_is_made_once_for_all_drivers() -> None:
         assert wanted in str(query.compile(dialect=dialect)), driver
     process = VectorType(3).bind_processor(sa.make_url("postgresql+psycopg2://").get_dialect()())
     assert process(np.array([1, 2, 3])) == "[1.0,2.0,3.0]"
+
+
+def test_a_type_that_has_packed_can_be_pickled() -> None:
+    """
+    Tables and MetaData go through pickle, also after the first vector was packed.
+    """
+    type_ = VectorType(3)
+    packed = type_.packer()([1, 2, 3])
+    table = sa.Table("thing", sa.MetaData(), sa.Column("embedding", type_))
+    copied = pickle.loads(pickle.dumps(table.metadata)).tables["thing"].c.embedding.type
+    assert copied.packer()([1, 2, 3]) == packed
+    with pytest.raises(InvalidVector, match=r"vector\(3\)"):
+        copied.packer()([0, 0, 0])

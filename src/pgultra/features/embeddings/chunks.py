@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ForeignKeyConstraint, Select, Table, select
 
 from pgultra.errors import DeclarationError
-from pgultra.features.embeddings.nearest import DELETED_OPTION, Plan, Search
+from pgultra.features.embeddings.nearest import DELETED_OPTION, Plan, Search, judged
 from pgultra.features.embeddings.queries import resolved
 from pgultra.plan import facts_of
 from pgultra.plan.options import refused, whole
@@ -81,11 +81,11 @@ def nearest_parents(
     live = facts_of(table).live
     if live is not None and not chosen.get_execution_options().get(DELETED_OPTION):
         same.append(live.expression(chunk))
-    inner = Search.of(chosen.add_columns(*own).where(*same), column, vector, k)
-    found = replace(inner, keys=own, source=source).found(
-        plan, effort=effort, oversample=oversample, exact_below=exact_below, parents=True
+    way = judged(
+        k, plan, effort=effort, oversample=oversample, exact_below=exact_below, parents=True
     )
-    return found.joined(chosen, theirs)
+    inner = Search.of(chosen.add_columns(*own).where(*same), column, vector)
+    return replace(inner, keys=own, source=source).found(way).joined(chosen, theirs)
 
 
 def _reference(statement: Select[Any], chunks: Table) -> tuple[ForeignKeyConstraint, Table]:

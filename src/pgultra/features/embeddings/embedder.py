@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pgultra.errors import DeclarationError
+from pgultra.plan.options import refused, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,6 +71,9 @@ class HashingEmbedder:
         dimensions: more of them make fewer words collide.
         letters: lengths of the letter groups; empty for whole words only.
 
+    Raises:
+        DeclarationError: an option takes something else.
+
     Example:
         >>> one, two, other = HashingEmbedder(64).embed(["a red apple", "red apples", "tax law"])
         >>> near = sum(a * b for a, b in zip(one, two))
@@ -80,8 +83,11 @@ class HashingEmbedder:
     """
 
     def __init__(self, dimensions: int = 384, *, letters: Sequence[int] = (3, 4)) -> None:
-        if dimensions < 2:
-            raise DeclarationError(f"HashingEmbedder needs 2 dimensions or more, not {dimensions}")
+        whole("HashingEmbedder", "dimensions", dimensions, 2, 16000)
+        if not isinstance(letters, list | tuple):
+            raise refused("HashingEmbedder", "letters", letters, "a tuple of lengths, as in (3, 4)")
+        for size in letters:
+            whole("HashingEmbedder", "letters", size, 1, 100)
         self.dimensions = dimensions
         self.letters = tuple(letters)
         groups = "".join(map(str, self.letters))

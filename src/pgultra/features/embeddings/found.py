@@ -116,6 +116,12 @@ class Found(FromClause):
         self.source = source
         self.way = way
 
+    def over(self, vector: ColumnElement[Any]) -> Found:
+        """
+        The same search, for another vector.
+        """
+        return Found(self.statement, self.column, vector, self.keys_of, self.source, self.way)
+
     @property
     def distance(self) -> ColumnElement[float]:
         """

@@ -25,7 +25,8 @@ from sqlalchemy.orm import QueryableAttribute
 
 from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.found import Found, Way
-from pgultra.features.embeddings.queries import given, resolved
+from pgultra.features.embeddings.pattern import Patterns
+from pgultra.features.embeddings.queries import given, is_expression, resolved
 from pgultra.plan.options import one_of, selected, whole
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ __all__ = ["nearest", "rerank"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 Plan = Literal["auto", "index", "exact"]
+PLANS = ("auto", "index", "exact")
 
 MOST = 1_000_000
 """Of rows, candidates and effort: a typing error is more likely than the wish for more."""
@@ -147,6 +149,11 @@ def nearest(
         >>> statement.selected_columns.keys()
         ['id', 'language', 'embedding', 'distance']
     """
+    way = judged(k, plan, effort=effort, oversample=oversample, exact_below=exact_below)
+    patterns = None if is_expression(vector) else Patterns.of(statement)
+    pattern = patterns.find(column, way) if patterns is not None else None
+    if pattern is not None:
+        return pattern.search(vector)
     chosen = selected("nearest", "statement", statement)
     info = getattr(column, "info", None)
     if info and VERSION_OF in info:  # its table is beside the host's, row by row
@@ -162,9 +169,10 @@ def nearest(
             oversample=oversample or 1,  # each row has one vector there
             exact_below=exact_below,
         )
-    search = Search.of(chosen, column, vector, k)
-    found = search.found(plan, effort=effort, oversample=oversample, exact_below=exact_below)
-    return found.joined(chosen, search.keys)
+    search = Search.of(chosen, column, vector)
+    if patterns is None:
+        return search.found(way).joined(chosen, search.keys)
+    return patterns.keep(column, way, chosen, search.found(way), search.keys)
 
 
 def rerank(
@@ -209,15 +217,13 @@ class Search:
     keys: Sequence[Any]
     source: FromClause
     vector: ColumnElement[Any]
-    k: int
 
     @classmethod
-    def of(cls, statement: Select[Any], column: Any, vector: Any, k: int) -> Search:
+    def of(cls, statement: Select[Any], column: Any, vector: Any) -> Search:
         """
         Check what was given.
         """
         expression, type_ = resolved(column)
-        whole("nearest", "k", k, 1, MOST)
         _insist_on_plain(statement)
         source = expression.table
         return cls(
@@ -228,39 +234,41 @@ class Search:
             keys=_keys(column, source),
             source=source,
             vector=given(vector, type_, column),
-            k=k,
         )
 
-    def found(
-        self,
-        plan: Plan = "auto",
-        *,
-        effort: int | None = None,
-        oversample: int | None = None,
-        exact_below: int | None = None,
-        parents: bool = False,
-    ) -> Found:
+    def found(self, way: Way) -> Found:
         """
         A clause of at most k keys and distances, unordered.
         """
-        one_of("nearest", "plan", plan, ("auto", "index", "exact"))
-        for option, value, least in (
-            ("effort", effort, 1),
-            ("oversample", oversample, 1),
-            ("exact_below", exact_below, 0),
-        ):
-            if value is not None:
-                whole("nearest", option, value, least, MOST)
-        way = Way(
-            k=self.k,
-            plan=plan,
-            effort=effort,
-            oversample=oversample,
-            exact_below=exact_below,
-            parents=parents,
-            deleted=bool(self.statement.get_execution_options().get(DELETED_OPTION)),
-        )
+        if self.statement.get_execution_options().get(DELETED_OPTION):
+            way = way._replace(deleted=True)
         return Found(self.statement, self.expression, self.vector, self.keys, self.source, way)
+
+
+def judged(
+    k: int,
+    plan: Plan = "auto",
+    *,
+    effort: int | None = None,
+    oversample: int | None = None,
+    exact_below: int | None = None,
+    parents: bool = False,
+) -> Way:
+    """
+    How to search, as the host said it.
+
+    Raises:
+        DeclarationError: an argument takes something else.
+    """
+    whole("nearest", "k", k, 1, MOST)
+    one_of("nearest", "plan", plan, PLANS)
+    if effort is not None:
+        whole("nearest", "effort", effort, 1, MOST)
+    if oversample is not None:
+        whole("nearest", "oversample", oversample, 1, MOST)
+    if exact_below is not None:
+        whole("nearest", "exact_below", exact_below, 0, MOST)
+    return Way(k, plan, effort, oversample, exact_below, parents)
 
 
 def _insist_on_plain(statement: Select[Any]) -> None:

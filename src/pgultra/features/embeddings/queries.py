@@ -112,6 +112,13 @@ def resolved(column: Any) -> tuple[ColumnElement[Any], VectorType]:
     return expression, type_
 
 
+def is_expression(vector: Any) -> bool:
+    """
+    Whether it is computed by PostgreSQL, or comes when the statement is executed.
+    """
+    return isinstance(vector, ColumnElement) or hasattr(vector, "__clause_element__")
+
+
 def given(vector: Any, type_: VectorType, column: Any) -> ColumnElement[Any]:
     """
     A vector as a parameter, checked at once; an expression as it is.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, func, select
 
-from pgultra.features.embeddings.nearest import Search
+from pgultra.features.embeddings.nearest import Search, judged
 from pgultra.plan.rankers import Ranker, source_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class VectorRanker(Ranker):
         """
         source = source_of(statement, self.table)
         column = source.c[self.column]
-        found = Search.of(statement, column, query, limit).found()
+        found = Search.of(statement, column, query).found(judged(limit))
         keys = found.keys
         rank = func.row_number().over(order_by=(found.distance, *keys))
         return select(

@@ -14,7 +14,7 @@ from pgultra import sql
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError, PgultraWarning
 from pgultra.features.embeddings.index import HNSW, IVFFlat
-from pgultra.features.embeddings.nearest import Search
+from pgultra.features.embeddings.nearest import Search, judged
 from pgultra.features.embeddings.objects import SOUND, index_name
 from pgultra.features.embeddings.queries import resolved
 from pgultra.objects import Index
@@ -67,13 +67,13 @@ def recall(
     if isinstance(type_.index, HNSW):
         warn_of_versions(connection, [SOUND])
     table = expression.table
+    ways = judged(k + 1, "index", effort=effort), judged(k + 1, "exact")
     one = select(expression).where(expression.is_not(None)).order_by(func.random()).limit(sample)
     hits = total = 0
     vectors = connection.scalars(one).all()
     for number, vector in enumerate(vectors, 1):
-        search = Search.of(select(table), expression, vector, k + 1)
-        by_index = search.found("index", effort=effort)
-        exact = search.found("exact")
+        search = Search.of(select(table), expression, vector)
+        by_index, exact = (search.found(way) for way in ways)
         near = connection.scalars(select(by_index.distance).order_by(by_index.distance)).all()
         true = connection.scalars(select(exact.distance).order_by(exact.distance)).all()
         if len(true) > 1:  # the first is the row itself

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from pgultra.errors import DeclarationError, PgultraError
+from pgultra.plan.options import flag, named, refused, seconds, text, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,9 @@ __all__ = ["OpenAIEmbedder", "SentenceTransformerEmbedder"]
 
 TRANSIENT = {408, 409, 429, 500, 502, 503, 504}
 """Answers after which it is worth to ask again."""
+
+MOST = 1_000_000
+"""Of a batch and of attempts: a typing error is more likely than the wish for more."""
 
 LONGEST_WAIT = 60.0
 """Seconds that ``embed`` itself waits; the worker waits for more than that."""
@@ -58,6 +62,9 @@ class OpenAIEmbedder:
         timeout: seconds for one request.
         options: more arguments for ``httpx.Client``, such as ``headers`` or ``transport``.
 
+    Raises:
+        DeclarationError: an option takes something else.
+
     Example:
         >>> OpenAIEmbedder("nomic-embed-text", 768, base_url="http://localhost:11434/v1")
         OpenAIEmbedder('nomic-embed-text', 768)
@@ -76,6 +83,17 @@ class OpenAIEmbedder:
         timeout: float = 60.0,
         **options: Any,  # whatever httpx.Client takes
     ) -> None:
+        place = "OpenAIEmbedder"
+        text(place, "model", model)
+        whole(place, "dimensions", dimensions, 1, 16000)
+        if not isinstance(base_url, str) or not base_url.startswith(("http://", "https://")):
+            raise refused(place, "base_url", base_url, "an address, as https://api.openai.com/v1")
+        if api_key is not None and not isinstance(api_key, str):
+            raise DeclarationError(f"{place}: api_key is a {type(api_key).__name__}, not a text")
+        whole(place, "batch", batch, 1, MOST)
+        flag(place, shorten=shorten)
+        whole(place, "attempts", attempts, 1, MOST)
+        seconds(place, "timeout", timeout)
         self.model = model
         self.dimensions = dimensions
         self.url = base_url.rstrip("/") + "/embeddings"
@@ -132,8 +150,8 @@ class OpenAIEmbedder:
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors = [row["embedding"] for row in rows]
         except httpx.HTTPStatusError as error:
-            text = error.response.text[:300]
-            message = f"{self.url} answered {error.response.status_code} for {self.model}: {text}"
+            body = error.response.text[:300]
+            message = f"{self.url} answered {error.response.status_code} for {self.model}: {body}"
             told = asked_to_wait(error)
             if told is not None:
                 raise Busy(message, told) from error
@@ -199,6 +217,9 @@ class SentenceTransformerEmbedder:
         name: what is kept beside the rows; by default the model's name.
         options: more arguments for ``encode``, such as ``batch_size``.
 
+    Raises:
+        DeclarationError: the model cannot encode, or has no name.
+
     Example:
         >>> class Tiny:
         ...     def encode(self, texts, **options):
@@ -214,10 +235,15 @@ class SentenceTransformerEmbedder:
         name: str | None = None,
         **options: Any,  # whatever encode takes
     ) -> None:
+        named("SentenceTransformerEmbedder", name=name)
         if isinstance(model, str):
+            text("SentenceTransformerEmbedder", "model", model)
             library = _library("sentence_transformers", "sentence-transformers")
             name = name or model
             model = library.SentenceTransformer(model)
+        if isinstance(model, type) or not callable(getattr(model, "encode", None)):
+            such = "a name, or a loaded model with encode"
+            raise refused("SentenceTransformerEmbedder", "model", model, such)
         if name is None:
             raise DeclarationError(
                 "a loaded model needs a name that is kept beside its vectors: "

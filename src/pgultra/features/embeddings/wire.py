@@ -18,7 +18,7 @@ import struct
 import sys
 import weakref
 from array import array
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from pgvector import Vector
@@ -90,6 +90,9 @@ class Packer:
         self._head = HEADER.pack(dimensions, 0)
         self._floats = struct.Struct(f">{dimensions}f")
         self._shape = (dimensions,)
+
+    def __reduce__(self) -> Any:  # a Struct cannot be pickled, and a MetaData with vectors shall be
+        return partial(Packer, direction=self.direction, name=self.name), (self.dimensions,)
 
     def __call__(self, value: Any) -> Packed:  # an array, a sequence or a pgvector value
         """

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgultra.errors import DeclarationError, PgultraError
+from pgultra.features.embeddings.embedder import Embedder
 from pgultra.features.embeddings.splitting import chunks_of
 from pgultra.features.embeddings.version import queue_of
+from pgultra.plan.options import refused, seconds, whole
 
 if TYPE_CHECKING:
     import uuid
@@ -26,12 +28,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from pgultra.features.embeddings.embedder import Embedder
     from pgultra.features.embeddings.queue import Job, Queue
 
 __all__ = ["EmbeddingWorker", "Worked"]
 
 log = logging.getLogger("pgultra.embeddings")
+
+PLACE = "EmbeddingWorker"
+MOST = 1_000_000
+"""Of a batch and of attempts: a typing error is more likely than the wish for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,8 @@ class EmbeddingWorker:
             default random up to 2 seconds, 4, 8 and so on to an hour.
 
     Raises:
-        DeclarationError: the column has no source, or other dimensions than the embedder.
+        DeclarationError: the column has no source, or other dimensions than the embedder; or
+            an option takes something else.
 
     Example:
         >>> worker = EmbeddingWorker(engine, HashingEmbedder(384),
@@ -102,6 +108,7 @@ class EmbeddingWorker:
         most_attempts: int = 8,
         wait: Callable[[Any], float] | None = None,
     ) -> None:
+        _insist_on_options(engine, embedder, batch, lease, most_attempts, wait)
         self.engine: Any = engine
         self.embedder = embedder
         self.queue = queue_of(column)
@@ -202,7 +209,11 @@ class EmbeddingWorker:
             pause: seconds between two looks at an empty queue.
             stop: set it from another thread or a signal handler; the batch at hand is
                 finished first.
+
+        Raises:
+            DeclarationError: the pause is no number of seconds.
         """
+        seconds("EmbeddingWorker.run", "pause", pause)
         told = stop if stop is not None else threading.Event()
         done = Worked()
         while not told.is_set():
@@ -325,8 +336,8 @@ class EmbeddingWorker:
         """
         Later, by the strategy; or as late as an endpoint asked for.
         """
-        seconds = self.wait(_Attempt(max(job.attempts for job in jobs)))
-        later = dt.timedelta(seconds=max(seconds, getattr(error, "retry_after", 0.0)))
+        pause = self.wait(_Attempt(max(job.attempts for job in jobs)))
+        later = dt.timedelta(seconds=max(pause, getattr(error, "retry_after", 0.0)))
         (queue or self.queue).fail(
             connection, token, f"{type(error).__name__}: {error}", later, self.most_attempts
         )
@@ -339,6 +350,22 @@ class _Attempt:
     """
 
     attempt_number: int
+
+
+def _insist_on_options(
+    engine: Any, embedder: Any, batch: Any, lease: Any, most_attempts: Any, wait: Any
+) -> None:
+    if not callable(getattr(engine, "begin", None)):
+        raise refused(PLACE, "engine", engine, "an Engine or an AsyncEngine")
+    if isinstance(embedder, type) or not isinstance(embedder, Embedder):
+        such = "an embedder, such as HashingEmbedder(384): it has model, dimensions and embed"
+        raise refused(PLACE, "embedder", embedder, such)
+    whole(PLACE, "batch", batch, 1, MOST)
+    whole(PLACE, "most_attempts", most_attempts, 1, MOST)
+    if not isinstance(lease, dt.timedelta) or lease <= dt.timedelta(0):
+        raise refused(PLACE, "lease", lease, "a timedelta above 0, such as timedelta(minutes=5)")
+    if wait is not None and not callable(wait):
+        raise refused(PLACE, "wait", wait, "a wait strategy of tenacity, or None")
 
 
 def _default_wait() -> Callable[[Any], float]:

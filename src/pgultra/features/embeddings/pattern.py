@@ -1,0 +1,141 @@
+"""
+A search that comes again with another vector: everything but the vector is kept.
+
+An application has a few searches and asks them for ever new vectors. What ``nearest`` looks up
+and checks for the first of them holds for the next, and so does SQLAlchemy's cache key, which
+it takes as long to make as the statement itself. Both are kept beside what is searched: a
+mapped class, a table, or a select that the application made once.
+
+The first search leaves a mark, the second one a pattern. So a select that is made for one search
+alone keeps nothing, and goes when it is no longer used.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, Table, bindparam
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.sql.cache_key import CacheKey
+
+    from pgultra.features.embeddings.found import Found, Way
+
+__all__ = ["Pattern", "Patterns"]
+
+KEPT = "_pgultra_patterns"
+"""Where a mapper, table or select keeps them."""
+MOST = 64
+"""Patterns of one class or select; an application that has more varies k or the effort."""
+
+
+class Patterns:
+    """
+    What is kept beside one class, table or select, and no copy of it; forgotten when pickled.
+    """
+
+    __slots__ = ("by_way", "owner")
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = weakref.ref(owner)
+        self.by_way: dict[tuple[int, Way], tuple[Any, Pattern | None]] = {}
+
+    def __reduce__(self) -> Any:
+        return int, ()
+
+    @classmethod
+    def of(cls, statement: Any) -> Patterns | None:
+        """
+        Those of a class, table or select; None for anything else.
+
+        SQLAlchemy forgets them when the class gets another attribute. A select with options may
+        hold criteria that change between two uses: nothing is kept there.
+        """
+        if isinstance(statement, Select):
+            owner: Any = None if statement._with_options else statement
+        elif isinstance(statement, type):
+            owner = statement.__dict__.get("__mapper__")
+        else:
+            owner = statement if isinstance(statement, Table) else None
+        if owner is None:
+            return None
+        found: Patterns = owner.__dict__.get(KEPT)
+        if found.__class__ is not cls or found.owner() is not owner:
+            found = cls(owner)
+            owner._set_memoized_attribute(KEPT, found)
+        return found
+
+    def find(self, column: Any, way: Way) -> Pattern | None:
+        """
+        The pattern of such a search, if there is one.
+        """
+        known, pattern = self.by_way.get((id(column), way), (None, None))
+        return pattern if known is column else None
+
+    def keep(
+        self, column: Any, way: Way, statement: Select[Any], found: Found, keys: Sequence[Any]
+    ) -> Select[Any]:
+        """
+        The statement of a search, of which the next may have use.
+        """
+        made = found.joined(statement, keys)
+        if len(self.by_way) >= MOST:
+            self.by_way.clear()
+        seen, _ = self.by_way.get((id(column), way), (None, None))
+        pattern = Pattern.of(made, statement, found, keys) if seen is column else None
+        self.by_way[id(column), way] = (column, pattern)
+        return made
+
+
+@dataclass(slots=True)
+class Pattern:
+    """
+    A search but for its vector.
+
+    Attributes:
+        statement: the select that was given, or that of the class or table.
+        found: the clause of the first search.
+        keys: the primary key, as the statement names it.
+        cached: SQLAlchemy's cache key.
+        place: of the vector among its parameters.
+    """
+
+    statement: Select[Any]
+    found: Found
+    keys: Sequence[Any]
+    cached: CacheKey
+    place: int
+
+    @classmethod
+    def of(
+        cls, made: Select[Any], statement: Select[Any], found: Found, keys: Sequence[Any]
+    ) -> Pattern | None:
+        """
+        That of a search; None if SQLAlchemy cannot cache its statement.
+        """
+        cached = made._generate_cache_key()
+        if cached is None:
+            return None
+        [place] = (n for n, each in enumerate(cached.bindparams) if each is found.vector)
+        return cls(statement, found, keys, cached, place)
+
+    def search(self, vector: Any) -> Select[Any]:
+        """
+        The statement for a vector.
+
+        Raises:
+            InvalidVector: it cannot be compared with the column.
+        """
+        like: Any = self.found.vector
+        packed = like.type.packer()(vector)
+        bound = bindparam(like._orig_key, packed, type_=like.type, unique=True)
+        made: Select[Any] = self.found.over(bound).joined(self.statement, self.keys)
+        bindparams = list(self.cached.bindparams)
+        bindparams[self.place] = bound
+        cached = self.cached._replace(bindparams=bindparams)
+        made._set_memoized_attribute("_generate_cache_key", lambda: cached)
+        return made
