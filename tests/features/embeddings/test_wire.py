@@ -115,6 +115,43 @@ def test_zeros_are_fine_where_the_metric_knows_them() -> None:
     assert VectorType(2, metric="l2", index=None).packer()([0, 0]) == b"\0\2\0\0" + b"\0" * 8
 
 
+@pytest.mark.parametrize("place", [0, 2])
+def test_half_precision_is_refused_what_16_bits_cannot_hold(engine: sa.Engine, place: int) -> None:
+    """
+    At the very numbers where pgvector's own cast fails, or makes a zero that no index holds.
+    """
+    pack = VectorType(3, precision="half").packer()
+    cast = sa.text("SELECT l2_norm(CAST(CAST(:vector AS vector) AS halfvec))")
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE EXTENSION vector"))
+    with engine.connect() as connection:
+        for number in (65503.9, 65519.9, 65520.0, -65519.9, -65520.0, 1e20, 3e-8, 2.9e-8, 1e-20):
+            vector = [0.0] * 3
+            vector[place] = number
+            try:
+                with connection.begin_nested():
+                    holds = connection.scalar(cast, {"vector": str(vector)}) > 0
+            except sa.exc.DataError:
+                holds = False
+            for form in (vector, np.array(vector, dtype="f4"), np.array(vector), Vector(vector)):
+                if holds:
+                    assert len(pack(form)) == 16
+                    assert len(pack.batch([form])[0]) == 16
+                    continue
+                with pytest.raises(InvalidVector, match="precision='half'"):
+                    pack(form)
+                with pytest.raises(InvalidVector, match="precision='half'"):
+                    pack.batch([form])
+
+
+def test_without_an_index_half_precision_is_what_is_stored() -> None:
+    """
+    Single precision: then 16 bits bind nobody. And zeros count where the metric knows them.
+    """
+    assert VectorType(2, precision="half", index=None).packer()([1e9, 1])
+    assert VectorType(2, precision="half", metric="l2").packer()([0, 1e-20])
+
+
 def test_what_came_is_a_vector_like_any_other() -> None:
     """
     Its numbers are read on demand; it compares, copies, pickles and is sent as pgvector's own.

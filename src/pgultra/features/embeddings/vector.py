@@ -128,7 +128,8 @@ class VectorType(VECTOR):
         """
         found = self._packer
         if found is None:
-            found = wire.Packer(self.dimensions, direction=self.metric == "cosine")
+            half = self.precision == "half" and self.index is not None
+            found = wire.Packer(self.dimensions, direction=self.metric == "cosine", half=half)
             self._packer = found
         return found
 

@@ -38,6 +38,8 @@ __all__ = ["InvalidVector", "Packed", "Packer", "listen", "register"]
 HEADER = struct.Struct(">HH")
 LARGEST = 3.4028235677973366e38
 """The first number that is too large for a 32-bit float."""
+LARGEST_HALF, LEAST_HALF = 65520.0, 2.0**-25
+"""The first that is too large for 16 bits, and the last that becomes 0 there."""
 
 # What psycopg reads in binary exactly as in text. Strings are not here: a column that is
 # declared as String may be an enum or a citext in the database, which come back as bytes.
@@ -73,6 +75,8 @@ class Packer:
     Args:
         dimensions: how many there must be.
         direction: refuse a vector without length, for which the cosine is not defined.
+        half: refuse what an index of 16-bit floats could not hold, or never find.
+        name: how errors call the type.
 
     >>> Packer(2)([1.0, 0.5]).hex()
     '000200003f8000003f000000'
@@ -82,17 +86,27 @@ class Packer:
     """
 
     def __init__(
-        self, dimensions: int, *, direction: bool = False, name: str | None = None
+        self,
+        dimensions: int,
+        *,
+        direction: bool = False,
+        half: bool = False,
+        name: str | None = None,
     ) -> None:
         self.dimensions = dimensions
         self.direction = direction
+        self.half = half
         self.name = name or f"vector({dimensions})"
         self._head = HEADER.pack(dimensions, 0)
         self._floats = struct.Struct(f">{dimensions}f")
         self._shape = (dimensions,)
+        # Where the sum of squares lies between these, no number needs a look of its own.
+        self._enough = dimensions * LEAST_HALF**2 * 1.01 if half else 1e-30
+        self._little = LARGEST_HALF**2 * 0.99 if half else 1e30
 
     def __reduce__(self) -> Any:  # a Struct cannot be pickled, and a MetaData with vectors shall be
-        return partial(Packer, direction=self.direction, name=self.name), (self.dimensions,)
+        again = partial(Packer, direction=self.direction, half=self.half, name=self.name)
+        return again, (self.dimensions,)
 
     def __call__(self, value: Any) -> Packed:  # an array, a sequence or a pgvector value
         """
@@ -155,7 +169,7 @@ class Packer:
             square = float(single.dot(single))  # Python's own number compares quicker
         except Warning:  # an overflow, where the host makes errors of warnings
             square = math.inf
-        if not 1e-30 < square < 1e30:
+        if not self._enough < square < self._little:
             self._check(single.tolist())
         swapped = single.byteswap() if sys.byteorder == "little" else single
         return Packed(b"".join((self._head, swapped)))
@@ -189,7 +203,7 @@ class Packer:
         numpy: Any = sys.modules["numpy"]
         block = numpy.stack(values)
         squares = numpy.einsum("ij,ij->i", block, block)
-        if not (squares.min() > 1e-30 and squares.max() < 1e30):
+        if not (squares.min() > self._enough and squares.max() < self._little):
             return [self(each) for each in values]
         wire = numpy.empty((len(values), self.dimensions + 1), ">f4")
         wire[:, 1:] = block
@@ -207,6 +221,21 @@ class Packer:
             raise InvalidVector(
                 f"a {self.name} compared by cosine cannot be all zeros: it has no direction, its "
                 "distance to anything is NaN and it would never be found; store NULL instead"
+            )
+        if self.half and not self._enough < length**2 < self._little:
+            self._check_half(numbers)
+
+    def _check_half(self, numbers: Any) -> None:
+        for place, number in enumerate(numbers):
+            if not abs(number) < LARGEST_HALF:
+                raise InvalidVector(
+                    f"the index of a {self.name} with precision='half' holds numbers up to 65504, "
+                    f"not {number} (at index {place}): scale it, or say precision='single'"
+                )
+        if self.direction and max(map(abs, numbers)) <= LEAST_HALF:
+            raise InvalidVector(
+                f"a {self.name} of such small numbers is all zeros in an index with "
+                "precision='half', and would never be found there: scale it to length 1"
             )
 
     def _refuse_length(self, given: int) -> None:
