@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from sqlalchemy import Connection, Engine, MetaData
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pgultra.errors import DeclarationError, DriftError
 from pgultra.plan.check import check, schemas_of
@@ -22,6 +21,8 @@ from pgultra.plan.describe import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 __all__ = ["assert_no_drift"]
 
@@ -60,17 +61,19 @@ def assert_no_drift(
     """
     __tracebackhide__ = True
     several = _several(models)
-    if isinstance(bind, AsyncConnection | AsyncEngine):
-        return _assert_async(bind, several)
     if isinstance(bind, Engine):
         with bind.connect() as connection:
             _assert(connection, several)
-    else:
+    elif isinstance(bind, Connection):
         _assert(bind, several)
+    else:  # SQLAlchemy's asyncio needs greenlet, which a sync application need not have
+        return _assert_async(bind, several)
     return None
 
 
 async def _assert_async(bind: AsyncConnection | AsyncEngine, several: list[MetaData]) -> None:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     __tracebackhide__ = True
     if isinstance(bind, AsyncEngine):
         async with bind.connect() as connection:

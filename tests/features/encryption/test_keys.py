@@ -3,12 +3,14 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from pgultra.errors import DeclarationError, DecryptionError, EncryptionError
-from pgultra.features.encryption import KeyProvider, KeyRing, keys
+from pgultra.features.encryption import Encrypted, Equality, KeyProvider, KeyRing, keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +75,38 @@ def test_weak_keys_are_refused(given: dict[int, bytes] | str, message: str) -> N
         KeyRing("weak", given)
     assert "short" not in str(caught.value)
     assert "AAEC" not in str(caught.value)
+
+
+def _no_vault() -> str:
+    raise PermissionError("no token")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (lambda: "1:short", "key 1 must be at least 32 random bytes"),
+        (lambda: "garbage", "entry 1 does not read like 1:BASE64"),
+        (lambda: f"{TEXT_ONE},{TEXT_ONE}", "key 1 is given twice"),
+        (lambda: b"x", "was given a value of type bytes"),
+        (_no_vault, "its source failed with PermissionError"),
+    ],
+)
+def test_keys_that_are_none_say_so_at_their_first_use(source: Any, message: str) -> None:
+    """
+    Writing, searching and reading tell what is wrong with the keys, and not with the value.
+    """
+    secret = Encrypted(sa.String, KeyRing("first use", source), search=Equality())
+    table = sa.Table("reader", sa.MetaData(), sa.Column("email", secret))
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    asked = sa.select(table).where(table.c.email == "ann").compile(dialect=dialect)
+    [tag] = asked._bind_processors.values()
+    for use, value in (
+        (secret.bind_processor(dialect), "ann"),
+        (tag, "ann"),
+        (secret.result_processor(dialect, None), b"sealed"),
+    ):
+        with pytest.raises(EncryptionError, match=message):
+            use(value)
 
 
 def test_an_active_key_must_be_there() -> None:

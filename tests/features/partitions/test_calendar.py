@@ -4,6 +4,7 @@ For any zone, step, start and clock: no overlap, no gap, and every value in its 
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
@@ -177,13 +178,16 @@ values = st.one_of(
 
 @settings(max_examples=200, deadline=None)
 @given(value=values)
+@example(value=("\\t", "text"))
 def test_bounds_are_read_back_as_rendered(value: tuple[Any, str]) -> None:
     """
     parse_bound(bound.render()) is the bound, for all types and texts.
     """
     plain, type_ = value
     for bound in (RangeBound(plain, None), RangeBound(None, plain), RangeBound(plain, plain)):
-        assert parse_bound(bound.render().replace("\\t", "\t"), type_) == bound
+        # PostgreSQL shows a tab as it is; what it shows of a backslash is two.
+        shown = re.sub(r"\\(.)", lambda m: "\t" if m[1] == "t" else m[0], bound.render())
+        assert parse_bound(shown, type_) == bound
 
 
 @settings(max_examples=300, deadline=None)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
-from pgultra.errors import DeclarationError, EncryptionError
+from pgultra.errors import DeclarationError, EncryptionError, PgultraError
 from pgultra.features.encryption.cipher import Box, Place
 from pgultra.plan.options import refused, seconds, text, whole
 
@@ -118,7 +118,7 @@ class KeyRing:
         self._lock = threading.Lock()
         self._source: Source = source if callable(source) else lambda: source
         if not callable(source):
-            self.current()
+            self.prefetch()
         _rings[name] = self
 
     @classmethod
@@ -235,6 +235,9 @@ class KeyRing:
     def current(self) -> Snapshot:
         """
         The keys, read on first use; a provider's keys must have been fetched before.
+
+        Raises:
+            EncryptionError: they cannot be had, or are none: wherever the first use is, it says so.
         """
         snapshot = self.snapshot
         if snapshot is None or (snapshot.expires and time.monotonic() > snapshot.expires):
@@ -245,8 +248,20 @@ class KeyRing:
                     "call prefetch() at the start and before each lifetime ends"
                 )
             with self._lock:
-                return self.snapshot or self.prefetch()
+                return self.snapshot or self._first()
         return snapshot
+
+    def _first(self) -> Snapshot:
+        try:
+            return self.prefetch()
+        except DeclarationError as error:
+            raise EncryptionError(str(error)) from None
+        except PgultraError:
+            raise
+        except Exception as error:  # of a host's source: whatever its vault raises
+            raise EncryptionError(
+                f"key ring {self.name!r}: its source failed with {type(error).__name__}"
+            ) from error
 
     def prefetch(self) -> Snapshot:
         """
