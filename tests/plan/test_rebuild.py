@@ -146,6 +146,24 @@ def test_altered_columns_move_generated_columns_that_read_them() -> None:
     assert {(step.verb, step.identity.name) for step in plan} == {("rebuild", "reads")}
 
 
+def test_added_columns_leave_triggers_alone() -> None:
+    """
+    Whatever their WHEN looks at, it is there already; one that is retyped or dropped moves them.
+    """
+    t = Trigger(
+        name="t",
+        table="item",
+        timing="BEFORE",
+        events=("UPDATE",),
+        function="f",
+        when="OLD.a IS DISTINCT FROM NEW.a",
+        mark=OURS,
+    )
+    assert not planned([t], [t], {ITEM: frozenset({GROWN})}).steps
+    plan = planned([t], [t], {ITEM: frozenset({"a", GROWN})})
+    assert {(step.verb, step.identity.name) for step in plan} == {("rebuild", "t")}
+
+
 def test_added_columns_move_views_of_everything() -> None:
     """
     SELECT * follows its table; count(*) does not.

@@ -169,7 +169,7 @@ def _stands_on(each: DatabaseObject, altered: Mapping[Identity, frozenset[str]])
         return any(column in altered.get(table, ()) for table, column in used)
     if isinstance(each, Trigger):
         columns = altered.get(Identity("table", each.schema, each.table), frozenset())
-        return bool(columns & set(each.columns)) or bool(columns and each.when)
+        return bool(columns & set(each.columns)) or bool(columns - {GROWN} and each.when)
     if isinstance(each, Generation):
         table = Identity("table", each.schema, each.table)
         return bool(altered.get(table, frozenset()) & set(each.reads))
