@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from tests.docs.pages import Block
 
-# The environment of the test run stands for what the reader installs.
-_INSTALLED = re.compile(r"(python -m venv|pip install) ")
+_INSTALLS = re.compile(r"(python -m venv|pip install) ")
+_ROOT = Path(__file__).parents[2]
 _IN_SCRIPT = re.compile(r"(upgrade|downgrade)\(\), first")
 _EXPORT = re.compile(r"export (\w+)=")
 _HOST = ("PG", "DATABASE_URL", "APP_", "COLUMNS", "PY_COLORS", "FORCE_COLOR", "PYTEST_", "COV_")
@@ -34,10 +34,16 @@ _HOST = ("PG", "DATABASE_URL", "APP_", "COLUMNS", "PY_COLORS", "FORCE_COLOR", "P
 class Follower:
     """
     Somebody with a folder and a terminal; leaving the block ends what runs in the background.
+
+    Args:
+        folder: an empty one.
+        installs: whether to make the environment that a page says and install what it says, this
+            project for what is not released; else that of the test run stands for it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, installs: bool = False) -> None:
         self.folder = folder
+        self.installs = installs
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_HOST)}
         self.environment = {**kept, "PATH": path, "LC_ALL": "C.UTF-8"}
@@ -98,10 +104,17 @@ class Follower:
     def _run(self, commands: str, manner: str, block: Block) -> str:
         printed = ""
         for command in commands.splitlines():
-            if _INSTALLED.match(command) or not command.strip():
-                continue
             export = _EXPORT.match(command)
-            if export:
+            if not command.strip():
+                continue
+            if _INSTALLS.match(command):
+                if not self.installs:
+                    continue
+                shown = self._shell(command.replace("'pgultra[", f"'{_ROOT}["))
+                activated = self.folder / ".venv" / "bin"
+                if not self.environment["PATH"].startswith(str(activated)):
+                    self.environment["PATH"] = f"{activated}{os.pathsep}{os.environ['PATH']}"
+            elif export:
                 shown = self._shell(f'{command}; printf %s "${export[1]}"')
                 self.environment[export[1]] = shown.stdout
             else:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, aliased, mapped_column, und
 from sqlalchemy.sql.cache_key import HasCacheKey
 
 from pgultra import DeclarationError, soft_delete
-from pgultra.features.embeddings import Embedding, InvalidVector, nearest
+from pgultra.features.embeddings import Embedding, InvalidVector, VectorType, nearest
 from pgultra.features.embeddings.pattern import KEPT, MOST, Pattern, Patterns
 from pgultra.sql import dialect
 from tests.features.embeddings.sample import BLOG, Article, Base
@@ -187,11 +187,26 @@ def test_a_class_that_gets_a_column_is_looked_at_anew(patterns: list[Any]) -> No
     assert "title" in made.selected_columns
 
 
+@pytest.mark.parametrize("form", [lambda table: table, sa.select], ids=["table", "select"])
+def test_a_table_that_gets_another_key_is_looked_at_anew(form: Callable[[Any], Any]) -> None:
+    """Rows are joined by the whole of the primary key, or the row of another tenant came along."""
+    table = table_for("l2", "single", dimensions=3)
+    searched = form(table)
+    for vector in AXES:
+        nearest(searched, table.c.embedding, vector, 3)
+    table.append_column(sa.Column("tenant", sa.Integer, primary_key=True))
+    made = nearest(searched, table.c.embedding, ORIGIN, 3)
+    assert "l2_single.tenant = pgultra_found.key_1" in str(made.compile(dialect=dialect()))
+    table.c.embedding.type = VectorType(2)
+    nearest(searched, table.c.embedding, [1, 2], 3)
+
+
 def test_a_number_of_rows_that_is_ever_another_fills_no_memory() -> None:
     """What is kept beside a class is bounded."""
     for k in range(1, 3 * MOST):
         nearest(Article, Article.in_half, ORIGIN, k)
-    assert 0 < len(Article.__mapper__.__dict__[KEPT].by_way) <= MOST
+    kept = Article.__mapper__.__dict__[KEPT].by_way
+    assert [way.k for _, way in kept] == list(range(2 * MOST, 3 * MOST))
 
 
 def test_threads_may_share_a_select() -> None:

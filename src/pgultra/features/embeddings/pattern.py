@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Table, bindparam
@@ -74,7 +75,7 @@ class Patterns:
         The pattern of such a search, if there is one.
         """
         known, pattern = self.by_way.get((id(column), way), (None, None))
-        return pattern if known is column else None
+        return pattern if known is column and pattern is not None and pattern.holds() else None
 
     def keep(
         self, column: Any, way: Way, statement: Select[Any], found: Found, keys: Sequence[Any]
@@ -84,7 +85,7 @@ class Patterns:
         """
         made = found.joined(statement, keys)
         if len(self.by_way) >= MOST:
-            self.by_way.clear()
+            self.by_way.pop(list(self.by_way)[0], None)  # noqa: RUF015  # threads may add to it
         seen, _ = self.by_way.get((id(column), way), (None, None))
         pattern = Pattern.of(made, statement, found, keys) if seen is column else None
         self.by_way[id(column), way] = (column, pattern)
@@ -102,6 +103,7 @@ class Pattern:
         keys: the primary key, as the statement names it.
         cached: SQLAlchemy's cache key.
         place: of the vector among its parameters.
+        columns: the primary key where the table has it, not a mapper; None there.
     """
 
     statement: Select[Any]
@@ -109,6 +111,7 @@ class Pattern:
     keys: Sequence[Any]
     cached: CacheKey
     place: int
+    columns: tuple[Any, ...] | None
 
     @classmethod
     def of(
@@ -121,7 +124,18 @@ class Pattern:
         if cached is None:
             return None
         [place] = (n for n, each in enumerate(cached.bindparams) if each is found.vector)
-        return cls(statement, found, keys, cached, place)
+        columns = tuple(found.source.primary_key)
+        own = columns if same(columns, keys) else None
+        return cls(statement, found, keys, cached, place, own)
+
+    def holds(self) -> bool:
+        """
+        Whether the table is still what it was: a MetaData that is being made may change it.
+        """
+        found = self.found
+        if found.column.type is not found.vector.type:
+            return False
+        return self.columns is None or same(self.columns, tuple(found.source.primary_key))
 
     def search(self, vector: Any) -> Select[Any]:
         """
@@ -139,3 +153,10 @@ class Pattern:
         cached = self.cached._replace(bindparams=bindparams)
         made._set_memoized_attribute("_generate_cache_key", lambda: cached)
         return made
+
+
+def same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """
+    Whether both are the same columns; these have no == of their own.
+    """
+    return len(some) == len(others) and all(map(is_, some, others))
