@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ("1 / 0", "ZeroDivisionError"),
         ("raise SystemExit", "cannot be imported: SystemExit"),
         ("def broken(:", "SyntaxError"),
+        ("import pgultra\n\npgultra.HNSW(m='16')", "host_models.py, line 3)"),
     ],
 )
 def test_models_that_cannot_be_imported(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +35,14 @@ PATH = Annotated[
         show_default=False,
     ),
 ]
+
+
+_LIBRARIES = (
+    str(Path(__file__).parents[2]),
+    *(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")),
+    "<",
+)
+"""What is not the host's: pgultra, what is installed, Python itself, and code without a file."""
 
 
 class TargetError(PgultraError):
@@ -138,7 +147,12 @@ def _look_in(folder: Path) -> None:
 
 
 def _broken(place: str, error: BaseException) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+    """
+    What a module raised, and the line of the host's own code that it came from.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if not each.filename.startswith(_LIBRARIES)]
+    frame = (own or frames)[-1]
     return (
         f"{place} cannot be imported: {type(error).__name__}: {error} "
         f"({frame.filename}, line {frame.lineno})"
