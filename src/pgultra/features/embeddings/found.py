@@ -116,11 +116,12 @@ class Found(FromClause):
         self.source = source
         self.way = way
 
-    def over(self, vector: ColumnElement[Any]) -> Found:
+    def over(self, vector: ColumnElement[Any], statement: Select[Any] | None = None) -> Found:
         """
-        The same search, for another vector.
+        The same search, for another vector; or with the same statement, as another object.
         """
-        return Found(self.statement, self.column, vector, self.keys_of, self.source, self.way)
+        where = self.statement if statement is None else statement
+        return Found(where, self.column, vector, self.keys_of, self.source, self.way)
 
     @property
     def distance(self) -> ColumnElement[float]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Table, bindparam
@@ -92,18 +91,29 @@ class Patterns:
         return made
 
 
+class Key(tuple[Any, ...]):  # noqa: SLOT001  # a tuple can have none
+    """
+    A cache key that knows its hash: it is some hundred tuples deep, and asked at each execution.
+    """
+
+    known: int
+
+    def __hash__(self) -> int:
+        return self.known
+
+
 @dataclass(slots=True)
 class Pattern:
     """
     A search but for its vector.
 
     Attributes:
-        statement: the select that was given, or that of the class or table.
+        statement: what was given, as a select that keeps nothing, nor is kept.
         found: the clause of the first search.
         keys: the primary key, as the statement names it.
         cached: SQLAlchemy's cache key.
         place: of the vector among its parameters.
-        columns: the primary key where the table has it, not a mapper; None there.
+        width: of the primary key where the table has it, not a mapper; None there.
     """
 
     statement: Select[Any]
@@ -111,7 +121,7 @@ class Pattern:
     keys: Sequence[Any]
     cached: CacheKey
     place: int
-    columns: tuple[Any, ...] | None
+    width: int | None
 
     @classmethod
     def of(
@@ -124,18 +134,25 @@ class Pattern:
         if cached is None:
             return None
         [place] = (n for n, each in enumerate(cached.bindparams) if each is found.vector)
-        columns = tuple(found.source.primary_key)
-        own = columns if same(columns, keys) else None
-        return cls(statement, found, keys, cached, place, own)
+        key = Key(cached.key)
+        key.known = hash(cached.key)
+        primary: Any = found.source.primary_key
+        return cls(
+            statement=(copy := statement._generate()),
+            found=found.over(found.vector, copy),
+            keys=keys,
+            cached=cached._replace(key=key),
+            place=place,
+            width=len(primary) if keys and keys[0] in set(primary) else None,
+        )
 
     def holds(self) -> bool:
         """
         Whether the table is still what it was: a MetaData that is being made may change it.
         """
-        found = self.found
-        if found.column.type is not found.vector.type:
-            return False
-        return self.columns is None or same(self.columns, tuple(found.source.primary_key))
+        found, primary = self.found, self.found.source.primary_key
+        same_key = self.width is None or self.width == len(primary)  # type: ignore[arg-type]  # it has a length
+        return same_key and found.column.type is found.vector.type
 
     def search(self, vector: Any) -> Select[Any]:
         """
@@ -148,15 +165,9 @@ class Pattern:
         packed = like.type.packer()(vector)
         bound = bindparam(like._orig_key, packed, type_=like.type, unique=True)
         made: Select[Any] = self.found.over(bound).joined(self.statement, self.keys)
-        bindparams = list(self.cached.bindparams)
+        key, kept, *more = self.cached
+        bindparams = list(kept)
         bindparams[self.place] = bound
-        cached = self.cached._replace(bindparams=bindparams)
+        cached = self.cached.__class__(key, bindparams, *more)
         made._set_memoized_attribute("_generate_cache_key", lambda: cached)
         return made
-
-
-def same(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    """
-    Whether both are the same columns; these have no == of their own.
-    """
-    return len(some) == len(others) and all(map(is_, some, others))
