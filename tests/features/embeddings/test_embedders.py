@@ -121,7 +121,7 @@ def test_hashing_brings_near_what_shares_words() -> None:
         np.array, embedder.embed(["parse a date string", "parsing date strings", "open a socket"])
     )
     assert one @ near > 0.3 > one @ far
-    with pytest.raises(DeclarationError, match="2 dimensions"):
+    with pytest.raises(DeclarationError, match="dimensions=1 is not a whole number from 2"):
         HashingEmbedder(1)
 
 
