@@ -131,6 +131,7 @@ def test_the_role_that_checks(engine: sa.Engine, owner: tuple[str, str]) -> None
             connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(wheel_binaries() is None, reason="runs the embedded server")
 def test_run_a_private_server(capsys: pytest.CaptureFixture[str]) -> None:
     """

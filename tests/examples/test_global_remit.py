@@ -220,6 +220,7 @@ def test_a_purge_leaves_whom_the_ledger_names(remit: Remit) -> None:
 # -- 1.3, audit log ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nights_of_the_audit_log(database: Database, remit: Remit, tmp_path: Path) -> None:
     """
     Ten days of 1,000 rows: seven stay, three are files whose checksums hold, none is lost.
@@ -636,6 +637,7 @@ def test_a_backup_has_no_number(remit: Remit, session: Session) -> None:
 # -- as a whole -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_migration_makes_it_all(remit: Remit, database: Database, tmp_path: Path) -> None:
     """
     Autogenerate writes all of it without pgultra, finds nothing more to do, and goes back.
@@ -673,6 +675,7 @@ async def test_the_same_queries_on_asyncpg(remit: Remit) -> None:
             assert (row.email, row.similarity) == (ann.email, pytest.approx(1))
 
 
+@pytest.mark.slow
 def test_pgultra_check_is_quiet(remit: Remit) -> None:
     """
     The command of the README, in the example's folder, on the database that the tests used.

@@ -418,6 +418,7 @@ def test_a_row_that_comes_deleted(
     assert tuple(session.execute(made).one()) == expected
 
 
+@pytest.mark.slow
 def test_a_user_goes_with_all_that_is_hers(session: Session, universe: Any) -> None:
     """
     One deletion over ten tables; what was deleted before stays deleted when she comes back.
@@ -574,6 +575,7 @@ def test_changes_are_stamped(session: Session, table: str) -> None:
     assert one(session, ask) > before
 
 
+@pytest.mark.slow
 def test_what_was_made(session: Session, universe: Any) -> None:
     """
     Nineteen checks and views, seven sets of partitions, and no drift; a lost trigger is named.

@@ -181,6 +181,7 @@ def test_keep_leaves_the_schema(database: Database) -> None:
         assert count >= 5_000
 
 
+@pytest.mark.slow
 @pytest.mark.needs("vector")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_cleans_up(database: Database, how: signal.Signals) -> None:
@@ -231,6 +232,7 @@ def test_the_demo_runs_with_nothing_but_python() -> None:
     assert str(EXAMPLE) in done.stdout
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer() -> None:
     """
     One sentence, exit code 2, no password.

@@ -159,6 +159,7 @@ def test_the_program_says_the_same(scenario: MigrationEnvironment) -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_revision_can_be_replayed_without_pgultra(
     scenario: MigrationEnvironment,
     database: Database,
@@ -181,6 +182,7 @@ def test_a_revision_can_be_replayed_without_pgultra(
     assert dump(other) == dump(database)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["psycopg", "asyncpg"])
 def test_offline_and_async_environments(
     asynchronous: bool,

@@ -386,6 +386,7 @@ def test_a_table_is_renamed_with_what_stands_on_it(steps: Steps) -> None:
     steps.then(named("article"))
 
 
+@pytest.mark.slow
 def test_function_signatures_change(steps: Steps, sql: Callable[..., Any]) -> None:
     """
     A new argument is a new function; nothing of the old signature stays to make calls ambiguous.
@@ -420,6 +421,7 @@ def test_function_signatures_change(steps: Steps, sql: Callable[..., Any]) -> No
     )
 
 
+@pytest.mark.slow
 def test_an_index_changes(steps: Steps, sql: Callable[..., Any]) -> None:
     """
     Another predicate is another index under the same name.
@@ -470,6 +472,7 @@ def test_an_invalid_leftover_is_replaced(
     assert alembic_env.check(metadata=metadata) == []
 
 
+@pytest.mark.slow
 def test_a_generated_column_uses_our_function(steps: Steps, sql: Callable[..., Any]) -> None:
     """
     In both languages, in a new table and in an old one, with an index and a check on it.
@@ -503,6 +506,7 @@ def test_a_generated_column_uses_our_function(steps: Steps, sql: Callable[..., A
     assert [str(d) for d in steps.environment.check(metadata=later) if "pgultra" in str(d)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [None, sa.String(20)])
 def test_a_generated_column_goes_before_its_parts(
     steps: Steps, sql: Callable[..., Any], part: Any

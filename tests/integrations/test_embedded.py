@@ -33,6 +33,7 @@ def test_a_server_lives_for_a_block() -> None:
     server.stop()  # a second time does no harm
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel does this on Linux only")
 def test_it_ends_with_the_process_however_that_dies() -> None:
     """
@@ -57,6 +58,7 @@ def test_it_ends_with_the_process_however_that_dies() -> None:
         subprocess.run(["rm", "-r", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_says_why() -> None:
     """
     The error carries the server's own log, and nothing is left.
@@ -78,6 +80,7 @@ def test_without_the_wheel_the_message_says_what_to_install(
         PrivateServer()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone has a home that others cannot read")
 @pytest.mark.parametrize("named", [False, True])
 def test_a_wheel_that_only_root_can_read_is_copied(

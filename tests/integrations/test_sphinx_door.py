@@ -4,6 +4,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pgultra.integrations.sphinx import emitted_sql, markdown
 from tests.plan.visits import visits
 
@@ -42,6 +44,7 @@ def build(folder: Path, **pages: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_directive_shows_what_a_model_emits(tmp_path: Path) -> None:
     """
     In reStructuredText and in MyST: the name of each object, and its SQL.

@@ -95,6 +95,7 @@ def test_printed_forms_are_no_drift(engine: sa.Engine) -> None:
     assert found(engine, conditions()) == []
 
 
+@pytest.mark.slow
 def test_a_dump_that_was_restored_is_no_drift(
     engine: sa.Engine,
     database: Database,

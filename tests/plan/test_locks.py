@@ -150,6 +150,7 @@ def test_a_check_leaves_nothing_behind(engine: sa.Engine) -> None:
             assert connection.execute(settings).all() == before
 
 
+@pytest.mark.slow
 def test_a_check_under_autocommit(database: Database) -> None:
     """
     On an engine in AUTOCOMMIT it opens a transaction of its own, and ends it.
@@ -305,6 +306,7 @@ def test_a_role_without_temp(engine: sa.Engine, owner_engine: sa.Engine) -> None
     assert "changed" not in "".join(found.conflicts)
 
 
+@pytest.mark.slow
 def test_concurrent_checks_do_not_meet(engine: sa.Engine) -> None:
     """
     Twins of two sessions have the same names, and live in temporary schemas of their own.
@@ -383,6 +385,7 @@ def standby(database: Database) -> Iterator[Callable[[], sa.Engine]]:
         engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_check_on_a_standby(engine: sa.Engine, standby: Callable[[], sa.Engine]) -> None:
     """
     A replica answers by fingerprints: no false alarm, and what is missing or edited is seen.

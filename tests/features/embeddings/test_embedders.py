@@ -161,6 +161,7 @@ def test_rate_limits_are_honoured(endpoint: Endpoint) -> None:
         embedder.embed(["a"])
 
 
+@pytest.mark.slow
 def test_it_waits_as_long_as_it_is_told(endpoint: Endpoint) -> None:
     """
     By seconds or by a date; longer than a minute is the caller's affair, and it says how long.

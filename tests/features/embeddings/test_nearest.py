@@ -225,6 +225,7 @@ def explained(connection: sa.Connection, statement: sa.Select[Any]) -> str:
     return "\n".join(row[0] for row in rows)
 
 
+@pytest.mark.slow
 def test_few_matching_rows_are_sorted_without_the_index(connection: sa.Connection) -> None:
     """
     The count decides, within the statement.

@@ -124,6 +124,7 @@ def table_with_rows(engine: sa.Engine) -> sa.Table:
     return table
 
 
+@pytest.mark.slow
 def test_two_hosts_take_turns_on_one_connection(database: Database, bounced: sa.URL) -> None:
     """
     k rows come to each, in every transaction, and no setting of one is seen by the other.
@@ -153,6 +154,7 @@ def test_two_hosts_take_turns_on_one_connection(database: Database, bounced: sa.
             theirs.commit()
 
 
+@pytest.mark.slow
 async def test_asyncpg_too(database: Database, bounced: sa.URL) -> None:
     """
     The same with a driver that prepares each statement.

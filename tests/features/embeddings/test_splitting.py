@@ -171,6 +171,7 @@ def test_a_text_that_changes_meanwhile_is_not_split_from_the_old(engine: sa.Engi
     assert right(engine, whole=True)
 
 
+@pytest.mark.slow
 def test_workers_and_a_busy_host(database: Database) -> None:
     """
     At any time every chunk is of the text that is there; in the end all are right.

@@ -162,6 +162,7 @@ def test_a_worker_waits_for_nobody_while_it_keeps_rows(
     assert all_true(engine)
 
 
+@pytest.mark.slow
 def test_two_workers_and_a_busy_host(database: Database) -> None:
     """
     Four workers on one queue while rows change: all end with the vector of the latest text.

@@ -139,6 +139,7 @@ def test_a_transaction_is_refused(engine: sa.Engine) -> None:
             rotate(connection, table(NEW).c.value)
 
 
+@pytest.mark.slow
 def test_writers_lose_no_update(engine: sa.Engine, server: Any) -> None:
     """
     While everything is rotated, each row ends with the last value that was written to it.
@@ -198,6 +199,7 @@ with engine.connect() as connection:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_started_again(engine: sa.Engine) -> None:
     """
     After kill -9 in the middle, the next run does the rest.

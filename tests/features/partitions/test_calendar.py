@@ -239,6 +239,7 @@ def test_names_as_the_reference_has_them(every: Any, name: str) -> None:
 # -- the same in PostgreSQL ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(
     max_examples=20,
     deadline=None,

@@ -133,6 +133,7 @@ def test_a_check_that_a_killed_run_left_is_cleared(engine: sa.Engine) -> None:
         assert not partitions.plan(connection, table.metadata, now=MOMENT)
 
 
+@pytest.mark.slow
 def test_every_row_is_seen_all_the_time_by_a_reader(engine: sa.Engine) -> None:
     """
     While rows move and writers write, a reader counts: never one less, never one more.

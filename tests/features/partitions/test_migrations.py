@@ -295,6 +295,7 @@ def test_what_no_migration_can_change(
     assert drift(engine, changed) == before != []
 
 
+@pytest.mark.slow
 def test_levels_below_follow_for_new_partitions(
     alembic_env: MigrationEnvironment, engine: sa.Engine
 ) -> None:

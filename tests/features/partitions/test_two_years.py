@@ -128,6 +128,7 @@ def strangers(engine: sa.Engine) -> set[str]:
         return tables(connection) - before
 
 
+@pytest.mark.slow
 def test_look_alikes_survive_every_command(
     engine: sa.Engine, database: Database, strangers: set[str], tmp_path: Path
 ) -> None:

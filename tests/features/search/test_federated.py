@@ -127,6 +127,7 @@ def test_rows_are_typed(session: Session) -> None:
     assert rows[0].rank == pytest.approx(2 * rows[1].rank)
 
 
+@pytest.mark.slow
 @settings(parent=ANY, max_examples=150)
 @given(query=TEXTS)
 def test_no_text_raises(session: Session, query: str) -> None:

@@ -78,6 +78,7 @@ def test_match(connection: sa.Connection, notes: sa.Table, query: str, expected:
     assert found(connection, notes, search.match(notes.c.search, query)) == expected
 
 
+@pytest.mark.slow
 @ANY
 @given(query=TEXTS)
 def test_no_text_raises(connection: sa.Connection, notes: sa.Table, query: str) -> None:
@@ -98,6 +99,7 @@ def test_no_text_raises(connection: sa.Connection, notes: sa.Table, query: str) 
     ).all()
 
 
+@pytest.mark.slow
 @ANY
 @given(query=TEXTS)
 @example(query="D\xa0:")
@@ -155,6 +157,7 @@ MARKUP = st.lists(
 ).map(lambda pieces: pieces)  # fmt: skip
 
 
+@pytest.mark.slow
 @ANY
 @given(pieces=MARKUP, glue=st.sampled_from(["", " "]))
 def test_headlines_hold_no_markup_but_ours(

@@ -76,6 +76,7 @@ def plan_of(connection: sa.Connection, statement: Any) -> str:
     return "\n".join(connection.exec_driver_sql(f"EXPLAIN {compiled}").scalars())
 
 
+@pytest.mark.slow
 def test_the_index_serves_its_owner_and_not_who_a_policy_holds_for(
     connection: sa.Connection, base: Any, role: str
 ) -> None:

@@ -54,6 +54,7 @@ def million(alembic_env: MigrationEnvironment, engine: sa.Engine) -> MigrationEn
     return alembic_env
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ["", "flag='is_deleted'"])
 def test_the_migration_rewrites_nothing(
     million: MigrationEnvironment, engine: sa.Engine, options: str
@@ -76,6 +77,7 @@ def test_the_migration_rewrites_nothing(
         assert connection.scalar(sa.text("SELECT count(*) FROM reading")) == 1_000_000
 
 
+@pytest.mark.slow
 def test_indexes_are_built_beside_the_writers(
     million: MigrationEnvironment, engine: sa.Engine
 ) -> None:

@@ -603,6 +603,7 @@ async def test_async_sessions(blog: Database) -> None:
         assert await session.scalar(select(sa.func.count(Comment.id))) == 1
 
 
+@pytest.mark.slow
 def test_a_long_list(session: Session) -> None:
     """
     Many objects at once are more than one statement's worth, and all go.

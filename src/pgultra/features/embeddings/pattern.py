@@ -165,9 +165,8 @@ class Pattern:
         packed = like.type.packer()(vector)
         bound = bindparam(like._orig_key, packed, type_=like.type, unique=True)
         made: Select[Any] = self.found.over(bound).joined(self.statement, self.keys)
-        key, kept, *more = self.cached
-        bindparams = list(kept)
+        bindparams = list(self.cached.bindparams)
         bindparams[self.place] = bound
-        cached = self.cached.__class__(key, bindparams, *more)
+        cached = self.cached.__class__(self.cached.key, bindparams, *self.cached[2:])
         made._set_memoized_attribute("_generate_cache_key", lambda: cached)
         return made

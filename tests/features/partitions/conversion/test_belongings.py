@@ -88,6 +88,7 @@ def test_everything_comes_back(engine: sa.Engine) -> None:
     assert contents(engine) == rows
 
 
+@pytest.mark.slow
 def test_what_came_along_works(engine: sa.Engine) -> None:
     """
     Triggers fire once, numbers go on, foreign keys hold in both directions, views can be written.

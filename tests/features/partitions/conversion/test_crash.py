@@ -193,6 +193,7 @@ def test_a_killed_ending_is_repeated(
     assert leftovers(engine) == []
 
 
+@pytest.mark.slow
 def test_what_was_begun_to_be_finished_cannot_be_undone(database: Database) -> None:
     """
     Once nothing keeps the old table the same, only the end is left; and it is said.

@@ -304,6 +304,7 @@ STRENGTH = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["copy", "attach"])
 def test_the_locks_of_a_plan_are_those_that_are_taken(engine: sa.Engine, way: str) -> None:
     """

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from tests.fixtures.database import Database
 
+pytestmark = pytest.mark.slow
+
 PATH = f"SET search_path = {qualified(None, views.SCHEMA)}"
 WROTE = f"INSERT INTO {qualified(views.SCHEMA, views.TABLE)} VALUES "
 
@@ -207,7 +209,6 @@ def ask(engine: sa.Engine, *texts: str) -> Any:
         return found.scalar() if found.returns_rows else None
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("back", [False, True])
 def test_readers_go_on_while_a_view_is_filled(database: Database, back: bool) -> None:
     """
@@ -488,7 +489,6 @@ def test_the_plan_shows_what_is_done(made: sa.Engine) -> None:
     assert any("is filled anew after the exchange" in note for note in planned.notes)
 
 
-@pytest.mark.slow
 def test_views_under_load(database: Database) -> None:
     """
     Writers, readers of the view and one who refreshes it all the time: nobody is told of an error.

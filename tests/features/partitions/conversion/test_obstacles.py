@@ -279,6 +279,7 @@ def test_what_stands_on_the_old_table_is_not_lost(engine: sa.Engine) -> None:
         assert finish_conversion(connection, visit).outcome == "finished"
 
 
+@pytest.mark.slow
 def test_a_converter_gives_way(engine: sa.Engine) -> None:
     """
     Behind a long transaction it tries again and again, and says so at the end; then it goes on.
@@ -296,6 +297,7 @@ def test_a_converter_gives_way(engine: sa.Engine) -> None:
         assert (done.rows, done.outcome) == (1, "converted")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lock", ["visit_partitions_new IN SHARE UPDATE EXCLUSIVE", "visit IN ACCESS EXCLUSIVE"]
 )
@@ -321,6 +323,7 @@ def test_it_gives_way_while_it_compares(engine: sa.Engine, lock: str) -> None:
     assert done.given_way > 0
 
 
+@pytest.mark.slow
 def test_one_converter_at_a_time(engine: sa.Engine) -> None:
     """
     A second one is told that the first is at it.

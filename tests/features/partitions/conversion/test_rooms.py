@@ -108,6 +108,7 @@ def judge(engine: sa.Engine, letter: Any) -> None:
         assert session.scalars(sa.select(letter.subject).where(letter.id == 7)).one() == "a cat 7"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["copy", "attach"])
 def test_every_room_answers_as_before(engine: sa.Engine, way: str) -> None:
     """
@@ -137,6 +138,7 @@ def test_every_room_answers_as_before(engine: sa.Engine, way: str) -> None:
     judge(engine, divided)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["copy", "attach"])
 def test_a_unique_encrypted_column_gets_the_key(engine: sa.Engine, way: str) -> None:
     """
@@ -163,6 +165,7 @@ def test_a_unique_encrypted_column_gets_the_key(engine: sa.Engine, way: str) -> 
         connection.exec_driver_sql(twin)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["copy", "attach"])
 def test_embeddings_with_a_source(engine: sa.Engine, way: str) -> None:
     """

@@ -70,6 +70,7 @@ def there_and_back(database: Database, storm: Storm, *, for_good: bool) -> None:
         ).one() == ("p" if for_good else "r", 0)
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_under_load(database: Database) -> None:
     """
     Eight writers and two readers see a table that is converted, undone, converted and finished.

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+pytestmark = pytest.mark.slow
+
 DAILY = qualified(views.ELSEWHERE, views.DAILY)
 TABLE = qualified(views.SCHEMA, views.TABLE)
 CASES: dict[str, tuple[Sequence[str], Sequence[str]]] = {

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from tests.fixtures.database import Database
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = 'Shop "A": 100%'
 POST = qualified(SCHEMA, 'The "Post')
 NOTE = qualified(SCHEMA, "Note: %")
