@@ -106,9 +106,13 @@ def literal(value: str, *, escape: bool = False) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def dollar(body: str) -> str:
+def dollar(body: str, tag: str = "") -> str:
     """
     Quote a function body between dollar signs, with a tag that does not occur in it.
+
+    Args:
+        body: the text.
+        tag: the one to begin with, where the text is not whole yet.
 
     >>> dollar("select 1")
     '$$select 1$$'
@@ -117,7 +121,6 @@ def dollar(body: str) -> str:
     """
     if "\t" in body:  # Alembic's offline mode writes four spaces for a tab; an escape survives
         return literal(body, escape=True)
-    tag = ""
     attempt = 0
     while f"${tag}$" in body or body.endswith(f"${tag}"):
         tag = "pgultra" + (str(attempt) if attempt else "")

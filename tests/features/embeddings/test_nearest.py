@@ -243,6 +243,32 @@ def test_few_matching_rows_are_sorted_without_the_index(connection: sa.Connectio
     assert "never executed" not in line_with(text, "l2_single_embedding_hnsw")
 
 
+@pytest.mark.parametrize("schema", [None, "shop", 'O\'Brien "1" 50% $$ :x'])
+def test_the_size_of_a_translated_table_decides(engine: sa.Engine, schema: str | None) -> None:
+    """
+    A small table is sorted in whole, also where a tenant's schema takes the place of the model's.
+    """
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE EXTENSION vector SCHEMA pg_catalog"))
+        if schema is not None:
+            connection.execute(sa.schema.CreateSchema(schema))
+    for declared in (None, "model"):
+        table = table_for("l2", "single").to_metadata(sa.MetaData(), schema=declared)
+        pgultra.declare(table, Rules("embedding"))
+        translated = engine.execution_options(schema_translate_map={declared: schema})
+        with translated.begin() as connection:
+            table.metadata.drop_all(connection)
+            table.metadata.create_all(connection)
+            fill(connection, table, vectors(300, 4, 1))
+            result = connection.execute(nearest(table, table.c.embedding, [1.0] * 4, k=5))
+            text, values = result.context.statement, result.context.parameters[0]
+            assert len(result.all()) == 5
+            driver: Any = connection.connection.driver_connection
+            plan = [row[0] for row in driver.execute(f"EXPLAIN (ANALYZE) {text}", values)]
+            [exact] = [line for line in plan if "Subquery Scan on pgultra_rows" in line]
+            assert "rows=270" in exact  # all that have a vector
+
+
 def line_with(text: str, word: str) -> str:
     """
     The line of a plan that has a word.

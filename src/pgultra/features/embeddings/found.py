@@ -287,7 +287,8 @@ class Clause:
         How to tell that few rows match, and that the exact way is the quicker one.
 
         With filters they are counted, up to a limit. Without any, the size of the table on
-        disk tells enough, and asking for it costs nothing.
+        disk tells enough, and asking for it costs nothing. A ``schema_translate_map`` fills its
+        schema into the statement's text: between dollar signs it may be any.
         """
         if self.plan == "index":
             return "false"
@@ -298,9 +299,8 @@ class Clause:
         statement = self.found.statement
         if table is None or statement.whereclause is not None or statement._setup_joins:
             return _text("few_by_count").format(rows=self.rows, limit=limit)
-        name = sql.literal(sql.qualified(table.schema, table.name))
-        if self.compiler.preparer._double_percents:
-            name = name.replace("%", "%%")
+        preparer: Any = self.compiler.preparer
+        name = sql.dollar(preparer.format_table(table), tag="pgultra_table")
         most = limit * (4 * self.type_.dimensions + 64) + EMPTY
         return _text("few_by_size").format(table=name, most_bytes=most)
 
