@@ -105,7 +105,8 @@ class Runs:
         text, pack = str(compiled), table.c.embedding.type.packer()  # type: ignore[attr-defined]  # our own type
         driver: Any = self.connection.connection.driver_connection
         wire.register(driver, psycopg)
-        return lambda query: [row[0] for row in driver.execute(text, {name: pack(query)})]
+        run = driver.execute
+        return lambda query: [row[0] for row in run(text, {name: pack(query)}).fetchall()]
 
     def turns(self, count: int, *sides: Callable[[Any], Any]) -> list[tuple[float, list[Any]]]:
         """
@@ -124,7 +125,7 @@ class Runs:
         return [(statistics.median(t), a) for t, a in zip(times, answers, strict=True)]
 
     def ids(self, statement: sa.Select[Any]) -> list[int]:
-        return [row[0] for row in self.connection.execute(statement)]
+        return [row[0] for row in self.connection.execute(statement).all()]
 
     def search(self, table: sa.Table, where: Any = None, **options: Any) -> Callable[[Any], Any]:
         statement = sa.select(table.c.id)
@@ -139,7 +140,7 @@ class Runs:
         column, query = table.c.embedding, sa.bindparam("query")
         statement = nearest(sa.select(table.c.id), column, query, K, **options)
         run = self.connection.execute
-        return lambda vector: [row[0] for row in run(statement, {"query": vector})]
+        return lambda vector: [row[0] for row in run(statement, {"query": vector}).all()]
 
     def by_hand(self, plain: sa.Select[Any], table: sa.Table) -> Callable[[Any], Any]:
         """
@@ -246,16 +247,20 @@ class Runs:
         **known: Any,
     ) -> Figure:
         """
-        A search between two scans of everything.
+        A search between scans of everything: it takes turns with them, in blocks.
         """
-        recall = self.recall(side)
-        [parallel] = self.turns(20, self.scan(table))
+        recall, scan = self.recall(side), self.scan(table)
+        [parallel] = self.turns(20, scan)
         self.connection.exec_driver_sql("SET max_parallel_workers_per_gather = 0")
-        [before] = self.turns(20, self.scan(table))
-        [index] = self.blocks(side)
-        [after] = self.turns(20, self.scan(table))
+        scans, blocks = [self.turns(10, scan)[0]], []
+        for _ in range(3):
+            blocks += self.blocks(side, rounds=1)
+            scans += self.turns(10, scan)
         self.connection.exec_driver_sql("RESET max_parallel_workers_per_gather")
-        exact = (statistics.mean((before[0], after[0])), after[1])
+        index, exact = (
+            (statistics.median(seconds for seconds, _ in each), each[-1][1])
+            for each in (blocks, scans)
+        )
         return self.figure(
             name,
             {"nearest": index, "exact scan": exact},
@@ -310,10 +315,11 @@ class Runs:
         text = str(compiled).replace(f"%({name})s::VECTOR({DIMENSIONS})", ":query")
         assert "%(" not in text
         hand = sa.text(text).bindparams(sa.bindparam("query", type_=table.c.embedding.type))
+        run = self.connection.execute
         ours, theirs = self.turns(
-            180,
+            600,
             self.search(table),
-            lambda query: [row[0] for row in self.connection.execute(hand, {"query": query})],
+            lambda query: [row[0] for row in run(hand, {"query": query}).all()],
         )
         return self.figure(
             "nearest over the same SQL by hand", {"nearest": ours, "text()": theirs}, Bar("<=", 1.1)

@@ -82,6 +82,9 @@ def test_the_kept_key_is_the_one_that_sqlalchemy_makes(form: str, patterns: list
         assert kept is not None
         assert kept.key == fresh.key
         assert all(a is b for a, b in zip(kept.bindparams, fresh.bindparams, strict=True))
+        columns = statement._all_selected_columns
+        expected = statement._generate()._all_selected_columns
+        assert all(a is b for a, b in zip(columns, expected, strict=True))
     compiled = [statement.compile(dialect=dialect()) for statement in made]
     assert len({str(each) for each in compiled}) == 1
     for vector, each in zip(AXES, compiled, strict=True):
@@ -187,6 +190,16 @@ def test_a_class_that_gets_a_column_is_looked_at_anew(patterns: list[Any]) -> No
     assert "title" in made.selected_columns
 
 
+def test_a_table_that_gets_a_column_is_looked_at_anew() -> None:
+    """A result tells its columns by their place."""
+    table = table_for("l2", "single", dimensions=3)
+    for vector in AXES:
+        nearest(table, table.c.embedding, vector, 3)
+    table.append_column(sa.Column("title", sa.Text))
+    made = nearest(table, table.c.embedding, ORIGIN, 3)
+    assert made.selected_columns.keys()[-2:] == ["title", "distance"]
+
+
 @pytest.mark.parametrize("form", [lambda table: table, sa.select], ids=["table", "select"])
 def test_a_table_that_gets_another_key_is_looked_at_anew(form: Callable[[Any], Any]) -> None:
     """Rows are joined by the whole of the primary key, or the row of another tenant came along."""
@@ -262,6 +275,23 @@ def test_each_vector_finds_its_own(database: Database, searched: str, plan: Any)
                 made = nearest(SEARCHED[searched](), column, axis, 1, plan=plan)
                 [(article, away)] = session.execute(made)
                 assert (article.id, away) == (number, 0)
+
+
+@pytest.mark.needs("vector")
+@pytest.mark.parametrize("form", ["table", "columns"])
+def test_a_row_knows_its_columns(engine: sa.Engine, form: str) -> None:
+    """By name, by the table's column, and by the column of this very statement."""
+    table = Article.__table__
+    searched = {"table": table, "columns": sa.select(table.c.title, table.c.id)}[form]
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        filled(session)
+        for number, axis in [*enumerate(AXES[:3], 1)] * 3:
+            made = nearest(searched, table.c.embedding, axis, 2)
+            row, far = session.connection().execute(made)
+            distance = made.selected_columns.distance
+            assert (row.id, row._mapping[table.c.id], row._mapping[distance]) == (number, number, 0)
+            assert (far.title, far._mapping[table.c.title], far.distance) == ("t", "t", 1)
 
 
 @pytest.mark.needs("vector")

@@ -16,7 +16,7 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, Table, bindparam
+from sqlalchemy import ColumnElement, Select, Table, bindparam
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,17 +111,20 @@ class Pattern:
         statement: what was given, as a select that keeps nothing, nor is kept.
         found: the clause of the first search.
         keys: the primary key, as the statement names it.
+        selected: the columns of the statement, one by one, if they are those of the table, or
+            named; None for a class, which the ORM reads by its own map.
         cached: SQLAlchemy's cache key.
         place: of the vector among its parameters.
-        width: of the primary key where the table has it, not a mapper; None there.
+        width: of the primary key and of the table; None where a mapper says what the key is.
     """
 
     statement: Select[Any]
     found: Found
     keys: Sequence[Any]
+    selected: Sequence[Any] | None
     cached: CacheKey
     place: int
-    width: int | None
+    width: tuple[int, int] | None
 
     @classmethod
     def of(
@@ -136,23 +139,24 @@ class Pattern:
         [place] = (n for n, each in enumerate(cached.bindparams) if each is found.vector)
         key = Key(cached.key)
         key.known = hash(cached.key)
-        primary: Any = found.source.primary_key
+        by_table = bool(keys) and keys[0] in set(found.source.primary_key)
         return cls(
             statement=(copy := statement._generate()),
             found=found.over(found.vector, copy),
             keys=keys,
+            selected=_selected(statement, found.source) if by_table else None,
             cached=cached._replace(key=key),
             place=place,
-            width=len(primary) if keys and keys[0] in set(primary) else None,
+            width=_width(found.source) if by_table else None,
         )
 
     def holds(self) -> bool:
         """
         Whether the table is still what it was: a MetaData that is being made may change it.
         """
-        found, primary = self.found, self.found.source.primary_key
-        same_key = self.width is None or self.width == len(primary)  # type: ignore[arg-type]  # it has a length
-        return same_key and found.column.type is found.vector.type
+        found = self.found
+        same_table = self.width is None or self.width == _width(found.source)
+        return same_table and found.column.type is found.vector.type
 
     def search(self, vector: Any) -> Select[Any]:
         """
@@ -169,4 +173,23 @@ class Pattern:
         bindparams[self.place] = bound
         cached = self.cached.__class__(self.cached.key, bindparams, *self.cached[2:])
         made._set_memoized_attribute("_generate_cache_key", lambda: cached)
+        if self.selected is not None:  # a result without a class looks for them each time
+            selected = [*self.selected, made._raw_columns[-1]]
+            made._set_memoized_attribute("_all_selected_columns", selected)
         return made
+
+
+def _width(source: Any) -> tuple[int, int]:
+    return len(source.primary_key), len(source.columns)
+
+
+def _selected(statement: Select[Any], source: Any) -> list[Any] | None:
+    """
+    The columns of a statement, if none of them may become more without our notice.
+    """
+    found: list[Any] = []
+    for each in statement._raw_columns:
+        if each is not source and not isinstance(each, ColumnElement):
+            return None
+        found += source.columns if each is source else [each]
+    return found
