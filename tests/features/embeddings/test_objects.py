@@ -10,7 +10,7 @@ from pgultra import DeclarationError
 from pgultra.features.embeddings import HNSW, IVFFlat, Rules, VectorType
 from pgultra.plan import collect, facts_of
 
-WITH = "WITH (m = 16, ef_construction = 128)"
+WITH = "WITH (m = 16, ef_construction = 64)"
 
 
 def table_with(type_: VectorType, name: str = "note") -> Table:
@@ -30,7 +30,7 @@ def table_with(type_: VectorType, name: str = "note") -> Table:
         ({}, f"USING hnsw (embedding vector_cosine_ops) {WITH}"),
         (
             {"index": HNSW(metric="l2", m=8)},
-            "USING hnsw (embedding vector_l2_ops) WITH (m = 8, ef_construction = 128)",
+            "USING hnsw (embedding vector_l2_ops) WITH (m = 8, ef_construction = 64)",
         ),
         (
             {"metric": "inner_product", "precision": "half"},
@@ -103,7 +103,7 @@ def test_many_dimensions_are_fine_without_an_index_or_with_less_precision() -> N
     [
         ({"m": 1}, "HNSW: m=1 is not a whole number from 2 to 100"),
         ({"ef_construction": 3}, "ef_construction=3 is not a whole number from 4 to 1000"),
-        ({"m": 65, "ef_construction": 128}, "ef_construction must be twice m"),
+        ({"m": 50, "ef_construction": 64}, "ef_construction must be twice m"),
     ],
 )
 def test_an_index_that_pgvector_would_refuse_is_refused(

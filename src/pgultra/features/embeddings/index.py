@@ -45,18 +45,17 @@ class HNSW:
     Args:
         metric: see ``Embedding``; said here or there.
         m: links of each node; more of them cost memory and find more.
-        ef_construction: how hard the build searches. More makes a better graph, in which a
-            search needs less effort; pgvector's own default is 64.
+        ef_construction: how hard the build searches.
         concurrently: build it in migrations without blocking writes.
 
     Example:
         >>> HNSW(metric="cosine", m=24).options()
-        {'m': 24, 'ef_construction': 128}
+        {'m': 24, 'ef_construction': 64}
     """
 
     metric: str | None = None
     m: int = 16
-    ef_construction: int = 128
+    ef_construction: int = 64
     concurrently: bool = False
 
     def __post_init__(self) -> None:
