@@ -45,6 +45,11 @@ FORMS: dict[str, tuple[Any, Any]] = {
     "an alias": (sa.select(other).where(other.id > 0), other.embedding),
     "a table": (plain, plain.c.embedding),
     "a select of a table": (sa.select(plain.c.id).where(plain.c.kind == 3), plain.c.embedding),
+    "expressions": (
+        sa.select(plain, plain.c.id + plain.c.kind + 1, sa.func.abs(plain.c.id), sa.text("1")),
+        plain.c.embedding,
+    ),
+    "a sum": (sa.select(plain.c.id + plain.c.kind + plain.c.id, plain), plain.c.embedding),
     "two keys": (BLOG.Chunk, BLOG.Chunk.embedding),
     "with deleted": (soft_delete.with_deleted(sa.select(Article)), Article.embedding),
 }

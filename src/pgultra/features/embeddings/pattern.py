@@ -187,9 +187,7 @@ def _selected(statement: Select[Any], source: Any) -> list[Any] | None:
     """
     The columns of a statement, if none of them may become more without our notice.
     """
-    found: list[Any] = []
-    for each in statement._raw_columns:
-        if each is not source and not isinstance(each, ColumnElement):
-            return None
-        found += source.columns if each is source else [each]
-    return found
+    chosen = statement._raw_columns
+    if not all(each is source or isinstance(each, ColumnElement) for each in chosen):
+        return None
+    return [column for each in chosen for column in each._select_iterable]
