@@ -135,6 +135,7 @@ def test_the_demo_runs_on_a_server_and_leaves_nothing(database: Database) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.needs("vector")
 def test_an_extension_of_the_host_is_used_where_it_is(database: Database) -> None:
     """
@@ -160,6 +161,7 @@ def test_an_extension_of_the_host_is_used_where_it_is(database: Database) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.needs("vector")
 def test_keep_leaves_the_schema(database: Database) -> None:
     """

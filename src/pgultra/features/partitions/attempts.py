@@ -143,6 +143,8 @@ class Attempts:
         """
         One short transaction at READ COMMITTED, with values printed the same everywhere.
 
+        Nothing is compiled (``jit``): that takes longer than any question to the catalog.
+
         Args:
             patient: wait for locks as long as it takes: for reading only.
         """
@@ -152,6 +154,7 @@ class Attempts:
             self.connection.execute(
                 text(
                     "SELECT pg_catalog.set_config('lock_timeout', :timeout, true), "
+                    "pg_catalog.set_config('jit', 'off', true), "
                     "pg_catalog.set_config('TimeZone', 'UTC', true), "
                     "pg_catalog.set_config('DateStyle', 'ISO', true)"
                 ),

@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, DateTime, ForeignKeyConstraint, Index
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pgultra.features.partitions import ByRange, PartitionedTable
+from tests.fixtures.bystander import Bystander, bystander
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,8 @@ ANALYZE event, shadow;
 """
 CHECKSUM = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM (SELECT id, at, kind, amount FROM {}) AS t"
 MONTHS = [f"2026-{month:02}-15 12:00+00" for month in range(1, 13)]
+LONGEST = 1
+"""Seconds: what a conversion promises to everybody who writes meanwhile."""
 RETRY = ("40001", "40P01")
 
 
@@ -82,6 +85,7 @@ class Storm:
 
     Attributes:
         longest: the longest time that a writer's transaction took, in seconds.
+        allowed: how long it may take at most: a second, and what the machine took meanwhile.
         done: how many transactions were committed.
         retried: how many had to be tried again: only those of REPEATABLE READ may.
         errors: whatever else went wrong.
@@ -94,13 +98,17 @@ class Storm:
         self.lock = threading.Lock()
         self.longest, self.done, self.retried, self.read = 0.0, 0, 0, 0
         self.errors: list[str] = []
+        self.bystander = Bystander()
 
     @contextmanager
     def blowing(self, writers: int = 8, readers: int = 2) -> Iterator[Storm]:
         """
         Let them loose for the length of a block.
         """
-        with ThreadPoolExecutor(max_workers=writers + readers) as pool:
+        with (
+            ThreadPoolExecutor(max_workers=writers + readers) as pool,
+            bystander(self.dsn) as self.bystander,
+        ):
             futures = [pool.submit(self._write, number, writers) for number in range(writers)]
             futures += [pool.submit(self._look) for _ in range(readers)]
             try:
@@ -109,6 +117,10 @@ class Storm:
                 self.over.set()
                 for future in futures:
                     future.result()
+
+    @property
+    def allowed(self) -> float:
+        return LONGEST + self.bystander.longest
 
     def checksums(self) -> tuple[Any, Any]:
         """

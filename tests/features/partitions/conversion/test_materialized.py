@@ -24,6 +24,7 @@ from tests.features.partitions.conversion.belongings import run
 from tests.features.partitions.conversion.storm import Event
 from tests.features.partitions.conversion.test_storm import storm_over
 from tests.features.partitions.conversion.views import contents, left_over, models, picture
+from tests.fixtures.bystander import bystander
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -237,15 +238,16 @@ def test_readers_go_on_while_a_view_is_filled(database: Database, back: bool) ->
             convert(connection, Event)
         reader = pool.submit(read)
         with (
+            bystander(database.dsn) as someone,
             before_each(engine, "REFRESH", filling.set),
             before_each(engine, "ANALYZE", filling.clear),
         ):
             done = (undo_conversion if back else convert)(connection, Event)
         over.set()
         reader.result()
-    assert done.longest_wait < SLOW
+    assert done.longest_wait < SLOW + someone.longest
     assert len(meanwhile) > 10
-    assert longest < SLOW
+    assert longest < SLOW + someone.longest
 
 
 def test_who_refreshes_meanwhile_loses_nothing(staged: sa.Engine, database: Database) -> None:
@@ -529,6 +531,6 @@ def test_views_under_load(database: Database) -> None:
             over.set()
         assert all(future.result() > 5 for future in futures)
     assert storm.errors == []
-    assert longest < 1
+    assert longest < storm.allowed
     ask(engine, "REFRESH MATERIALIZED VIEW m")
     assert ask(engine, "SELECT c FROM above") == ask(engine, "SELECT count(*) FROM shadow")
