@@ -32,11 +32,10 @@ def figures(server: Server) -> Iterator[Figure]:
 @contextmanager
 def prepared(server: Server, name: str) -> Iterator[sa.Engine]:
     """
-    A database without jit, as the docs advise for these statements.
+    A database with pgvector.
     """
     with database(server, name) as engine:
         with engine.begin() as connection:
-            connection.execute(sa.text(f"ALTER DATABASE {engine.url.database} SET jit = off"))
             connection.execute(sa.text("CREATE EXTENSION vector"))
         engine.dispose()
         yield engine

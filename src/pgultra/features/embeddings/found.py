@@ -10,7 +10,9 @@ What need not be known for the cache key is only looked at when the clause is co
     (WITH near AS (candidates by the index, unless few rows match; carries its settings)
      SELECT the k best of near, if near has k
      UNION ALL
-     SELECT the k best of all matching rows, if near is short)
+     SELECT the k best of all matching rows, if near is short
+     UNION ALL
+     SELECT nothing, so that what is hardly ever executed costs nothing in the planner's eyes)
 """
 
 from __future__ import annotations
@@ -232,6 +234,7 @@ class Clause:
             best="" if all_count else _text("best").format(**parts),
             exact=exact.format(condition=_text("short").format(**parts), **parts),
             settings=", ".join(calls),
+            cheap=_text("cheap"),
             order="distance" if self.type_.precision == "single" else "candidate",
             candidates=self._candidates,
             **parts,

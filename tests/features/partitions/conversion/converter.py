@@ -2,7 +2,8 @@
 A converter in a process of its own, which can be killed at any statement.
 
 ``python converter.py URL VERB WAY FRAGMENT COUNT`` kills itself with SIGKILL when it is about to
-send a statement that holds the fragment, for the so-manieth time.
+send a statement that holds the fragment, for the so-manieth time; statements that are sent as
+one are counted one by one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pgultra.features import partitions
+from tests.features.partitions.conversion.apart import apart
 from tests.features.partitions.conversion.storm import Event
 
 
@@ -28,10 +30,9 @@ def main(url: str, verb: str, way: str, fragment: str, count: str) -> None:
     @sa.event.listens_for(engine, "before_cursor_execute")
     def kill(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         nonlocal left
-        if fragment in statement:
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+        left -= sum(fragment in each for each in apart(statement))
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     with engine.connect() as connection:
         if verb == "convert":

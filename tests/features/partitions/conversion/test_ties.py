@@ -20,6 +20,7 @@ from pgultra.features.partitions import (
     undo_conversion,
 )
 from pgultra.sql import qualified, statement
+from tests.features.partitions.conversion.apart import apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -217,7 +218,7 @@ def told(owner_engine: sa.Engine) -> Iterator[Callable[[], list[str]]]:
 
     @sa.event.listens_for(owner_engine, "before_cursor_execute")
     def note(connection: Any, cursor: Any, text: str, *rest: Any) -> None:
-        sent.append(text.replace("%%", "%"))
+        sent.extend(apart(text))
 
     def since() -> list[str]:
         found = list(sent)

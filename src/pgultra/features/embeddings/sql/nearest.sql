@@ -20,3 +20,6 @@ SELECT *
 FROM (
     {exact}
 ) AS pgultra_exact
+UNION ALL
+{cheap}
+LIMIT {k} + {k}

@@ -25,3 +25,6 @@ SELECT *
 FROM (
     {exact}
 ) AS pgultra_exact
+UNION ALL
+{cheap}
+LIMIT {k} + {k}

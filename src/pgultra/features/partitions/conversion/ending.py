@@ -16,6 +16,7 @@ from pgultra.features.partitions.conversion.attach import taken_away
 from pgultra.features.partitions.conversion.latch import latch
 from pgultra.features.partitions.conversion.survey import Survey, table_oid
 from pgultra.features.partitions.conversion.ties import validate
+from pgultra.features.partitions.conversion.together import together
 from pgultra.features.partitions.conversion.turning import note, reinstate, turn
 from pgultra.features.partitions.conversion.widening import insist, seal
 
@@ -79,8 +80,7 @@ def _give_back(work: Conversion, found: Design) -> None:
             now = work.look()
             note(work, connection, now.oid, ())
             step = exchange.give_back(found, now, before)
-            for act in step.acts[1:]:
-                connection.execute(sql.statement(act.text))
+            together(connection, (act.text for act in step.acts[1:]))
             work.done(connection, "give_back")
 
     if work.announce is not None:
@@ -104,8 +104,7 @@ def _clean_up(work: Conversion, found: Design) -> None:
                 texts += taken_away(found)
             for each in found.widened:
                 texts += each.undone(found)
-            for text in texts:
-                connection.execute(sql.statement(text))
+            together(connection, texts)
             if made:
                 work.done(connection, "give_back")  # nothing keeps it the same any more
 

@@ -29,6 +29,7 @@ from pgultra.features.partitions.conversion.references import constrain, foreign
 from pgultra.features.partitions.conversion.rehome import rehome
 from pgultra.features.partitions.conversion.survey import Survey, survey, table_oid
 from pgultra.features.partitions.conversion.ties import validate
+from pgultra.features.partitions.conversion.together import together
 from pgultra.features.partitions.conversion.turning import note, rehearse, turn
 from pgultra.features.partitions.conversion.widening import widen, widen_itself
 from pgultra.objects import Mark
@@ -355,8 +356,7 @@ class Conversion:
                 self.entry.state["before"] = dict(now.document)
                 note(self, connection, now.oid, found.lost)
                 spelt = [sql.qualified(*each) for each in leaves]
-                for act in step_of(found, now, spelt).acts[1:]:
-                    connection.execute(sql.statement(act.text))
+                together(connection, (act.text for act in step_of(found, now, spelt).acts[1:]))
                 self.done(connection, "exchange")
 
         self.patience.until_it_works(once)

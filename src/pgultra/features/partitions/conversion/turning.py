@@ -20,6 +20,7 @@ from pgultra.features.partitions.conversion.materialized import (
     renamed,
 )
 from pgultra.features.partitions.conversion.survey import scripted, table_oid
+from pgultra.features.partitions.conversion.together import together
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -174,9 +175,8 @@ def _swap(
         if now.shape() != before.shape() or (insist and now["filenode"] != before["filenode"]):
             return False
         _note_more(work, connection, now)
-        _run(connection, now.rights())
-        _run(connection, renamed(now, "old", "new", now.made()))
-        _run(connection, turned(now))
+        names = renamed(now, "old", "new", now.made())
+        together(connection, [*now.rights(), *names, *turned(now)])
         return True
 
 
@@ -212,8 +212,8 @@ def reinstate(work: Conversion) -> None:
                 return
             _run(connection, look(connection, current).held())
             now, was = look(connection, current), look(connection, first)
-            _run(connection, renamed(now, "new", "old", was.parts(), view.parts()))
-            _run(connection, turned(now))
+            names = renamed(now, "new", "old", was.parts(), view.parts())
+            together(connection, [*names, *turned(now)])
 
     for document in reversed(work.entry.state.get("materialized", [])):
         work.patience.until_it_works(partial(once, Materialized(document)))
