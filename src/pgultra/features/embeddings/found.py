@@ -234,7 +234,7 @@ class Clause:
             best="" if all_count else _text("best").format(**parts),
             exact=exact.format(condition=_text("short").format(**parts), **parts),
             settings=", ".join(calls),
-            cheap=_text("cheap"),
+            cheap=_text("cheap").format(nulls=", ".join("NULL" for _ in self.found.keys_of)),
             order="distance" if self.type_.precision == "single" else "candidate",
             candidates=self._candidates,
             **parts,
