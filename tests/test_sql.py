@@ -52,6 +52,7 @@ def test_other_names_are_quoted(name: str, expected: str) -> None:
     assert sql.identifier(name) == expected
 
 
+@pytest.mark.slow
 def test_every_keyword_can_name_anything(connection: sa.Connection) -> None:
     """
     No word of this server's grammar is taken for syntax: table, column, function, trigger.

@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 ASK = """
 import sys
 import sqlalchemy.ext.asyncio, sqlalchemy.orm, sqlalchemy.dialects.postgresql
@@ -27,6 +29,7 @@ except pgultra.DeclarationError:
 """
 
 
+@pytest.mark.slow
 def test_a_synchronous_application_needs_no_greenlet() -> None:
     """
     Every door and every room opens without it, as in an environment by the tutorial's first line.

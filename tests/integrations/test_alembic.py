@@ -115,6 +115,7 @@ def models(path: Path) -> sa.MetaData:
     return namespace["Base"].metadata
 
 
+@pytest.mark.slow
 def test_one_revision_makes_everything_and_takes_it_back(
     scenario: MigrationEnvironment,
     database: Database,

@@ -200,6 +200,7 @@ def test_an_appended_column_replaces_in_place(steps: Steps, sql: Callable[..., A
     assert steps.environment.check(metadata=shop(declared=chain("SELECT id, name FROM item"))) == []
 
 
+@pytest.mark.slow
 def test_an_appended_column_goes_back(steps: Steps, sql: Callable[..., Any]) -> None:
     """
     The way back must drop the view: what is ours upon it gives way, and keeps its grants.

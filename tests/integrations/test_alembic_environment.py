@@ -139,6 +139,7 @@ def test_without_include_schemas_other_schemas_are_not_judged(
     assert alembic_env.check(metadata=sa.MetaData()) != []
 
 
+@pytest.mark.slow
 def test_a_hidden_object_is_no_conflict(
     alembic_env: MigrationEnvironment, engine: sa.Engine
 ) -> None:

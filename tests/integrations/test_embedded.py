@@ -15,6 +15,7 @@ from pgultra.integrations import embedded
 from pgultra.integrations.embedded import PrivateServer
 
 
+@pytest.mark.slow
 def test_a_server_lives_for_a_block() -> None:
     """
     It has pgvector, listens on a socket only, and leaves no folder.

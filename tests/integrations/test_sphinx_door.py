@@ -58,6 +58,7 @@ def test_the_directive_shows_what_a_model_emits(tmp_path: Path) -> None:
     assert "CREATE TABLE visit" in (tmp_path / "out" / "markdown.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_wrong_path_fails_the_build(tmp_path: Path) -> None:
     """
     A model that is not there is an error with the directive's argument in it.

@@ -139,6 +139,7 @@ def test_it_moves_with_its_function() -> None:
     assert trigger(function_schema="public").canonical(scope) == trigger()
 
 
+@pytest.mark.slow
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

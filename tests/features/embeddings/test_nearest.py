@@ -215,6 +215,7 @@ def test_the_index_is_used(connection: sa.Connection, metric: str, precision: st
     assert "(never executed)" in text  # the exact branch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["single", "half"])
 def test_what_is_not_executed_costs_nothing(connection: sa.Connection, precision: str) -> None:
     """
@@ -310,6 +311,7 @@ def test_deleted_rows_do_not_come(connection: sa.Connection, plan: Any) -> None:
     assert {row.id // 50 for row in connection.execute(every)} == {0, 1}
 
 
+@pytest.mark.slow
 def test_row_security_does_not_leave_it_short(owner_engine: sa.Engine, engine: sa.Engine) -> None:
     """
     A policy that hides nine rows of ten still leaves k.

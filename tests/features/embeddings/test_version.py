@@ -90,6 +90,7 @@ def fill(engine: sa.Engine, table: sa.Table, count: int = 20) -> None:
         connection.execute(table.insert(), rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schema", [None, HOSTILE])
 def test_both_versions_can_be_searched_until_the_switch(
     owner_engine: sa.Engine, engine: sa.Engine, schema: str | None

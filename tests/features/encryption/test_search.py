@@ -311,6 +311,7 @@ def test_ciphertexts_are_not_sorted(session: Session, word: str, make: Any) -> N
             session.execute(make())
 
 
+@pytest.mark.slow
 def test_orders_of_eager_loading_are_seen(session: Session) -> None:
     """
     The order that a relationship declares is SQLAlchemy's to add, and is refused as well.

@@ -74,6 +74,7 @@ def contiguous(cells: list[RangeBound]) -> bool:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(step=steps, zone=st.sampled_from(ZONES), clock=clocks, count=st.integers(1, 30))
 @example(step="day", zone="Pacific/Apia", clock=TURNS[0], count=5)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 import sqlalchemy as sa
 
 from pgultra import sql
@@ -28,6 +29,7 @@ def cost(connection: Connection, oids: list[int]) -> float:
     return float(plan[0]["Plan"]["Total Cost"])
 
 
+@pytest.mark.slow
 def test_the_look_at_many_partitions_is_not_compiled(engine: sa.Engine) -> None:
     """
     Not even with fresh statistics; compiling takes ten times as long as the look itself.

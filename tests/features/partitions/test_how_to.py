@@ -98,6 +98,7 @@ def open_page(database: Database, tmp_path: Path) -> Callable[[str], Page]:
     return lambda name: Page(name, database, tmp_path)
 
 
+@pytest.mark.slow
 def test_keep_partitions_up(
     open_page: Callable[[str], Page], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +191,7 @@ def test_drain_the_default_partition(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["copy", "attach"])
 def test_convert_a_big_table(
     open_page: Callable[[str], Page],
@@ -231,6 +233,7 @@ def test_convert_a_big_table(
     assert alembic_env.check(metadata=page.base.metadata) == []
 
 
+@pytest.mark.slow
 @pytest.mark.needs("pg_partman")
 def test_move_from_pg_partman(
     open_page: Callable[[str], Page], alembic_env: MigrationEnvironment

@@ -154,6 +154,7 @@ def test_rows_that_others_refer_to_are_not_taken_away(engine: sa.Engine) -> None
         assert "event_2026_03" in children(connection, "event")
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_while_detaching(
     database: Database, engine: sa.Engine, tmp_path: Path
 ) -> None:

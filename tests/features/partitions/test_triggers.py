@@ -202,6 +202,7 @@ def blog(*, soft: bool) -> Any:
     return Base.metadata
 
 
+@pytest.mark.slow
 def test_another_room_comes_to_a_divided_table_and_goes(
     alembic_env: MigrationEnvironment, engine: sa.Engine
 ) -> None:

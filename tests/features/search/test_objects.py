@@ -246,6 +246,7 @@ def test_a_change_of_anything_reaches_the_rows(
         assert list(plan.check(connection, before)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fastupdate", [True, False])
 def test_the_index_is_built_as_it_is_declared(
     engine: sa.Engine, alembic_env: MigrationEnvironment, fastupdate: bool

@@ -424,6 +424,7 @@ def test_nulls_that_are_not_distinct(database: Database) -> None:
     assert "seat_live_person_key" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_two_parents(database: Database) -> None:
     """
     A row below two parents comes back with the deletion that took it, if the other lives.

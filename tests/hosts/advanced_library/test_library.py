@@ -55,6 +55,7 @@ async def session(host: Host) -> AsyncIterator[AsyncSession]:
     await config.get_engine().dispose()
 
 
+@pytest.mark.slow
 async def test_a_service_deletes_softly(session: AsyncSession, models: Any, services: Any) -> None:
     """
     ``service.delete`` takes the books along; ``list_and_count`` and ``get`` see live rows only.

@@ -47,6 +47,7 @@ def models(tmp_path: Path, database: Database) -> str:
     return f"{path}:metadata"
 
 
+@pytest.mark.slow
 def test_plan_maintain_and_status(
     run: Callable[..., Any], models: str, database: Database, tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def contents(engine: sa.Engine) -> Any:
         return run(connection, f'SELECT t::text FROM {TABLE} AS t ORDER BY "I d"').scalars().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["copy", "attach"])
 def test_everything_comes_along(engine: sa.Engine, way: str) -> None:
     """
@@ -75,6 +76,7 @@ def test_everything_comes_along(engine: sa.Engine, way: str) -> None:
     assert contents(engine) == rows
 
 
+@pytest.mark.slow
 def test_everything_comes_back(engine: sa.Engine) -> None:
     """
     Undone, the table is exactly what it was, triggers that fire and publications included.

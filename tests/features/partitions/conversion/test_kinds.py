@@ -126,6 +126,7 @@ def test_the_greatest_number_is_no_text(engine: sa.Engine, way: str) -> None:
         assert len(rows(connection)) == 3000
 
 
+@pytest.mark.slow
 async def test_async_connections(async_engine: AsyncEngine) -> None:
     """
     The same functions are awaited with an AsyncConnection, and asyncpg.
@@ -235,6 +236,7 @@ class Reply(PartitionedTable, Base):
 """
 
 
+@pytest.mark.slow
 def test_autogenerate_is_empty_after_a_conversion(
     alembic_env: MigrationEnvironment, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.fixtures.database import Database
 
+pytestmark = pytest.mark.slow
+
 Both = tuple[list[Any], list[Any]]
 
 

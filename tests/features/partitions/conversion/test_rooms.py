@@ -291,6 +291,7 @@ def long_texts(*, divided: bool) -> Any:
     return Base, Article, Chunk
 
 
+@pytest.mark.slow
 def test_chunks_and_versions(engine: sa.Engine) -> None:
     """
     The chunks of long texts, their side tables and those of the next version come along.

@@ -523,6 +523,7 @@ def test_what_is_not_checked_stays_so(owner_engine: sa.Engine, server: Server) -
         assert keys(engine) == before
 
 
+@pytest.mark.slow
 def test_the_plan_says_it(owner_engine: sa.Engine, told: Callable[[], list[str]]) -> None:
     """
     Every statement about a foreign key was planned, with its lock, there and back.

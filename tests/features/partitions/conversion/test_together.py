@@ -93,6 +93,7 @@ def under_lock(engine: sa.Engine, months: int) -> list[int]:
     return [sent.index("COMMIT", at) - at for at in locked]
 
 
+@pytest.mark.slow
 def test_messages_under_the_lock_do_not_grow_with_the_table(
     engine: sa.Engine, new_database: Any
 ) -> None:
