@@ -5,14 +5,6 @@ The statements behind one that was sent for many, as ``together`` does.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-from pgultra import sql
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sqlalchemy import Connection
 
 BLOCK = re.compile(r"DO \$(\w*)\$BEGIN\n(EXECUTE .*)\nEND\$\1\$\Z", re.DOTALL)
 EXECUTED = re.compile(r"^EXECUTE (E?)'((?:[^']|'')*)';$", re.MULTILINE)
@@ -40,11 +32,3 @@ def _plain(escaped: str, literal: str) -> str:
     return (
         ESCAPED.sub(lambda found: "\t" if found[1] == "t" else found[1], text) if escaped else text
     )
-
-
-def one_by_one(connection: Connection, texts: Iterable[str]) -> None:
-    """
-    In the place of ``together``: each in a message of its own, so that it can be looked at.
-    """
-    for text in texts:
-        connection.execute(sql.statement(text))

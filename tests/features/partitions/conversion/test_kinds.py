@@ -25,7 +25,8 @@ from pgultra.features.partitions.conversion.locks import lock_of
 from pgultra.features.search import SearchVector, TSVector
 from pgultra.plan import declare
 from pgultra.sql import statement
-from tests.features.partitions.conversion.apart import apart, one_by_one
+from tests.features.partitions.conversion.apart import apart
+from tests.features.partitions.conversion.belongings import run as sent_one_by_one
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -332,7 +333,7 @@ def test_the_locks_of_a_plan_are_those_that_are_taken(
         ):
             connection.exec_driver_sql(each)
     for module in (run, ending):
-        monkeypatch.setattr(module, "together", one_by_one)
+        monkeypatch.setattr(module, "together", lambda c, texts: sent_one_by_one(c, *texts))
     thing = table("integer")
     held: set[tuple[str, str]] = set()
     seen: dict[str, set[str]] = {}
