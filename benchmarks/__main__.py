@@ -22,13 +22,14 @@ from rich.table import Table
 
 import benchmarks
 from benchmarks import growth, machine, report, samples
+from benchmarks.awake import awake
 from tests.fixtures.discovery import choose
 from tests.fixtures.server import Server, opened
 
 if TYPE_CHECKING:
     from benchmarks.measure import Curve, Figure
 
-NOT_ROOMS = {"growth", "machine", "measure", "plots", "report", "samples", "__main__"}
+NOT_ROOMS = {"awake", "growth", "machine", "measure", "plots", "report", "samples", "__main__"}
 
 
 def main() -> int:
@@ -42,6 +43,7 @@ def main() -> int:
     parser.add_argument("--docs", action="store_true", help="make the pages of docs/benchmarks")
     parser.add_argument("--json", type=Path, help="a folder for the results, a file for each room")
     parser.add_argument("--pyperf", type=Path, help="a file of all samples, for `pyperf stats`")
+    parser.add_argument("--halting", action="store_true", help="let processors halt, awake.py")
     chosen = parser.parse_args()
     rooms = chosen.rooms or [
         module.name
@@ -55,8 +57,8 @@ def main() -> int:
     found: dict[str, list[Figure]] = {}
     folder = chosen.json or (report.PAGES / report.RESULTS if chosen.docs else None)
     console = Console()
-    with opened(choice, "bench") as server:
-        console.print(f"server: {server.description}")
+    with awake(not chosen.halting) as state, opened(choice, "bench") as server:
+        console.print(f"server: {server.description}; {state}")
         for room in rooms:
             figures = importlib.import_module(f"benchmarks.{room}").figures
             found[room] = []
@@ -66,7 +68,7 @@ def main() -> int:
                 console.print(f"[{colour}]{room}: {figure.name}: {figure.ratio:.3g}[/]")
             drawn = list(growth.curves(room, server)) if chosen.growth else []
             if folder is not None:
-                _write(folder / f"{room}.json", found[room], drawn, server)
+                _write(folder / f"{room}.json", found[room], drawn, server, state)
     _print(console, found)
     if chosen.pyperf:
         samples.write(chosen.pyperf, found)
@@ -92,13 +94,15 @@ def _print(console: Console, found: dict[str, list[Figure]]) -> None:
         console.print(table)
 
 
-def _write(path: Path, figures: list[Figure], drawn: list[Curve], server: Server) -> None:
+def _write(
+    path: Path, figures: list[Figure], drawn: list[Curve], server: Server, state: str
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     result = {
         "taken": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "postgresql": server.version,
-        "machine": machine.description(),
+        "machine": f"{machine.description()}; {state}",
         "versions": machine.versions(),
         "figures": [figure.as_dict() for figure in figures],
         "curves": [curve.as_dict() for curve in drawn] or _drawn_before(path),
