@@ -49,6 +49,7 @@ def corpus() -> ModuleType:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_the_corpus_is_real_and_large(corpus: ModuleType) -> None:
     """
     At least 5,000 docstrings, each name once, read without importing anything.
@@ -88,6 +89,7 @@ def test_comments_belong_to_the_innermost_definition(
 
 @pytest.mark.slow
 @pytest.mark.needs("vector")
+@pytest.mark.once
 def test_the_demo_runs_on_a_server_and_leaves_nothing(database: Database) -> None:
     """
     All scenes within a minute and 80 columns; afterwards the database is as it was.

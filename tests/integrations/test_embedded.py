@@ -36,6 +36,7 @@ def test_a_server_lives_for_a_block() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel does this on Linux only")
+@pytest.mark.once
 def test_it_ends_with_the_process_however_that_dies() -> None:
     """
     A process that is killed leaves no server behind.
@@ -84,6 +85,7 @@ def test_without_the_wheel_the_message_says_what_to_install(
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone has a home that others cannot read")
 @pytest.mark.parametrize("named", [False, True])
+@pytest.mark.once
 def test_a_wheel_that_only_root_can_read_is_copied(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: bool
 ) -> None:

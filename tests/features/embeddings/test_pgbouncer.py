@@ -125,6 +125,7 @@ def table_with_rows(engine: sa.Engine) -> sa.Table:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_two_hosts_take_turns_on_one_connection(database: Database, bounced: sa.URL) -> None:
     """
     k rows come to each, in every transaction, and no setting of one is seen by the other.
