@@ -99,6 +99,12 @@ def _index(results: dict[str, dict[str, Any]]) -> str:
                 " the ratios carry over."
             ),
             (
+                "Where a page says that processors were kept awake, they did not halt while client"
+                " and server waited for each other: on a virtual machine that takes longer than a"
+                " short query, and depends on who else uses the machine."
+                " `--halting` measures with them as they are."
+            ),
+            (
                 "A bar is what the project promises itself."
                 " A figure that misses its bar is shown like any other,"
                 " and `nox -s bench -- --strict` fails on it."
