@@ -100,8 +100,8 @@ def _index(results: dict[str, dict[str, Any]]) -> str:
             ),
             (
                 "Where a page says that processors were kept awake, they did not halt while client"
-                " and server waited for each other: on a virtual machine that takes longer than a"
-                " short query, and depends on who else uses the machine."
+                " and server waited for each other: on a virtual machine, waking one takes longer"
+                " than a short query, and depends on who else uses the machine."
                 " `--halting` measures with them as they are."
             ),
             (

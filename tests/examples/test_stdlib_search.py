@@ -198,7 +198,7 @@ def test_an_interrupted_demo_cleans_up(database: Database, how: signal.Signals) 
         stderr=subprocess.STDOUT,
         text=True,
         # Between Python's open() and a name for the file, an interrupt leaves it open for a moment.
-        env={**environment(), "PYTHONWARNINGS": "error,ignore::ResourceWarning"},
+        env={**environment(), "PYTHONWARNINGS": "error,ignore:unclosed file:ResourceWarning"},
     )
     try:
         with database.engine().connect() as connection:

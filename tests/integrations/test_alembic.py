@@ -146,7 +146,6 @@ def test_one_revision_makes_everything_and_takes_it_back(
 
 
 @pytest.mark.slow
-@pytest.mark.once
 def test_the_program_says_the_same(scenario: MigrationEnvironment) -> None:
     """
     `alembic check` exits 255 before and 0 after, in a process of its own.

@@ -136,7 +136,6 @@ def not_theirs(name: str | None, kind: str, parents: dict[str, str | None]) -> b
 
 @pytest.mark.slow
 @twice
-@pytest.mark.once
 def test_offline_sql(
     which: str,
     place: Place,

@@ -64,7 +64,6 @@ def fill(session: Session) -> np.ndarray[Any, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", ["auto", "index", "exact"])
 @pytest.mark.parametrize("k", [1, 10, 110, 200])
-@pytest.mark.once
 def test_parents_come_by_their_nearest_chunk(connection: sa.Connection, plan: Any, k: int) -> None:
     """
     Each once, k of them whenever k match, with filters on the parent.

@@ -151,7 +151,6 @@ def test_nearest_is_the_exact_answer_on_small_tables(
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["single", "half", "bit"])
 @pytest.mark.parametrize("plan", ["auto", "index"])
-@pytest.mark.once
 def test_k_rows_come_when_k_rows_match(
     connection: sa.Connection, precision: str, plan: Any
 ) -> None:

@@ -56,7 +56,6 @@ def million(alembic_env: MigrationEnvironment, engine: sa.Engine) -> MigrationEn
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", ["", "flag='is_deleted'"])
-@pytest.mark.once
 def test_the_migration_rewrites_nothing(
     million: MigrationEnvironment, engine: sa.Engine, options: str
 ) -> None:
@@ -79,7 +78,6 @@ def test_the_migration_rewrites_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.once
 def test_indexes_are_built_beside_the_writers(
     million: MigrationEnvironment, engine: sa.Engine
 ) -> None:

@@ -84,7 +84,6 @@ class Storm:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["the root", "parents"])
-@pytest.mark.once
 def test_sixteen_threads(stage: Stage, first: str) -> None:
     """Deleting, restoring and adding anywhere in one tree ends sound, without a deadlock."""
     storm = Storm(stage, operations=500)

@@ -409,7 +409,6 @@ class History(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
-@pytest.mark.once
 def test_histories(database: Database) -> None:
     """
     Whatever is done, in whatever order, by whom, database and model agree.

@@ -171,7 +171,6 @@ def test_a_killed_converter_can_be_undone(database: Database, fragment: str, cou
         ("finish", "DELETE FROM public.pgultra_partitions_journal", 1),
     ],
 )
-@pytest.mark.once
 def test_a_killed_ending_is_repeated(
     database: Database, verb: str, fragment: str, count: int
 ) -> None:
@@ -228,7 +227,6 @@ def test_what_was_begun_to_be_finished_cannot_be_undone(database: Database) -> N
     ],
 )
 @pytest.mark.parametrize("back", [False, True])
-@pytest.mark.once
 def test_a_killed_attachment_goes_on_or_back(
     database: Database, fragment: str, count: int, back: bool
 ) -> None:

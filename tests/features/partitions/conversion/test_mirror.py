@@ -84,7 +84,6 @@ BEGIN ISOLATION LEVEL SERIALIZABLE; UPDATE event SET kind = 's' WHERE id < 9; CO
 
 @pytest.mark.slow
 @pytest.mark.parametrize("statement", STATEMENTS.strip().splitlines())
-@pytest.mark.once
 def test_a_change_reaches_the_other_table(pair: Any, statement: str) -> None:
     """
     Whatever statement changes the table, its other half is the same afterwards.

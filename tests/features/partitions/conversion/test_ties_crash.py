@@ -94,7 +94,6 @@ def killed(database: Database, server: Server, verb: str, fragment: str, count: 
         ("pgultra_partitions_premake", 1),
     ],
 )
-@pytest.mark.once
 def test_a_kill_before_all_is_checked(
     database: Database, server: Server, fragment: str, count: int, back: bool
 ) -> None:
@@ -129,7 +128,6 @@ def test_a_kill_before_all_is_checked(
         ("DROP TABLE", 1),
     ],
 )
-@pytest.mark.once
 def test_a_killed_way_back_is_gone_again(
     database: Database, server: Server, fragment: str, count: int, settled: bool
 ) -> None:
@@ -174,7 +172,6 @@ def test_a_killed_attachment(database: Database, server: Server, fragment: str) 
 
 
 @pytest.mark.slow
-@pytest.mark.once
 def test_nobody_waits_for_foreign_keys(database: Database) -> None:
     """
     Under load, what refers to the table is turned to the new one and back; nobody waits for long.
