@@ -50,7 +50,7 @@ def main() -> int:
         for module in pkgutil.iter_modules(benchmarks.__path__)
         if module.name not in NOT_ROOMS and not module.name.startswith("_")
     ]
-    choice = choose(docker=False)
+    choice = choose(memory=False)
     if isinstance(choice, str):
         print(choice, file=sys.stderr)
         return 2

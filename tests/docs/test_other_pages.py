@@ -135,9 +135,10 @@ def test_the_role_that_checks(engine: sa.Engine, owner: tuple[str, str]) -> None
 @pytest.mark.skipif(wheel_binaries() is None, reason="runs the embedded server")
 def test_run_a_private_server(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    The first block prints the version of a server; the second takes programs of this machine.
+    The first block prints the version of a server; the others take programs of this machine, and
+    memory.
     """
-    first, second = python_of("how-to/run-a-private-server")
+    first, second, third = python_of("how-to/run-a-private-server")
     run(first, host())
     assert int(capsys.readouterr().out.split(".")[0]) >= 15
     binaries = "/usr/lib/postgresql/17/bin"
@@ -147,6 +148,8 @@ def test_run_a_private_server(capsys: pytest.CaptureFixture[str]) -> None:
     run("from pgultra.integrations.embedded import PrivateServer", names)
     run(second.replace("/usr/lib/postgresql/17/bin", binaries), names)
     assert str(names["server"].binaries) == binaries
+    run(third, names)
+    assert names["server"].parent == Path("/dev/shm")
 
 
 def test_use_schema_per_tenant_and_copies(

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "stdlib_search"
-DEMO = [sys.executable, "-c", "from pgultra.integrations.cli import main; main()", "demo"]
+RUN = "from pgultra.integrations.cli import main; main()"
+DEMO = [sys.executable, "-c", RUN, "demo"]
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'pgultra_demo%'"
 
 
@@ -192,8 +193,10 @@ def test_an_interrupted_demo_cleans_up(database: Database, how: signal.Signals) 
     """
     Ctrl-C and a polite kill, in the middle of loading, leave no schema.
     """
+    # What a shell runs in the background ignores Ctrl-C, and so does all that this starts.
+    program = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {RUN}"
     process = subprocess.Popen(
-        [*DEMO, "--url", database.dsn],
+        [sys.executable, "-c", program, "demo", "--url", database.dsn],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import sqlalchemy as sa
@@ -58,6 +59,22 @@ def test_it_ends_with_the_process_however_that_dies() -> None:
             time.sleep(0.05)
     finally:
         subprocess.run(["rm", "-r", folder], check=True)
+
+
+@pytest.mark.slow
+def test_its_folder_can_be_put_elsewhere() -> None:
+    """
+    Data and socket are in a folder of their own within the one that is named.
+    """
+    with TemporaryDirectory(prefix="pgultra-elsewhere-", dir="/tmp") as place:
+        Path(place).chmod(0o755)  # for the account that runs the server
+        with PrivateServer(parent=Path(place)) as server:
+            assert server.folder.parent == Path(place)
+            engine = sa.create_engine(server.url(), poolclass=sa.NullPool)
+            with engine.connect() as connection:
+                data = connection.exec_driver_sql("SHOW data_directory").scalar_one()
+            assert Path(data) == server.folder / "data"
+        assert list(Path(place).iterdir()) == []
 
 
 @pytest.mark.slow

@@ -77,6 +77,8 @@ class PrivateServer:
     Args:
         binaries: the folder with ``initdb`` and ``postgres``; by default the wheel's.
         settings: lines for ``postgresql.conf``, by name.
+        parent: where its folder is made, such as ``/dev/shm``, in memory; by default ``/tmp``.
+            The path of a unix socket may have about a hundred bytes: keep it short.
 
     Attributes:
         folder: holds the data, the socket and the log while the server runs.
@@ -87,10 +89,15 @@ class PrivateServer:
     """
 
     def __init__(
-        self, binaries: Path | None = None, *, settings: Mapping[str, str] | None = None
+        self,
+        binaries: Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        parent: Path | None = None,
     ) -> None:
         self.binaries = self._installed = binaries or _installed_wheel()
         self.settings = {**_SETTINGS, **(settings or {})}
+        self.parent = parent
         self.folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -109,7 +116,7 @@ class PrivateServer:
         """
         Make the cluster and wait until it accepts connections.
         """
-        self.folder = Path(tempfile.mkdtemp(prefix="pgultra-", dir=_short_folder()))
+        self.folder = Path(tempfile.mkdtemp(prefix="pgultra-", dir=self.parent or _short_folder()))
         try:
             account = _unprivileged_account()
             if account is not None:
