@@ -135,8 +135,7 @@ def test_the_role_that_checks(engine: sa.Engine, owner: tuple[str, str]) -> None
 @pytest.mark.skipif(wheel_binaries() is None, reason="runs the embedded server")
 def test_run_a_private_server(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    The first block prints the version of a server; the others take programs of this machine, and
-    memory.
+    The first block prints the version of a server; the others take programs, and memory, of ours.
     """
     first, second, third = python_of("how-to/run-a-private-server")
     run(first, host())
