@@ -58,6 +58,7 @@ $pgultra$"""
 """Drops what a broken CONCURRENTLY build left behind."""
 
 PARAMETERS = re.compile(r" WITH \([^()]*\)")
+PARAMETER = re.compile(r"(\w+) ?= ?'?([^',()]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,8 @@ class Index(DatabaseObject):
             drift, and whoever builds it chooses its storage parameters; one that would serve
             another query is dropped, and waits for the next call.
         advised: the version of an extension that it wants; an older one is warned of.
+        defaults: storage parameters, with their values, that an index has which does not say
+            them: one that somebody built without is the same.
 
     >>> from sqlalchemy import Column, Index as PlainIndex, Integer, MetaData, Table
     >>> table = Table("visit", MetaData(), Column("day", Integer))
@@ -96,6 +99,7 @@ class Index(DatabaseObject):
     only: bool = field(default=False, compare=False)
     later: bool = field(default=False, compare=False)
     advised: Advised | None = field(default=None, compare=False)
+    defaults: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         table = Identity("table", self.schema, self.table)
@@ -205,6 +209,9 @@ class Index(DatabaseObject):
                 return (self.identity, self.unique) == (other.identity, other.unique)
         if isinstance(other, Index) and self.later:
             return super(Index, self._plain()).same_as(other._plain())
+        if isinstance(other, Index) and self.defaults:
+            filled = other._filled(self.defaults)
+            return super(Index, self._filled(self.defaults)).same_as(filled)
         return super().same_as(other)
 
     def _plain(self) -> Index:
@@ -212,6 +219,17 @@ class Index(DatabaseObject):
         Without storage parameters.
         """
         return dataclasses.replace(self, definition=PARAMETERS.sub("", self.definition))
+
+    def _filled(self, defaults: tuple[tuple[str, str], ...]) -> Index:
+        """
+        With all storage parameters, in one order and at the end.
+        """
+        named = PARAMETERS.search(self.definition)
+        found = {**dict(defaults), **dict(PARAMETER.findall(named[0]) if named else ())}
+        plain = self._plain()
+        return dataclasses.replace(
+            plain, definition=f"{plain.definition} WITH {sorted(found.items())}"
+        )
 
     @classmethod
     def read(cls, connection: Connection, scope: Scope) -> Iterable[Index]:

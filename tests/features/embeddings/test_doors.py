@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 import pgultra
 from pgultra import plan
 from pgultra.features.embeddings import HNSW, Rules, VectorType, nearest
+from pgultra.plan.adopt import adopt
 from tests.features.embeddings.sample import Article, Base
 
 if TYPE_CHECKING:
@@ -66,6 +67,41 @@ def test_another_index_is_a_migration(alembic_env: MigrationEnvironment) -> None
     assert "DROP INDEX CONCURRENTLY" in revision.text
     assert "add_column" not in revision.text
     assert alembic_env.check(metadata=metadata) == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "built", "taken"),
+    [
+        (HNSW(), "", True),
+        (HNSW(), "WITH (ef_construction=64)", True),
+        (HNSW(m=24), "WITH (m=24)", True),
+        (HNSW(concurrently=True), "", True),
+        (HNSW(m=24), "", False),
+        (HNSW(), "WITH (m=24)", False),
+    ],
+)
+def test_an_index_that_says_nothing_has_pgvectors_defaults(
+    engine: sa.Engine, declared: HNSW, built: str, taken: bool
+) -> None:
+    """
+    One built by hand is taken over as it is, unless it is really another one.
+    """
+    metadata = sa.MetaData()
+    vector = sa.Column("embedding", VectorType(3, index=declared))
+    table = sa.Table("note", metadata, sa.Column("id", sa.Integer, primary_key=True), vector)
+    pgultra.declare(table, Rules("embedding"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE EXTENSION vector; CREATE TABLE note (id int PRIMARY KEY, embedding vector(3));"
+            "CREATE INDEX note_embedding_hnsw ON note"
+            f" USING hnsw (embedding vector_cosine_ops) {built}"
+        )
+        number = "SELECT 'note_embedding_hnsw'::regclass::oid, relfilenode FROM pg_class"
+        same = f"{number} WHERE relname = 'note_embedding_hnsw'"
+        before = connection.exec_driver_sql(same).one()
+        assert [each.adopted for each in adopt(connection, metadata)] == [taken]
+        assert bool(plan.check(connection, metadata)) is not taken
+        assert connection.exec_driver_sql(same).one() == before  # it was not built anew
 
 
 @pytest.mark.parametrize("precision", ["single", "half", "bit"])

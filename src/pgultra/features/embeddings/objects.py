@@ -34,6 +34,9 @@ SOUND = Advised(
 )
 """The first pgvector whose HNSW vacuum leaves no dangling neighbours."""
 
+PGVECTORS = tuple((name, str(value)) for name, value in HNSW().options().items())
+"""What an HNSW index has that was built without saying it: pgvector's defaults are ours."""
+
 
 def vector_type(column: Column[Any]) -> VectorType:
     """
@@ -139,4 +142,4 @@ def database_objects(column: Column[Any]) -> Iterator[DatabaseObject]:
     for each in table.indexes:
         if each.name == name:
             wrapped = Index.of(each, concurrently=index.concurrently)
-            yield dataclasses.replace(wrapped, advised=SOUND)
+            yield dataclasses.replace(wrapped, advised=SOUND, defaults=PGVECTORS)
