@@ -22,12 +22,21 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import DDL
 
 if TYPE_CHECKING:
-    from sqlalchemy import Index
+    from sqlalchemy import Connection, Index
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.sql.compiler import IdentifierPreparer
     from sqlalchemy.sql.elements import ClauseElement
 
-__all__ = ["dollar", "identifier", "literal", "qualified", "render", "short_name", "statement"]
+__all__ = [
+    "dollar",
+    "identifier",
+    "literal",
+    "qualified",
+    "render",
+    "schema_on",
+    "short_name",
+    "statement",
+]
 
 NAME_BYTES = 63
 """PostgreSQL cuts longer names silently (NAMEDATALEN - 1, in bytes)."""
@@ -89,6 +98,16 @@ def qualified(schema: str | None, name: str) -> str:
     if schema is None:
         return identifier(name)
     return f"{identifier(schema)}.{identifier(name)}"
+
+
+def schema_on(connection: Connection, schema: str | None) -> str | None:
+    """
+    The schema that stands for a declared one on this connection: its ``schema_translate_map``.
+
+    SQLAlchemy translates what it compiles; what is sent as text asks here.
+    """
+    schemas = connection.get_execution_options().get("schema_translate_map") or {}
+    return schemas.get(schema, schema)
 
 
 def literal(value: str, *, escape: bool = False) -> str:

@@ -86,6 +86,31 @@ async def test_rows_are_copied_through_their_types(
     assert found[0]["id"] != found[1]["id"]
 
 
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg_async", "asyncpg"])
+async def test_rows_go_where_the_tenant_is(
+    engine: sa.Engine, database: Database, driver: str
+) -> None:
+    """
+    A schema_translate_map holds for COPY too: the table of the same name beside gets nothing.
+    """
+    tenant = {"schema_translate_map": {None: 'Ten"ant %'}}
+    METADATA.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema('Ten"ant %'))
+    METADATA.create_all(engine.execution_options(**tenant))
+    if driver == "psycopg":
+        with engine.execution_options(**tenant).begin() as there:
+            assert bulk_copy(there, THING, ROWS) == 2
+    else:
+        other = database.async_engine(driver.removesuffix("_async"))
+        async with other.execution_options(**tenant).begin() as there_:
+            assert await bulk_copy(there_, THING, ROWS) == 2
+    count = sa.select(sa.func.count()).select_from(THING)
+    with engine.connect() as connection:
+        assert connection.scalar(count) == 0
+        assert connection.execution_options(**tenant).scalar(count) == 2
+
+
 def test_progress_is_told(engine: sa.Engine) -> None:
     """
     After every thousand rows and at the end; nothing happens for no rows.

@@ -161,6 +161,33 @@ def test_hnsw_can_be_built_anew(engine: sa.Engine) -> None:
     assert len(table.indexes) == 1
 
 
+@pytest.mark.parametrize("index", [HNSW(), IVFFlat(metric="l2")])
+def test_an_index_is_built_where_the_tenant_is(engine: sa.Engine, index: Any) -> None:
+    """
+    A schema_translate_map holds for it: the table of the same name beside keeps its own.
+    """
+    table = table_with(index)
+    table.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema("Tenant"))
+    tenant = engine.execution_options(schema_translate_map={None: "Tenant"})
+    table.metadata.create_all(tenant)
+    files = sa.text(
+        "SELECT relnamespace::regnamespace::text, relfilenode FROM pg_class"
+        " WHERE relname = :name ORDER BY 1"
+    )
+    name = {"name": f"note_embedding_{index.method}"}
+    with tenant.begin() as connection:
+        fill(connection, table, 100)
+        before = {row[0]: row[1] for row in connection.execute(files, name)}
+        assert build_index(connection, table.c.embedding) == name["name"]
+        after = {row[0]: row[1] for row in connection.execute(files, name)}
+        assert after.pop('"Tenant"') != before.pop('"Tenant"', None)
+        assert after == before
+        statement = nearest(table, table.c.embedding, [0.1] * 16, 50, plan="index")
+        assert len(connection.execute(statement).all()) == 50
+
+
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("index", [HNSW(), None])
 def test_an_old_pgvector_is_warned_of(engine: sa.Engine, index: Any) -> None:

@@ -199,6 +199,41 @@ async def test_async_engines_and_another_precision(engine: sa.Engine, database: 
         assert len(session_.execute(nearest(after, after.c.embedding, [1, 2, 3], 4)).all()) == 4
 
 
+def test_the_switch_is_where_the_tenant_is(engine: sa.Engine) -> None:
+    """
+    A schema_translate_map holds for it: the rows of the same table beside keep their vectors.
+    """
+    table = during()
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema("Tenant"))
+    tenant = engine.execution_options(schema_translate_map={None: "Tenant"})
+    for each in (engine, tenant):
+        table.metadata.create_all(each)
+        fill(each, table, 5)
+        EmbeddingWorker(each, Length(), table.c.embedding).work()
+    following = next_version(table.c.embedding)
+    assert EmbeddingWorker(tenant, NEW, following).work() == Worked(embedded=5)
+    places = sa.text(
+        "SELECT n.nspname, count(*), min(a.atttypmod) FROM pg_attribute AS a"
+        " JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_index AS i ON i.indrelid = c.oid"
+        " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE c.relname = 'note' AND attname = 'em\"b %' GROUP BY 1 ORDER BY 1"
+    )
+    with tenant.begin() as connection:
+        assert switch(connection, table.c.embedding) == 5
+        assert [tuple(row) for row in connection.execute(places)] == [
+            ("Tenant", 2, 8),
+            ("public", 2, 3),
+        ]
+    after = table_with(dimensions=8, model=NEW.model)
+    [body] = NEW.embed(["note about 3 things"])
+    with tenant.connect() as connection:
+        assert connection.execute(nearest(after, after.c.embedding, body, 1)).one().id == 3
+    with engine.connect() as connection:
+        found = connection.scalars(sa.select(table.c.embedding)).all()
+        assert [len(vector.to_list()) for vector in found] == [3] * 5
+
+
 def test_what_does_not_fit_is_refused(engine: sa.Engine) -> None:
     """
     No source, no next version, an embedder of other dimensions or another model.

@@ -108,7 +108,9 @@ class Load:
         self.columns = [*columns.values(), *filled]
         self.processors = [self._processor(column) for column in columns.values()]
         self.defaults = list(filled.values())
-        found = connection.execute(text(TYPES), {"table": sql.qualified(table.schema, table.name)})
+        self.schema = sql.schema_on(connection, table.schema)
+        place = sql.qualified(self.schema, table.name)
+        found = connection.execute(text(TYPES), {"table": place})
         self.types = {row.attname: row for row in found}
 
     def run(self, first: Mapping[str, Any], waiting: Iterator[Mapping[str, Any]]) -> int:
@@ -178,7 +180,7 @@ class Load:
 
     def _statement(self) -> str:
         names = ", ".join(sql.identifier(column.name) for column in self.columns)
-        table = sql.qualified(self.table.schema, self.table.name)
+        table = sql.qualified(self.schema, self.table.name)
         return f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)"
 
     def _oids(self) -> list[int]:
@@ -224,7 +226,7 @@ class Load:
         try:
             await raw.copy_records_to_table(
                 self.table.name,
-                schema_name=self.table.schema,
+                schema_name=self.schema,
                 columns=[column.name for column in self.columns],
                 records=rows,
             )

@@ -116,7 +116,8 @@ def build_index(
     table: Any = found.table
     if type_.index is None or not isinstance(table, Table):
         raise DeclarationError(f"{column} declares no index to build: index=HNSW() or IVFFlat()")
-    index = _declared(found)
+    schema = sql.schema_on(connection, table.schema)
+    index = dataclasses.replace(_declared(found), schema=schema)
     if isinstance(type_.index, IVFFlat):
         rows = connection.scalar(select(func.count()).select_from(table).where(found.is_not(None)))
         if not rows:
@@ -130,7 +131,7 @@ def build_index(
         if type_.index.lists is None:
             lists = f" WITH (lists = {type_.index.lists_for(rows)})"
             index = dataclasses.replace(index, definition=index.definition + lists)
-    drop = f"DROP INDEX IF EXISTS {sql.qualified(table.schema, index.name)}"
+    drop = f"DROP INDEX IF EXISTS {sql.qualified(schema, index.name)}"
     for statement in (drop, *index.create()):
         connection.execute(sql.statement(statement))
     return index.name

@@ -216,14 +216,15 @@ def switch(connection: Connection, column: Any) -> int:
     own, side = _own(column), next_version(column)
     queue = queue_of(side)
     table: Any = own.table
-    place = sql.qualified(table.schema, table.name)
+    schema = sql.schema_on(connection, table.schema)
+    place = sql.qualified(schema, table.name)
     connection.execute(sql.statement(f"LOCK TABLE {place} IN ACCESS EXCLUSIVE MODE"))
     if connection.scalar(select(queue.waits).where(queue.waits).limit(1)):
         raise PgultraError(
             f"rows of {own} wait for their vector of {side.type.model}: let the worker finish "  # type: ignore[attr-defined]  # our own type
             "before switch()"
         )
-    _exchange(connection, own, side, place)
+    _exchange(connection, own, side, schema)
     old, new = state_table(own), queue.state
     names = [each.name for each in new.columns if not each.primary_key]
     same = [old.c[each.name] == new.c[each.name] for each in new.primary_key]
@@ -236,7 +237,9 @@ def switch(connection: Connection, column: Any) -> int:
     ).rowcount
 
 
-def _exchange(connection: Connection, own: Column[Any], side: Column[Any], place: str) -> None:
+def _exchange(
+    connection: Connection, own: Column[Any], side: Column[Any], schema: str | None
+) -> None:
     """
     The column as it will be declared: its type, its values, its index.
     """
@@ -246,12 +249,12 @@ def _exchange(connection: Connection, own: Column[Any], side: Column[Any], place
         MetaData(),
         *(Column(key.name, key.type, primary_key=True) for key in table.primary_key),
         Column(own.name, side.type, key=own.key),
-        schema=table.schema,
+        schema=schema,
     )
-    name = sql.identifier(own.name)
+    place, name = sql.qualified(schema, table.name), sql.identifier(own.name)
     type_: Any = side.type
     statements = [
-        f"DROP INDEX IF EXISTS {sql.qualified(table.schema, each)}"
+        f"DROP INDEX IF EXISTS {sql.qualified(schema, each)}"
         for each in {index_name(c) for c in (own, later.c[own.key]) if c.type.index}  # type: ignore[attr-defined]  # our own type
     ]
     statements.append(
@@ -263,7 +266,7 @@ def _exchange(connection: Connection, own: Column[Any], side: Column[Any], place
     same = " AND ".join(
         f"h.{sql.identifier(key.name)} = s.{sql.identifier(mine.name)}" for key, mine in keys
     )
-    other = sql.qualified(beside.schema, beside.name)
+    other = sql.qualified(sql.schema_on(connection, beside.schema), beside.name)
     statements.append(
         f"UPDATE {place} AS h SET {name} = s.embedding "  # noqa: S608  # quoted, all of them
         f"FROM {other} AS s WHERE {same}"

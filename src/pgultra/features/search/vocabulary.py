@@ -298,8 +298,7 @@ def roll_up(connection: Connection, column: Any, *, anew: bool = False) -> int:
         ``search.roll_up(connection, Article.search)``
     """
     table, words, delta = _vocabulary(column)
-    translated = connection.get_execution_options().get("schema_translate_map") or {}
-    schema = translated.get(table.schema, table.schema)
+    schema = sql.schema_on(connection, table.schema)
     names = {name: sql.qualified(schema, name) for name in (words, delta)}
     filled = {"words": names[words], "delta": names[delta]}
     run = connection.execute

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError, NoInspectionAvailable
 from sqlalchemy.orm import make_transient, make_transient_to_detached
 from sqlalchemy.orm.attributes import instance_dict, set_attribute
 
+from pgultra import sql
 from pgultra.bridge import on_session
 from pgultra.errors import PgultraError, RestoreConflict
 from pgultra.features.soft_delete import conflicts, mapped, turns
@@ -203,10 +204,9 @@ def _locks(
     """
     What to lock before a restore, in the schemas where this connection has the tables.
     """
-    schemas = connection.get_execution_options().get("schema_translate_map") or {}
 
     def here(name: TableName) -> TableName:
-        return TableName(schemas.get(name.schema, name.schema), name.name)
+        return TableName(sql.schema_on(connection, name.schema), name.name)
 
     edges = [
         dataclasses.replace(edge, parent=here(edge.parent), child=here(edge.child))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, cast, func, literal, select
 
+from pgultra import sql
 from pgultra.features.soft_delete import mapped
 from pgultra.features.soft_delete.edges import links, mappers_below
 from pgultra.features.soft_delete.tops import in_order
@@ -43,11 +44,10 @@ def alone(connection: Connection, mappers: Iterable[Mapper[Any]]) -> None:
 
 def _take(connection: Connection, mappers: set[Mapper[Any]], how: str) -> None:
     lock = getattr(func, f"pg_advisory_xact_lock{how}")
-    schemas = connection.get_execution_options().get("schema_translate_map") or {}
     for mapper in in_order(mappers):
         if any(mapper in mappers_below(child) for child, *_ in links(mapper)):
             table = mapped.table_of(mapper)
-            schema = schemas.get(table.schema, table.schema)
+            schema = sql.schema_on(connection, table.schema)
             where: Any = literal(schema, Text) if schema else cast(func.current_schema(), Text)
             name = literal("pgultra.soft_delete:", Text) + where + literal(f".{table.name}", Text)
             connection.execute(select(lock(func.hashtextextended(name, 0))))
