@@ -24,11 +24,12 @@ from pgultra import (
     declare,
     plan,
 )
+from tests.fixtures.alembic import MigrationEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from tests.fixtures.alembic import MigrationEnvironment
     from tests.fixtures.database import Database
 
 
@@ -330,3 +331,17 @@ def test_a_schema_that_the_host_made_is_marked_only(
     assert alembic_env.check(metadata=metadata) == []
     alembic_env.downgrade()
     assert dump(database) == before
+
+
+def test_a_map_of_schemas_stays_out_of_migrations(tmp_path: Path, engine: sa.Engine) -> None:
+    """
+    Alembic compares the models' own schemas, whatever ``schema_translate_map`` the engine has.
+    """
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema("tenant"))
+    there = engine.execution_options(schema_translate_map={None: "tenant"})
+    env = MigrationEnvironment(tmp_path / "m", there)
+    metadata = library()
+    first = env.autogenerate(metadata=metadata)
+    assert "CREATE TRIGGER" in first.text
+    assert "tenant" not in first.text

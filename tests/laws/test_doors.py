@@ -287,7 +287,10 @@ def test_a_room_follows_schema_translate_map(
         connection.execute(sa.text("CREATE SCHEMA tenant"))
     before = dump(database)
     translated = engine.execution_options(schema_translate_map={None: "tenant"})
-    sample(which, place).create_all(translated)
+    metadata = sample(which, place)
+    metadata.create_all(translated)
+    assert drift(translated, metadata) == []  # it looks where the connection does
+    assert drift(engine, metadata) != []
     with engine.begin() as connection:
         connection.execute(sa.text("COMMENT ON SCHEMA tenant IS 'pgultra:default:declared'"))
     assert drift(engine, sample(which, replace(place, schema="tenant"))) == []

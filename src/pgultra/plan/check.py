@@ -14,7 +14,7 @@ from pgultra.errors import DeclarationError
 from pgultra.objects import Function, View
 from pgultra.plan.apply import sorted_plan
 from pgultra.plan.canonical import comparable, with_details
-from pgultra.plan.collect import collect
+from pgultra.plan.collect import collect, seen_on
 from pgultra.plan.compare import Plan, compare
 from pgultra.plan.declare import application_of
 from pgultra.plan.extensions import advice_of, warn_of_versions
@@ -51,12 +51,13 @@ def check(
     left behind.
 
     Args:
-        connection: may be inside a transaction or not.
+        connection: may be inside a transaction or not; its ``schema_translate_map`` counts.
         metadata: whose declarations are asked for; several are judged together.
         dropped_tables: tables about to be dropped, whose objects count too.
         altered: columns about to be dropped or retyped, by table.
         schemas: limit for objects that sit on no table.
-        home: what ``home_of`` said of these models, if it was asked already.
+        home: what ``home_of`` said of these models, if it was asked already; they are taken as
+            they are then, as Alembic takes them, without a ``schema_translate_map``.
 
     Returns:
         the plan that would bring the database back, in an order that runs.
@@ -66,6 +67,8 @@ def check(
         DeclarationError: the models contradict themselves.
     """
     several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
+    if home is None:
+        several = [seen_on(connection, each) for each in several]
     applications = {application_of(each) for each in several}
     if len(applications) != 1:
         raise DeclarationError(
@@ -112,7 +115,8 @@ def schemas_of(connection: Connection, metadata: MetaData | Sequence[MetaData]) 
     What the same application keeps in other schemas (one for each tenant, say) is not
     theirs to judge.
     """
-    several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
+    given = [metadata] if isinstance(metadata, MetaData) else metadata
+    several = [seen_on(connection, each) for each in given]
     named = {table.schema for each in several for table in each.tables.values()}
     for each in several:
         for identity in collect(each):

@@ -22,7 +22,17 @@ from sqlalchemy.orm import (
     relationship,
 )
 
-from pgultra import ByHash, ByList, ByRange, PartitionedTable, declare, plan, sql
+from pgultra import (
+    ByHash,
+    ByList,
+    ByRange,
+    PartitionedTable,
+    PgultraError,
+    declare,
+    partitions,
+    plan,
+    sql,
+)
 from pgultra.features.partitions import assert_pruned, partitions_touched
 
 if TYPE_CHECKING:
@@ -419,3 +429,48 @@ def test_a_schema_for_each_tenant(engine: sa.Engine) -> None:
             )
         )
         assert [tuple(row) for row in found] == [('"Two"', 6), ("one", 6)]
+
+
+def test_upkeep_is_where_the_tenant_is(engine: sa.Engine) -> None:
+    """
+    Each act finds the tables by ``schema_translate_map``, and those beside are left alone.
+
+    A conversion is made by the search_path, and refuses it.
+    """
+    metadata = sa.MetaData()
+    key = [
+        sa.Column("k", sa.BigInteger, primary_key=True),
+        sa.Column("at", sa.Date, primary_key=True),
+    ]
+    table = sa.Table("t", metadata, *key)
+    declare(table, ByRange("at", every="1 month", premake=1, default=True))
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema("Two"))
+    there = engine.execution_options(schema_translate_map={None: "Two"})
+    for each in (engine, there):
+        metadata.create_all(each)
+    count = sa.text(
+        "SELECT relnamespace::regnamespace::text, count(*) FROM pg_class"
+        " WHERE relispartition AND relkind = 'r' GROUP BY 1 ORDER BY 1"
+    )
+    later = datetime.now(UTC) + timedelta(days=70)
+    with there.connect() as connection:
+        before = dict(map(tuple, connection.execute(count).all()))
+        connection.rollback()
+        partitions.maintain(connection, metadata, now=later)
+        after = dict(map(tuple, connection.execute(count).all()))
+        connection.rollback()
+        assert after["public"] == before["public"]
+        assert after['"Two"'] > before['"Two"']
+        [found] = partitions.status(connection, metadata, now=later)
+        connection.rollback()
+        assert found.table == '"Two".t'
+        far = {"k": 1, "at": (later + timedelta(days=400)).date()}
+        connection.execute(table.insert(), far)
+        connection.commit()
+        [drained] = partitions.drain_default(connection, table, now=later)
+        assert drained.rows == 1
+        assert partitions.adopt(connection, table) == ()
+        connection.rollback()
+        with pytest.raises(PgultraError, match="search_path"):
+            partitions.convert(connection, table)

@@ -18,6 +18,7 @@ from pgultra.features.partitions.bounds import parse_bound
 from pgultra.features.partitions.rules import rules_on
 from pgultra.objects import Mark
 from pgultra.objects._catalog import rows
+from pgultra.plan.collect import seen_on
 from pgultra.plan.declare import application_of
 from pgultra.plan.read import home_of
 
@@ -113,7 +114,8 @@ class Parent:
             not hand on to partitions.
         printed: schema and name as PostgreSQL spells them.
         application: whose mark partitions bear.
-        table: the model's.
+        table: the model's, as the connection has it: its ``schema_translate_map`` counts.
+        model: the model's, as it was declared.
         default_schema: what a table without a schema lies in.
     """
 
@@ -129,6 +131,7 @@ class Parent:
     printed: str = ""
     application: str = "default"
     table: sa.Table = field(repr=False, compare=False, default=None)  # type: ignore[arg-type]  # set by all who read
+    model: sa.Table = field(repr=False, compare=False, default=None)  # type: ignore[arg-type]  # the same
     default_schema: str = "public"
 
     @property
@@ -195,11 +198,12 @@ def parents_of(
     """
     The tables that the models declare as partitioned, as they are in the database.
     """
-    several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
-    declared: list[tuple[Any, Rules]] = [
-        (table, rules)
-        for each in several
-        for table in each.tables.values()
+    given = [metadata] if isinstance(metadata, MetaData) else list(metadata)
+    several = [seen_on(connection, each) for each in given]
+    declared: list[tuple[Any, Any, Rules]] = [
+        (table, model, rules)
+        for each, models in zip(several, given, strict=True)
+        for table, model in zip(each.tables.values(), models.tables.values(), strict=True)
         for rules in rules_on(table)
     ]
     if not declared:
@@ -210,12 +214,12 @@ def parents_of(
         for row in rows(
             connection,
             PARENTS,
-            schemas=[table.schema or home for table, _ in declared],
-            names=[table.name for table, _ in declared],
+            schemas=[table.schema or home for table, *_ in declared],
+            names=[table.name for table, *_ in declared],
         )
     }
     parents = []
-    for place, (table, rules) in enumerate(declared, 1):
+    for place, (table, model, rules) in enumerate(declared, 1):
         row = found.get(place)
         common: dict[str, Any] = {
             "schema": table.schema or home,
@@ -223,6 +227,7 @@ def parents_of(
             "rules": rules,
             "application": application_of(table.metadata),
             "table": table,
+            "model": model,
             "default_schema": home,
         }
         if row is None:

@@ -103,7 +103,8 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
     several = [given] if isinstance(given, MetaData) else list(given or ())
     if not several or getattr(context.dialect, "name", None) != "postgresql":
         return PriorityDispatchResult.CONTINUE
-    default = home_of(operations.connection_of(context), several)
+    connection = operations.connection_of(context)
+    default = home_of(connection, several)
     operations.leave_host_views(upgrade, several, default)
     steps: list[Step] = []
     ours: set[Identity] = set()
@@ -111,14 +112,14 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
     for application in applications:
         together = [each for each in several if application_of(each) == application]
         plan = check(
-            operations.connection_of(context),
+            connection,
             together,
             dropped_tables=[
                 (o.schema, o.table_name) for o in upgrade.ops if isinstance(o, ops.DropTableOp)
             ],
             altered=operations.altered(upgrade, default),
             schemas=None if context.opts.get("include_schemas") else frozenset({default}),
-            home=default if len(applications) == 1 else None,
+            home=default if len(applications) == 1 else home_of(connection, together),
         )
         plan = filters.within(plan, context, several, default)
         steps += plan.insist().steps
