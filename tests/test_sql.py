@@ -201,3 +201,21 @@ def test_fingerprints_are_short_and_stable() -> None:
     """
     assert sql.fingerprint("SELECT 1") == "e004ebd5b553"
     assert sql.fingerprint("SELECT 2") != sql.fingerprint("SELECT 1")
+
+
+def test_a_schema_is_what_the_connection_makes_of_it(engine: sa.Engine) -> None:
+    """
+    As SQLAlchemy has it, for which a map to None means the default schema.
+    """
+    with engine.connect() as connection:
+        assert sql.schema_on(connection, None) is None
+        there = connection.execution_options(schema_translate_map={None: "a B", "app": None})
+        assert sql.schema_on(there, None) == "a B"
+        assert sql.schema_on(there, "other") == "other"
+        for declared in (None, "app", "other"):
+            table = sa.Table("t", sa.MetaData(), sa.Column("id", sa.Integer), schema=declared)
+            schema = sql.schema_on(there, declared)
+            with pytest.raises(sa.exc.ProgrammingError) as caught:
+                there.execute(sa.select(sa.func.count()).select_from(table))
+            assert f"FROM {sql.qualified(schema, 't')}" in str(caught.value)
+            there.rollback()

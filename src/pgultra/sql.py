@@ -104,10 +104,13 @@ def schema_on(connection: Connection, schema: str | None) -> str | None:
     """
     The schema that stands for a declared one on this connection: its ``schema_translate_map``.
 
-    SQLAlchemy translates what it compiles; what is sent as text asks here.
+    SQLAlchemy translates what it compiles; what is sent as text asks here. A map to None means
+    the dialect's default schema, as it does there.
     """
     schemas = connection.get_execution_options().get("schema_translate_map") or {}
-    return schemas.get(schema, schema)
+    if schema not in schemas:
+        return schema
+    return schemas[schema] or connection.dialect.default_schema_name
 
 
 def literal(value: str, *, escape: bool = False) -> str:

@@ -214,3 +214,25 @@ def test_an_index_of_another_table_is_not_ours(
     with pytest.raises(sa.exc.ProgrammingError, match="already exists"):
         metadata.create_all(engine)
     assert not sa.inspect(engine).has_table("item")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("WITH (m = 16) WHERE (id > 3)", "WHERE (id > 3)", True),
+        ("WITH (m = 16, ef = 64)", "WITH (ef='64', m='16')", True),
+        ("WITH (m = 24)", "WITH (m='24', ef='64')", True),
+        ("WITH (m = 24)", "", False),
+        ("WITH (m = 16) WHERE (id > 3)", "WHERE (id > 4)", False),
+        ("WHERE (x = ' WITH (m=16)'::text)", "WHERE (x = ''::text)", False),
+    ],
+)
+def test_what_is_not_said_is_the_default(one: str, other: str, same: bool) -> None:
+    """
+    Storage parameters count with the defaults of the access method, in any order.
+    """
+    first, second = (
+        Index(name="i", table="t", definition=f"USING hnsw (v) {text}".rstrip(), **options)
+        for text, options in ((one, {"defaults": (("m", "16"), ("ef", "64"))}), (other, {}))
+    )
+    assert first.same_as(second) is same

@@ -218,18 +218,16 @@ class Index(DatabaseObject):
         """
         Without storage parameters.
         """
-        return dataclasses.replace(self, definition=PARAMETERS.sub("", self.definition))
+        before, _, after = _parted(self.definition)
+        return dataclasses.replace(self, definition=before + after)
 
     def _filled(self, defaults: tuple[tuple[str, str], ...]) -> Index:
         """
         With all storage parameters, in one order and at the end.
         """
-        named = PARAMETERS.search(self.definition)
-        found = {**dict(defaults), **dict(PARAMETER.findall(named[0]) if named else ())}
-        plain = self._plain()
-        return dataclasses.replace(
-            plain, definition=f"{plain.definition} WITH {sorted(found.items())}"
-        )
+        before, named, after = _parted(self.definition)
+        found = sorted({**dict(defaults), **dict(PARAMETER.findall(named))}.items())
+        return dataclasses.replace(self, definition=f"{before}{after} WITH {found}")
 
     @classmethod
     def read(cls, connection: Connection, scope: Scope) -> Iterable[Index]:
@@ -307,5 +305,24 @@ def _tail(definition: str) -> str:
     """
     What stands after the table's name: ``USING btree (…) …``; quoted names are passed over.
     """
-    masked = QUOTED.sub(lambda quoted: "." * len(quoted[0]), definition)
-    return definition[masked.index(" USING ") + 1 :]
+    return definition[_masked(definition).index(" USING ") + 1 :]
+
+
+def _parted(definition: str) -> tuple[str, str, str]:
+    """
+    What stands before the storage parameters, these, and what stands after them.
+
+    >>> _parted("USING gin (x) WITH (fastupdate='off') WHERE (y <> ' WITH (z)'::text)")
+    ('USING gin (x)', " WITH (fastupdate='off')", " WHERE (y <> ' WITH (z)'::text)")
+    """
+    masked = _masked(definition)
+    found = PARAMETERS.search(masked)
+    at, end = found.span() if found else (len(masked), len(masked))
+    return definition[:at], definition[at:end], definition[end:]
+
+
+def _masked(definition: str) -> str:
+    """
+    With dots for texts and quoted names.
+    """
+    return QUOTED.sub(lambda quoted: "." * len(quoted[0]), definition)

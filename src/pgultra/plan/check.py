@@ -14,7 +14,7 @@ from pgultra.errors import DeclarationError
 from pgultra.objects import Function, View
 from pgultra.plan.apply import sorted_plan
 from pgultra.plan.canonical import comparable, with_details
-from pgultra.plan.collect import collect, seen_on
+from pgultra.plan.collect import collect, is_translated
 from pgultra.plan.compare import Plan, compare
 from pgultra.plan.declare import application_of
 from pgultra.plan.extensions import advice_of, warn_of_versions
@@ -51,24 +51,25 @@ def check(
     left behind.
 
     Args:
-        connection: may be inside a transaction or not; its ``schema_translate_map`` counts.
+        connection: may be inside a transaction or not.
         metadata: whose declarations are asked for; several are judged together.
         dropped_tables: tables about to be dropped, whose objects count too.
         altered: columns about to be dropped or retyped, by table.
         schemas: limit for objects that sit on no table.
-        home: what ``home_of`` said of these models, if it was asked already; they are taken as
-            they are then, as Alembic takes them, without a ``schema_translate_map``.
+        home: what ``home_of`` said of these models, if it was asked already; a
+            ``schema_translate_map`` of the connection does not matter then.
 
     Returns:
         the plan that would bring the database back, in an order that runs.
 
     Raises:
         UnsupportedServer: the server is too old.
-        DeclarationError: the models contradict themselves.
+        DeclarationError: the models contradict themselves, or the connection has a
+            ``schema_translate_map`` for them.
     """
     several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
     if home is None:
-        several = [seen_on(connection, each) for each in several]
+        _insist_on_own_schemas(connection, several)
     applications = {application_of(each) for each in several}
     if len(applications) != 1:
         raise DeclarationError(
@@ -99,6 +100,19 @@ def check(
     return dataclasses.replace(plan, weaker=sides.weaker, sides=sides)
 
 
+def _insist_on_own_schemas(connection: Connection, several: Sequence[MetaData]) -> None:
+    """
+    Do not answer for tables beside those that this connection works with.
+    """
+    schemas = connection.get_execution_options().get("schema_translate_map")
+    if schemas and any(is_translated(each, schemas) for each in several):
+        raise DeclarationError(
+            "the schemas that the models name are compared, and this connection has a "
+            "schema_translate_map that puts their tables elsewhere: set the search_path of a "
+            "connection without one"
+        )
+
+
 def _may_be_stood_on(step: Step) -> bool:
     """
     Whether views or others may keep it from being done; functions may change their bodies.
@@ -115,8 +129,7 @@ def schemas_of(connection: Connection, metadata: MetaData | Sequence[MetaData]) 
     What the same application keeps in other schemas (one for each tenant, say) is not
     theirs to judge.
     """
-    given = [metadata] if isinstance(metadata, MetaData) else metadata
-    several = [seen_on(connection, each) for each in given]
+    several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
     named = {table.schema for each in several for table in each.tables.values()}
     for each in several:
         for identity in collect(each):

@@ -17,9 +17,7 @@ from pgultra.plan.state import State
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sqlalchemy import Connection
-
-__all__ = ["collect", "seen_on"]
+__all__ = ["collect"]
 
 
 def collect(metadata: MetaData) -> State:
@@ -62,19 +60,6 @@ def is_translated(metadata: MetaData, schemas: Mapping[str | None, str | None]) 
     named = {table.schema for table in metadata.tables.values()}
     named |= {each.schema for _, each in entries(metadata) if isinstance(each, DatabaseObject)}
     return any(schemas.get(schema, schema) != schema for schema in named)
-
-
-def seen_on(connection: Connection, metadata: MetaData) -> MetaData:
-    """
-    The models as a connection has them: a copy where its ``schema_translate_map`` says so.
-
-    Raises:
-        DeclarationError: an object was declared by hand; its text cannot be translated.
-    """
-    schemas = connection.get_execution_options().get("schema_translate_map")
-    if not schemas or not is_translated(metadata, schemas):
-        return metadata
-    return translated(metadata, schemas)
 
 
 def _referred(schemas: Mapping[str | None, str | None], schema: str | None) -> Any:

@@ -57,7 +57,7 @@ def adopt(
     parents = [
         each
         for each in parents_of(connection, metadata_of(target))
-        if each.oid is not None and (wanted is None or each.model is wanted)
+        if each.oid is not None and (wanted is None or each.table is wanted)
     ]
     theirs = managed_by_partman(connection)
     marks = {each.oid: each for each in parents}

@@ -18,7 +18,6 @@ from pgultra.features.partitions.bounds import parse_bound
 from pgultra.features.partitions.rules import rules_on
 from pgultra.objects import Mark
 from pgultra.objects._catalog import rows
-from pgultra.plan.collect import seen_on
 from pgultra.plan.declare import application_of
 from pgultra.plan.read import home_of
 
@@ -114,8 +113,7 @@ class Parent:
             not hand on to partitions.
         printed: schema and name as PostgreSQL spells them.
         application: whose mark partitions bear.
-        table: the model's, as the connection has it: its ``schema_translate_map`` counts.
-        model: the model's, as it was declared.
+        table: the model's.
         default_schema: what a table without a schema lies in.
     """
 
@@ -131,7 +129,6 @@ class Parent:
     printed: str = ""
     application: str = "default"
     table: sa.Table = field(repr=False, compare=False, default=None)  # type: ignore[arg-type]  # set by all who read
-    model: sa.Table = field(repr=False, compare=False, default=None)  # type: ignore[arg-type]  # the same
     default_schema: str = "public"
 
     @property
@@ -197,37 +194,38 @@ def parents_of(
 ) -> tuple[Parent, ...]:
     """
     The tables that the models declare as partitioned, as they are in the database.
+
+    They are where the connection has them: a ``schema_translate_map`` counts.
     """
-    given = [metadata] if isinstance(metadata, MetaData) else list(metadata)
-    several = [seen_on(connection, each) for each in given]
-    declared: list[tuple[Any, Any, Rules]] = [
-        (table, model, rules)
-        for each, models in zip(several, given, strict=True)
-        for table, model in zip(each.tables.values(), models.tables.values(), strict=True)
+    several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
+    declared: list[tuple[Any, Rules]] = [
+        (table, rules)
+        for each in several
+        for table in each.tables.values()
         for rules in rules_on(table)
     ]
     if not declared:
         return ()
     home = home_of(connection, several)
+    schemas = [sql.schema_on(connection, table.schema) or home for table, _ in declared]
     found = {
         row.place: row
         for row in rows(
             connection,
             PARENTS,
-            schemas=[table.schema or home for table, *_ in declared],
-            names=[table.name for table, *_ in declared],
+            schemas=schemas,
+            names=[table.name for table, _ in declared],
         )
     }
     parents = []
-    for place, (table, model, rules) in enumerate(declared, 1):
+    for place, (schema, (table, rules)) in enumerate(zip(schemas, declared, strict=True), 1):
         row = found.get(place)
         common: dict[str, Any] = {
-            "schema": table.schema or home,
+            "schema": schema,
             "name": table.name,
             "rules": rules,
             "application": application_of(table.metadata),
             "table": table,
-            "model": model,
             "default_schema": home,
         }
         if row is None:

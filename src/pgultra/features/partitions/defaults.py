@@ -82,7 +82,7 @@ def drain_default(
             moment = moment_of(connection, now)
             found = survey(connection, metadata, moment)
         for each in found:
-            if wanted is not None and each.parent.model is not wanted:
+            if wanted is not None and each.parent.table is not wanted:
                 continue
             if not any(level.default for level in each.levels):
                 continue

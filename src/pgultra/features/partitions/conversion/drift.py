@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pgultra import sql
 from pgultra.objects import Function, Trigger
 from pgultra.plan import check
+from pgultra.plan.read import home_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,7 +53,7 @@ def drifted(
         home: the connection's default schema.
         insist: refuse while something stands in the way, as the plain table does before.
     """
-    plan = check(connection, table.metadata)
+    plan = check(connection, table.metadata, home=home_of(connection, [table.metadata]))
     if insist:
         plan.insist()
     wanted = {each.identity for each in rules.objects(table)}

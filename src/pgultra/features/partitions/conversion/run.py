@@ -34,7 +34,6 @@ from pgultra.features.partitions.conversion.turning import note, rehearse, turn
 from pgultra.features.partitions.conversion.widening import widen, widen_itself
 from pgultra.objects import Mark
 from pgultra.plan import apply
-from pgultra.plan.collect import seen_on
 from pgultra.plan.compare import Plan
 from pgultra.plan.declare import application_of, function_name
 from pgultra.plan.read import home_of
@@ -92,7 +91,7 @@ class Conversion:
             raise PgultraError(
                 "a conversion is many transactions of its own: give a connection that is in none"
             )
-        if seen_on(self.connection, self.table.metadata) is not self.table.metadata:
+        if sql.schema_on(self.connection, self.table.schema) != self.table.schema:
             raise PgultraError(
                 f"a conversion finds table {self.table.fullname} by the search_path, and this "
                 "connection has a schema_translate_map that puts it elsewhere: set the search_path "
