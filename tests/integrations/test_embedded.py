@@ -75,6 +75,9 @@ def test_its_folder_can_be_put_elsewhere() -> None:
                 data = connection.exec_driver_sql("SHOW data_directory").scalar_one()
             assert Path(data) == server.folder / "data"
         assert list(Path(place).iterdir()) == []
+        for wrong in (Path(place, "none"), Path(__file__)):
+            with pytest.raises(PgultraError, match=f"parent='{wrong}' is no folder"):
+                PrivateServer(parent=wrong).start()
 
 
 @pytest.mark.slow

@@ -115,7 +115,16 @@ class PrivateServer:
     def start(self) -> Self:
         """
         Make the cluster and wait until it accepts connections.
+
+        Raises:
+            PgultraError: ``parent`` is no folder to write to, or the server does not start; the
+                error carries its log.
         """
+        if self.parent is not None and not os.access(f"{self.parent}/", os.W_OK | os.X_OK):
+            raise PgultraError(
+                f"PrivateServer: parent={str(self.parent)!r} is no folder that can be written to: "
+                "make it, or leave parent out"
+            )
         self.folder = Path(tempfile.mkdtemp(prefix="pgultra-", dir=self.parent or _short_folder()))
         try:
             account = _unprivileged_account()

@@ -203,13 +203,15 @@ class Index(DatabaseObject):
         """
         Equal definitions, or the fingerprint that was written when it was built.
         """
-        if isinstance(other, Index) and self.valid and other.valid and self.mark and other.mark:
+        if not isinstance(other, Index):
+            return False
+        if self.valid and other.valid and self.mark and other.mark:
             mine = self.mark.fingerprint
             if mine is not None and mine == other.mark.fingerprint:
                 return (self.identity, self.unique) == (other.identity, other.unique)
-        if isinstance(other, Index) and self.later:
+        if self.later:
             return super(Index, self._plain()).same_as(other._plain())
-        if isinstance(other, Index) and self.defaults:
+        if self.defaults:
             filled = other._filled(self.defaults)
             return super(Index, self._filled(self.defaults)).same_as(filled)
         return super().same_as(other)
