@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 
@@ -58,6 +59,7 @@ def main() -> int:
     folder = chosen.json or (report.PAGES / report.RESULTS if chosen.docs else None)
     console = Console()
     with awake(not chosen.halting) as state, opened(choice, "bench") as server:
+        state = f"{state}; {machine.file_system(_folder(server))}"
         console.print(f"server: {server.description}; {state}")
         for room in rooms:
             figures = importlib.import_module(f"benchmarks.{room}").figures
@@ -76,6 +78,17 @@ def main() -> int:
         report.write()
     missed = [figure for figures in found.values() for figure in figures if not figure.holds]
     return 1 if missed and chosen.strict else 0
+
+
+def _folder(server: Server) -> Path:
+    """
+    Where its files are, if it runs on this machine.
+    """
+    engine = sa.create_engine(server.url())
+    with engine.connect() as connection:
+        folder = connection.exec_driver_sql("SHOW data_directory").scalar_one()
+    engine.dispose()
+    return Path(folder)
 
 
 def _print(console: Console, found: dict[str, list[Figure]]) -> None:

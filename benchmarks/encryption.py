@@ -102,12 +102,12 @@ def _values() -> Iterator[Figure]:
         yield compare(
             f"one value of 32 bytes, {word}, against sqlalchemy-utils (times faster)",
             ours=("Encrypted", our_call), theirs=("AesGcmEngine", their_call),
-            bar=Bar(">=", 10), inner=5000, inverse=True,
+            bar=Bar(">=", 10), inner=1000, rounds=75, inverse=True,
         )  # fmt: skip
         yield compare(
             f"one value of 32 bytes, {word}, against the raw call",
             ours=("Encrypted", our_call), theirs=("AESGCM", floor),
-            bar=Bar("<=", 2), inner=20000,
+            bar=Bar("<=", 2), inner=4000, rounds=75,
         )  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def _selects(engine: sa.Engine) -> Iterator[Figure]:
         yield compare(
             f"ORM SELECT of {ROWS:,} rows of {size} bytes",
             ours=("Encrypted", read(Sealed)), theirs=("Text", read(Plain)), bar=Bar("<=", bar),
-            rounds=21, note="binary_results(engine)",
+            rounds=41, note="binary_results(engine)",
         )  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """
-How a figure is taken: both sides in one run, alternating, medians and their ratio.
+How a figure is taken: both sides in one run, alternating, and the median of their ratios.
 
 The absolute times of a shared machine drift; the ratio of two sides that take turns does
-not. A round is one call of each side, in an order that is reversed every other round.
+not. A round is one call of each side, in an order that is reversed every other round. The
+ratio is taken within each round: where a machine has a quick and a slow hour, the median of
+one side may fall into the one and that of the other into the other.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class Figure:
         seconds: medians by label.
         spread: smallest and largest by label.
         ratio: ours over theirs.
+        paired: whether it is the median of the rounds' ratios, and not the ratio of medians.
         samples: all measured turns by label, where they were kept.
         bar: what the ratio must keep, if anything.
     """
@@ -64,6 +67,7 @@ class Figure:
     note: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
     samples: dict[str, list[float]] = field(default_factory=dict)
+    paired: bool = False
 
     @property
     def holds(self) -> bool:
@@ -84,6 +88,7 @@ class Figure:
             "spread_seconds": self.spread,
             "ratio": round(self.ratio, 4),
             "rounds": self.rounds,
+            "paired": self.paired,
             "bar": str(self.bar) if self.bar else None,
             "holds": self.holds,
             "note": self.note,
@@ -161,7 +166,8 @@ def compare(
             if turn >= warm_up:
                 times[label].append(taken)
     medians = {label: statistics.median(values) for label, values in times.items()}
-    ratio = medians[ours[0]] / medians[theirs[0]]
+    rounds_of = zip(times[ours[0]], times[theirs[0]], strict=True)
+    ratio = statistics.median(one / other for one, other in rounds_of)
     return Figure(
         name=name,
         ours=ours[0],
@@ -173,6 +179,7 @@ def compare(
         bar=bar,
         note=note,
         samples=times,
+        paired=True,
     )
 
 

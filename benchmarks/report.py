@@ -92,7 +92,9 @@ def _index(results: dict[str, dict[str, Any]]) -> str:
             "",
             (
                 "Every figure compares two sides that took turns in the same run,"
-                " on the same server, as a ratio of medians."
+                " on the same server, as a ratio: of their medians, or, where a figure is marked"
+                " with *, as the median of the ratios of their rounds, since a machine may be quick"
+                " in one hour and slow in the next."
             ),
             (
                 "The absolute times are those of one small shared machine and say little;"
@@ -125,6 +127,9 @@ def _index(results: dict[str, dict[str, Any]]) -> str:
     )
 
 
+_PAIRED = "\\*"  # a star that Markdown leaves alone
+
+
 def _barred(result: dict[str, Any]) -> int:
     return sum(each["bar"] is not None for each in result["figures"])
 
@@ -151,7 +156,7 @@ def _row(figure: dict[str, Any]) -> tuple[str, ...]:
         figure["name"],
         _side(figure, "ours"),
         _side(figure, "theirs"),
-        f"**{_number(figure['ratio'])}**",
+        f"**{_number(figure['ratio'])}**{_PAIRED if figure.get('paired') else ''}",
         _sign(figure["bar"]) if figure["bar"] else "",
         ("kept" if figure["holds"] else "**missed**") if figure["bar"] else "",
     )

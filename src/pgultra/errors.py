@@ -27,6 +27,8 @@ from sqlalchemy.exc import DontWrapMixin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy.exc import DBAPIError
+
     from pgultra.plan.compare import Plan
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "PgultraWarning",
     "RestoreConflict",
     "UnsupportedServer",
+    "sqlstate_of",
 ]
 
 
@@ -80,6 +83,9 @@ class ConflictingObjects(PgultraError):
             "next migration may replace it."
         )
 
+    def __reduce__(self) -> Any:  # what pickle asks for
+        return type(self), (self.conflicts,)
+
 
 class MissingExtension(PgultraError):
     """
@@ -92,6 +98,9 @@ class MissingExtension(PgultraError):
     def __init__(self, extension: str, message: str) -> None:
         self.extension = extension
         super().__init__(message)
+
+    def __reduce__(self) -> Any:  # what pickle asks for
+        return type(self), (self.extension, str(self))
 
 
 class UnsupportedServer(PgultraError):
@@ -112,6 +121,9 @@ class RestoreConflict(PgultraError):
         self.conflicts = tuple(conflicts)
         lines = "\n".join(f"  - {conflict}" for conflict in self.conflicts)
         super().__init__(f"the deletion cannot be restored as it was:\n{lines}")
+
+    def __reduce__(self) -> Any:  # what pickle asks for
+        return type(self), (self.conflicts,)
 
 
 class EncryptionError(PgultraError, DontWrapMixin):
@@ -154,8 +166,22 @@ class DriftError(PgultraError, AssertionError):
         self.plan = plan
         super().__init__(message)
 
+    def __reduce__(self) -> Any:  # what pickle asks for
+        return type(self), (self.plan, str(self))
+
 
 class PgultraWarning(UserWarning):
     """
     Something works, but perhaps not as expected; the message names the way out.
     """
+
+
+def sqlstate_of(error: DBAPIError) -> str | None:
+    """
+    The SQLSTATE of what the server said, whatever the driver.
+    """
+    for name in ("sqlstate", "pgcode"):
+        state = getattr(error.orig, name, None)
+        if state is not None:
+            return str(state)
+    return None

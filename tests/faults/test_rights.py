@@ -120,7 +120,10 @@ NEEDED: dict[str, tuple[Any, list[tuple[str, str]]]] = {
     "did_you_mean": (read("search.did_you_mean"), on(WORDS, "SELECT")),
     "queue_status": (read("embeddings.queue_status"), on(STATE, "SELECT")),
     "insert": (insert, on("book", "INSERT") + KEPT),
-    "edit": (edit, on("book", "SELECT UPDATE") + KEPT),
+    "edit": (  # of a row that is in the queue; else as "insert"
+        edit,
+        on("book", "SELECT UPDATE") + on(STATE, "SELECT UPDATE") + on(DELTA, "INSERT"),
+    ),
     "delete and restore": (
         delete,
         on("shelf", "SELECT UPDATE") + on("book", "SELECT UPDATE") + on(DELTA, "INSERT"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pgultra import DeclarationError, Function, plan
 from pgultra.objects import Mark
-from pgultra.objects.function import _without_defaults
+from pgultra.objects._signature import without_defaults
 from pgultra.plan.canonical import comparable
 from pgultra.sql import statement
 
@@ -117,7 +117,7 @@ def test_defaults_do_not_belong_to_the_name(arguments: str, expected: str) -> No
     """
     DROP and COMMENT take the types alone.
     """
-    assert _without_defaults(arguments) == expected
+    assert without_defaults(arguments) == expected
 
 
 def test_every_argument_list_is_commented_on_and_dropped(

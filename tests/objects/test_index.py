@@ -90,12 +90,13 @@ def test_concurrently_can_be_asked_for_in_either_way() -> None:
     theirs = Index.of(sa.Index("b", table.c.id, postgresql_concurrently=True))
     assert ours.concurrently
     assert theirs.concurrently
-    leftover, build = ours.create()
-    assert "NOT indisvalid" in leftover
+    rename, leftover, build = ours.create()
+    assert "NOT indisvalid" in rename
+    assert leftover == "DROP INDEX CONCURRENTLY IF EXISTS a_pgultra_leftover"
     assert build == "CREATE INDEX CONCURRENTLY IF NOT EXISTS a ON item (id)"
     assert ours.drop() == ("DROP INDEX CONCURRENTLY a",)
     plain = dataclasses.replace(ours, concurrently=False)
-    assert ours.replace(plain)[0] == "DROP INDEX CONCURRENTLY a"
+    assert plain.replace(ours)[0] == "DROP INDEX a"
     assert ours == plain
     assert ours.printed is False
 

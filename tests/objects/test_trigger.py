@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pgultra import DeclarationError, Trigger, plan
 from pgultra.objects import Identity, Mark, Scope
-from pgultra.objects.trigger import _when
+from pgultra.objects._trigger_catalog import when_of
 from pgultra.sql import statement
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def test_the_condition_is_found_in_the_definition(definition: str, when: str | N
     """
     Not in names, nor in texts that look like one.
     """
-    assert _when(definition) == when
+    assert when_of(definition) == when
 
 
 def test_strangers_are_read_only_if_they_are_wanted(

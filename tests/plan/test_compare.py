@@ -56,7 +56,7 @@ def test_one_step_for_one_difference(desired: Any, actual: Any, verb: str) -> No
     (step,) = plan
     assert step.verb == verb
     assert str(step) == f"{verb} function f()"
-    back = {"create": "drop", "drop": "create"}.get(verb, verb)
+    back = {"create": "drop", "drop": "create", "mark": "unmark"}.get(verb, verb)
     assert [each.verb for each in plan.reverse()] == [back]
     assert plan.reverse().reverse() == Plan(plan.steps)
     assert plan

@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.dialects import postgresql
 
 from pgultra import Check, Function, Index, Schema, Trigger, View
 from pgultra.objects import Identity, Mark
@@ -15,10 +16,8 @@ from pgultra.plan.order import (
     Act,
     acts_of,
     ordered,
-    words_of,
-    words_of_function,
-    words_of_schema_items,
 )
+from pgultra.plan.words import words_checked, words_of, words_of_schema_items
 
 if TYPE_CHECKING:
     from pgultra.objects import DatabaseObject
@@ -79,27 +78,61 @@ def test_a_script_reads_from_schema_to_trigger() -> None:
     )
     assert made == [
         "create shop",
-        "create touch()",
         "table item",
+        "create touch()",
         "create c",
         "create v",
         "create t",
     ]
 
 
-def test_functions_come_before_tables_unless_they_name_one() -> None:
+def test_functions_come_after_tables_unless_one_calls_them() -> None:
     """
-    PostgreSQL reads signatures always, bodies only of SQL functions.
+    PostgreSQL may look at tables when it makes them, and at run time.
     """
     sql = Function(name="s", returns="bigint", language="sql", body="SELECT count(*) FROM item")
     about = Function(name="a", arguments="i item", returns="int", body="begin return 1; end")
     blind = Function(name="b", body="begin perform 1 from item; return new; end")
-    assert sorted_names(sql, about, blind, table("item")) == [
+    assert sorted_names(sql, about, blind, table("item", "b")) == [
         "create b()",
         "table item",
-        "create a(i item)",
         "create s()",
+        "create a(i item)",
     ]
+
+
+def test_what_a_function_calls_at_run_time_comes_along() -> None:
+    """
+    A column that is added with a default calls it for the rows that are there.
+    """
+    inner = Function(name="inner", returns="int", body="begin return 1; end")
+    outer = Function(name="outer", returns="int", body="begin return inner(); end")
+    assert sorted_names(table("item", "outer"), outer, inner) == [
+        "create inner()",
+        "create outer()",
+        "table item",
+    ]
+
+
+def test_a_body_is_not_checked_where_it_names_what_is_not_there() -> None:
+    """
+    A default's function that reads a later table; one that goes back before its column does.
+    """
+    body = "SELECT count(*) FROM other"
+    count = Function(name="n", returns="bigint", language="sql", body=body, mark=OURS)
+    item, other = table("item", "n"), table("other")
+    other.after.append(item)
+    acts = ordered([item, other, *acts_of(Step(None, count))])
+    (step,) = (act.item for act in acts if isinstance(act.item, Step))
+    assert acts[0].item is step
+    assert "check_function_bodies" in step.statements()[0]
+    assert "check_function_bodies" not in "".join(step.reverse().statements())
+
+    moved = Step(count, count.but(body="SELECT 1"))
+    alter = Act("alter other", TABLES, alters=frozenset({Identity("table", None, "other")}))
+    (step,) = (act.item for act in ordered([alter, *acts_of(moved)]) if act is not alter)
+    assert "check_function_bodies" not in step.statements()[0]
+    assert "check_function_bodies" in step.reverse().statements()[0]
 
 
 def test_a_table_that_calls_a_function_comes_after_it() -> None:
@@ -178,7 +211,7 @@ def test_steps_stand_on_the_right_side_of_altered_tables() -> None:
     """
     item = Identity("table", None, "item")
     alter = Act("alter item", TABLES, alters=frozenset({item}))
-    old, new = trigger(columns=("a",)), trigger(columns=("b",))
+    old, new = (trigger(events=("UPDATE",), columns=(name,)) for name in "ab")
     assert sorted_names(alter, Step(old, new, apart=True)) == ["drop t", "alter item", "create t"]
     index = Index(name="ix", table="item", definition="(b)")
     assert sorted_names(index, alter) == ["alter item", "create ix"]
@@ -216,12 +249,14 @@ def test_the_order_does_not_depend_on_the_order_given(places: list[int]) -> None
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('SELECT a."B ""c" FROM d', {"SELECT", "a", 'B "c', "FROM", "d"}),
+        ('SELECT A."B ""c" FROM d$1', {"select", "a", 'B "c', "from", "d$1"}),
         ("", set()),
-        ("größe", {"größe"}),
+        ("GrÖße", {"grÖße"}),
         ("kind <> 'active' || E'a\\'b' || 'it''s c'", {"kind"}),
-        ("'\"No\" one'::regclass, 'two'::text", {"No", "one", "regclass", "text"}),
+        ("'\"No\" One'::regclass, 'two'::text", {"No", "one", "regclass", "text"}),
         ("\"it's\" < 'it'", {"it's"}),
+        ("-- it's\na /* what's */ b -- c", {"a", "b"}),
+        ("a < $x$ it's b $x$ and $1 < $$ c $$", {"a", "and"}),
     ],
 )
 def test_words_of_a_text(text: str, words: set[str]) -> None:
@@ -255,7 +290,7 @@ def test_words_of_functions_and_tables() -> None:
     Only what PostgreSQL looks at when it makes them.
     """
     function = Function(name="f", arguments="a kind", returns="item", body="other")
-    assert words_of_function(function) == {"a", "kind", "item"}
+    assert words_checked(function) == {"a", "kind", "item"}
     metadata = sa.MetaData()
     made = sa.Table(
         "t",
@@ -266,5 +301,14 @@ def test_words_of_functions_and_tables() -> None:
         sa.CheckConstraint("third(a) > 0"),
     )
     index = sa.Index("ix", sa.func.fourth(made.c.a), postgresql_where=sa.func.fifth(made.c.c))
-    items = [*made.columns, *made.constraints, index]
-    assert words_of_schema_items(items) >= {"twice", "first", "second", "third", "fourth", "fifth"}
+    domain = postgresql.DOMAIN("d", sa.Text, check="sixth(VALUE)", default=sa.text("seventh()"))
+    lot = sa.Table(
+        "lot",
+        metadata,
+        sa.Column("e", postgresql.ARRAY(domain)),
+        postgresql.ExcludeConstraint((sa.text("eighth(e)"), "="), where=sa.text("ninth(e)")),
+        postgresql_partition_by="RANGE (tenth(e))",
+    )
+    items = [*made.columns, *made.constraints, index, lot, *lot.columns, *lot.constraints]
+    wanted = "twice first second third fourth fifth sixth seventh eighth ninth tenth"
+    assert words_of_schema_items(items) >= set(wanted.split())

@@ -23,10 +23,10 @@ def view(name: str, query: str = "SELECT 1", *, columns: str = "a", **belongings
     return View(name=name, query=query, mark=OURS, columns=pairs, belongings=has)
 
 
-def planned(desired: list[Any], actual: list[Any], altered: Any = None) -> Plan:
+def planned(desired: list[Any], actual: list[Any], altered: Any = None, released: Any = ()) -> Plan:
     states = State(desired), State(actual)
     sides = Comparable(states[0], states[1], dict(states[0]))
-    return with_rebuilds(compare(*states, sides.originals), sides, altered)
+    return with_rebuilds(compare(*states, sides.originals), sides, altered, released)
 
 
 def test_a_chain_is_rebuilt_as_far_as_it_reaches() -> None:
@@ -176,7 +176,7 @@ def test_added_columns_move_views_of_everything() -> None:
 
 def test_callers_of_a_function_move_with_it() -> None:
     """
-    Unless they let go of it by themselves; strangers' views stop the plan.
+    Unless they let go of it by themselves; strangers stop the plan, unless they are released.
     """
     callers = tuple(Identity("view", None, name) for name in ("calls", "lets_go", "theirs"))
     column = Identity("column", None, "c", "item")
@@ -190,4 +190,7 @@ def test_callers_of_a_function_move_with_it() -> None:
         ("rebuild", "calls"),
         ("replace", "lets_go"),
     }
-    assert [conflict.identity.name for conflict in plan.conflicts] == ["theirs"]
+    assert [conflict.identity.name for conflict in plan.conflicts] == ["theirs", "c"]
+    for released in (column, ITEM):
+        plan = planned(after, [old, calls, lets_go], released={released})
+        assert [conflict.identity.name for conflict in plan.conflicts] == ["theirs"]

@@ -4,13 +4,16 @@ Uses of nouns, plans and the door of tests, checked by mypy and pyright and neve
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import TYPE_CHECKING, assert_type
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import pgultra
 from pgultra import Check, Extension, Function, Schema, Trigger, View, declare, plan
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Base(DeclarativeBase):
@@ -69,5 +72,12 @@ def plans(connection: Connection) -> None:
     assert_type(plan.facts_of(TABLE), plan.Facts)
     plan.apply(found, connection, keep_used=True)
     plan.apply(connection, found)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    plan.check(connection, Base)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    plan.check(connection, Base.metadata, schema="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    plan.check(connection, Base)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    plan.check(connection, Base.metadata, schema="x")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+async def plans_asynchronously(connection: AsyncConnection) -> None:
+    """
+    The same by await.
+    """
+    assert_type(await plan.check(connection, Base.metadata), plan.Plan)

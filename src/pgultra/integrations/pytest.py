@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 from sqlalchemy import Connection, Engine, MetaData
 
 from pgultra.errors import DeclarationError, DriftError
-from pgultra.plan.check import check, schemas_of
+from pgultra.plan.check import check
 from pgultra.plan.describe import as_text
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ async def _assert_async(bind: AsyncConnection | AsyncEngine, several: list[MetaD
 
 def _assert(connection: Connection, several: list[MetaData]) -> None:
     __tracebackhide__ = True
-    plan = check(connection, several, schemas=schemas_of(connection, several))
+    plan = check(connection, several)
     if plan:
         raise DriftError(plan, f"the database differs from the models:\n\n{as_text(plan)}")
 

@@ -84,7 +84,7 @@ class Scope:
         schemas: real schema names that are looked at for objects that sit on no table;
             None is all of them.
         marked: oids of what bears our mark, by catalog, as ``marked_oids`` gives them.
-        alone: whether the connection's ``search_path`` has the default schema and no other.
+        plain: whether the connection's own settings print as ``read`` wants it.
     """
 
     application: str
@@ -93,7 +93,7 @@ class Scope:
     tables: frozenset[tuple[str, str]] = frozenset()
     schemas: frozenset[str] | None = None
     marked: Mapping[str, list[str]] = field(default_factory=dict)
-    alone: bool = False
+    plain: bool = False
 
     def spelt(self, schema: str) -> str | None:
         """
@@ -185,7 +185,13 @@ class DatabaseObject:
         """
         Statements that turn ``old`` into this one.
         """
-        return (*old.drop(), *self.create())
+        return (*old.drop(), *self.heir_of(old).create())
+
+    def heir_of(self, old: Self) -> Self:
+        """
+        This object with what it takes over from the one that it replaces: the user's comment.
+        """
+        return self.but(comment=self.comment or old.comment)
 
     def in_place(self, old: Self) -> bool:
         """

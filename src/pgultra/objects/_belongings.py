@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pgultra import sql
 from pgultra.objects._base import Identity
 from pgultra.objects._catalog import rows
+from pgultra.objects._rights import COLUMN_GRANTS, Rights, column_of_rights, rights_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,26 +22,16 @@ if TYPE_CHECKING:
 
 COLUMNS = """
 (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(
-        a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
+        a.attname, pg_catalog.concat(pg_catalog.format_type(a.atttypid, a.atttypmod),
+            CASE WHEN a.attcollation <> t.typcollation
+                THEN ' ' || CAST(a.attcollation::regcollation AS text) END)) ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute AS a
+    JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)::text AS columns
 """
-"""For ``pg_class AS c``: names and types, as JSON."""
-GRANT = """
-SELECT pg_catalog.jsonb_build_array(g.privilege_type, g.is_grantable,
-    CASE g.grantee WHEN 0 THEN 'PUBLIC'
-        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END, {column}) AS entry
-"""
+"""For ``pg_class AS c``: names and types, with a collation that is not the type's, as JSON."""
 DETAILS = f"""
-SELECT k.place, {COLUMNS}, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
-    c.relowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user)
-        AS is_own,
-    (SELECT pg_catalog.jsonb_agg(g.entry ORDER BY g.entry) FROM (
-        {GRANT.format(column="''")}
-        FROM pg_catalog.aclexplode(c.relacl) AS g WHERE g.grantee <> c.relowner
-        UNION ALL {GRANT.format(column="a.attname")}
-        FROM pg_catalog.pg_attribute AS a, pg_catalog.aclexplode(a.attacl) AS g
-        WHERE a.attrelid = c.oid AND g.grantee <> c.relowner) AS g)::text AS grants,
+SELECT k.place, {COLUMNS}, {column_of_rights("VIEW", "c", "rel")}, {COLUMN_GRANTS},
     (SELECT pg_catalog.jsonb_agg(
             pg_catalog.jsonb_build_array(a.attname, cd.description) ORDER BY a.attnum)
         FROM pg_catalog.pg_description AS cd
@@ -91,14 +82,12 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Belongings:
+class Belongings(Rights):
     """
     What must come back when a view is made anew, and who would notice that it was gone.
 
     Attributes:
         columns: names and types.
-        owner: None if it is whoever asks.
-        grants: privilege, whether it may be passed on, grantee as SQL, column or nothing.
         comments: of columns.
         defaults: of columns, as SQL.
         riders: kind and name of triggers and rules, whoever made them.
@@ -108,8 +97,6 @@ class Belongings:
     """
 
     columns: Pairs = ()
-    owner: str | None = None
-    grants: tuple[tuple[str, bool, str, str], ...] = ()
     comments: Pairs = ()
     defaults: Pairs = ()
     riders: Pairs = ()
@@ -126,13 +113,7 @@ class Belongings:
             columns: those that it has; None if they are the same as before.
         """
         kept = {name for name, _ in (self.columns if columns is None else columns)}
-        if self.owner is not None:
-            yield f"ALTER VIEW {view} OWNER TO {sql.identifier(self.owner)}"
-        for privilege, grantable, grantee, column in self.grants:
-            if not column or column in kept:
-                what = f"{privilege} ({sql.identifier(column)})" if column else privilege
-                option = " WITH GRANT OPTION" if grantable else ""
-                yield f"GRANT {what} ON {view} TO {grantee}{option}"
+        yield from self.given("VIEW", view, kept)
         for column, expression in self.defaults:
             if column in kept:
                 name = sql.identifier(column)
@@ -171,9 +152,8 @@ def belongings_of(
     details = rows(connection, DETAILS, schemas=schemas, names=names)
     return [
         Belongings(
+            **vars(rights_of(row.rights, row.column_grants)),
             columns=pairs_of(row.columns),
-            owner=None if row.is_own else row.owner,
-            grants=pairs_of(row.grants),  # type: ignore[arg-type]  # four to an entry
             comments=pairs_of(row.comments),
             defaults=pairs_of(row.defaults),
             riders=pairs_of(row.riders),

@@ -48,6 +48,7 @@ CROSS JOIN LATERAL (
     JOIN pg_catalog.pg_class AS c ON c.oid = t.conrelid
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE d.classid = 'pg_catalog.pg_constraint'::regclass AND t.oid = d.objid
+        AND t.coninhcount = 0 -- on a partition, the one of the table above it
     UNION ALL
     SELECT 'index', n.nspname, i.relname::text, c.relname
     FROM pg_catalog.pg_index AS t
@@ -55,6 +56,7 @@ CROSS JOIN LATERAL (
     JOIN pg_catalog.pg_class AS c ON c.oid = t.indrelid
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND i.oid = d.objid
+        AND NOT i.relispartition
     UNION ALL
     SELECT 'column', n.nspname, t.attname::text, c.relname
     FROM pg_catalog.pg_attrdef AS f
@@ -62,11 +64,19 @@ CROSS JOIN LATERAL (
     JOIN pg_catalog.pg_class AS c ON c.oid = f.adrelid
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE d.classid = 'pg_catalog.pg_attrdef'::regclass AND f.oid = d.objid
+        AND NOT c.relispartition
+    UNION ALL
+    SELECT 'policy', n.nspname, t.polname::text, c.relname
+    FROM pg_catalog.pg_policy AS t
+    JOIN pg_catalog.pg_class AS c ON c.oid = t.polrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE d.classid = 'pg_catalog.pg_policy'::regclass AND t.oid = d.objid
     UNION ALL
     SELECT 'object', NULL, pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), NULL
     WHERE d.classid NOT IN ('pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_trigger'::regclass,
         'pg_catalog.pg_constraint'::regclass, 'pg_catalog.pg_class'::regclass,
-        'pg_catalog.pg_attrdef'::regclass)
+        'pg_catalog.pg_attrdef'::regclass, 'pg_catalog.pg_policy'::regclass,
+        'pg_catalog.pg_proc'::regclass) -- a default argument: its function may be ours
 ) AS k (kind, schema, name, sits_on)
 ORDER BY a.place, k.kind, k.schema, k.name
 """

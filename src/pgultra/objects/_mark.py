@@ -22,8 +22,8 @@ class Mark:
     Ownership: the last line of an object's comment, ``pgultra:<application>:<room>``.
 
     A user's own text above it stays. Nouns whose text PostgreSQL prints anew carry a
-    fingerprint of the declared text beside it, and views one of the printed text too: while
-    both are the same, nothing was changed, and no server is asked how it would print it.
+    fingerprint of the declared text beside it, and views and indexes one of the printed text
+    too: while both are the same, nothing was changed, and no server is asked how it would print it.
 
     >>> Mark.parse("The live ones.\npgultra:shop:soft_delete")[0]
     'The live ones.'

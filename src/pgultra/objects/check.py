@@ -13,6 +13,7 @@ from sqlalchemy.util import memoized_property
 from pgultra import sql
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
 from pgultra.objects._catalog import rows
+from pgultra.objects._names import insist_on_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,6 +73,7 @@ class Check(DatabaseObject):
     validated: bool = True
 
     def __post_init__(self) -> None:
+        insist_on_name("check", self.name)
         table = Identity("table", self.schema, self.table)
         object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, table))))
 

@@ -15,6 +15,9 @@ from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Phase, Scope
 from pgultra.objects._callers import callers_of
 from pgultra.objects._catalog import rows
+from pgultra.objects._names import insist_on_name
+from pgultra.objects._rights import Rights, column_of_rights, rights_of
+from pgultra.objects._signature import settings_of, without_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,13 +39,18 @@ SELECT p.oid::text AS oid, n.nspname, p.proname AS name,
         ELSE coalesce(pg_catalog.pg_get_function_result(p.oid), 'procedure') END AS returns,
     CASE p.provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END
         AS volatility,
+    pg_catalog.oidvectortypes(p.proargtypes) AS types,
+    CASE WHEN p.procost <> 100 THEN ' COST ' || p.procost ELSE '' END AS cost,
+    CASE WHEN p.proretset AND p.prorows <> 1000 THEN ' ROWS ' || p.prorows ELSE '' END
+        AS yields,
     CASE p.proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END
         AS parallel,
     CASE WHEN p.prosecdef THEN 'definer' ELSE 'invoker' END AS security,
     coalesce(p.proconfig, '{}') AS settings
 """
 READ = f"""
-{COLUMNS}, (SELECT d.description FROM pg_catalog.pg_description AS d
+{COLUMNS}, {column_of_rights("FUNCTION", "p", "pro")},
+    (SELECT d.description FROM pg_catalog.pg_description AS d
         WHERE d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_proc'::regclass
             AND d.objsubid = 0) AS description
 FROM pg_catalog.pg_proc AS p
@@ -72,15 +80,13 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
 WHERE p.pronamespace = pg_catalog.pg_my_temp_schema() AND p.proname = ANY (:names)
 """
-LISTS = {
-    "local_preload_libraries",
-    "search_path",
-    "session_preload_libraries",
-    "shared_preload_libraries",
-    "temp_tablespaces",
-    "unix_socket_directories",
-}
-"""Settings whose stored value is a list of quoted names, which is SQL as it stands."""
+UNCHECKED = """DECLARE
+    usual text := pg_catalog.current_setting('check_function_bodies');
+BEGIN
+    PERFORM pg_catalog.set_config('check_function_bodies', 'off', true);
+    {definition};
+    PERFORM pg_catalog.set_config('check_function_bodies', usual, true);
+END"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +105,7 @@ class Function(DatabaseObject):
         parallel: ``unsafe``, ``restricted`` or ``safe``.
         settings: pairs for ``SET name = value``, the value as SQL, such as
             ``("search_path", "pg_catalog, pg_temp")``.
+        unchecked: make it before what its body names; set by the order of a plan.
 
     >>> touch = Function(name="touch", body="begin new.seen := now(); return new; end")
     >>> print(touch.create()[0])
@@ -121,9 +128,16 @@ class Function(DatabaseObject):
     parallel: str = "unsafe"
     settings: tuple[tuple[str, str], ...] = ()
     identity_arguments: str | None = dataclasses.field(default=None, compare=False, repr=False)
+    unchecked: bool = dataclasses.field(default=False, compare=False, repr=False)
     callers: tuple[Identity, ...] = dataclasses.field(default=(), compare=False, repr=False)
+    types: str | None = dataclasses.field(default=None, compare=False, repr=False)
+    signature: tuple[str, str] | None = dataclasses.field(default=None, compare=False, repr=False)
+    cost: str = dataclasses.field(default="", compare=False, repr=False)
+    yields: str = dataclasses.field(default="", compare=False, repr=False)
+    rights: Rights = dataclasses.field(default=Rights(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        insist_on_name("function", self.name)
         for option, value, allowed in (
             ("volatility", self.volatility, ("volatile", "stable", "immutable")),
             ("security", self.security, ("invoker", "definer")),
@@ -148,14 +162,15 @@ class Function(DatabaseObject):
         """
         arguments = self.identity_arguments
         if arguments is None:
-            arguments = _without_defaults(self.arguments)
+            arguments = without_defaults(self.arguments)
         return f"FUNCTION {sql.qualified(self.schema, self.name)}({arguments})"
 
     def create(self) -> tuple[str, ...]:
         """
-        ``CREATE FUNCTION`` and the mark.
+        ``CREATE FUNCTION``, the mark, and what it had of owner and rights.
         """
-        return (self._definition("CREATE"), *self.commented())
+        rights = self.rights.given("FUNCTION", self.target().partition(" ")[2])
+        return (self._made("CREATE"), *self.commented(), *rights)
 
     def drop(self) -> tuple[str, ...]:
         """
@@ -167,16 +182,36 @@ class Function(DatabaseObject):
         """
         A body may change under its users, a signature may not.
         """
-        return self.arguments == old.arguments and self.returns == old.returns
+        return self._signature() == old._signature()
+
+    def _signature(self) -> tuple[str, str]:
+        """
+        Arguments and result as PostgreSQL prints them, if it was asked.
+        """
+        return self.signature or (self.arguments, self.returns)
 
     def replace(self, old: Self) -> tuple[str, ...]:
         """
         ``CREATE OR REPLACE`` where the signature stays.
         """
         if self.in_place(old):
-            new = dataclasses.replace(self, comment=self.comment or old.comment)
-            return (self._definition("CREATE OR REPLACE"), *new.commented())
+            new = self.heir_of(old).but(yields=self.yields or old.yields)
+            return (new._made("CREATE OR REPLACE"), *new.commented())
         return super().replace(old)
+
+    def heir_of(self, old: Self) -> Self:
+        """
+        This function with the old one's comment, cost, owner and rights.
+        """
+        return self.but(
+            comment=self.comment or old.comment, cost=self.cost or old.cost, rights=old.rights
+        )
+
+    def _made(self, verb: str) -> str:
+        definition = self._definition(verb)
+        if not self.unchecked:
+            return definition
+        return f"DO {sql.dollar(UNCHECKED.format(definition=definition))}"
 
     def _definition(self, verb: str) -> str:
         words = [self.language if self.language.isidentifier() else sql.identifier(self.language)]
@@ -193,7 +228,8 @@ class Function(DatabaseObject):
         words.extend(f"SET {name} = {value}" for name, value in self.settings)
         return (
             f"{verb} FUNCTION {sql.qualified(self.schema, self.name)}({self.arguments}) "
-            f"RETURNS {self.returns} LANGUAGE {' '.join(words)}\nAS {sql.dollar(self.body)}"
+            f"RETURNS {self.returns} LANGUAGE {' '.join(words)}"
+            f"{self.cost}{self.yields}\nAS {sql.dollar(self.body)}"
         )
 
     @classmethod
@@ -227,7 +263,8 @@ class Function(DatabaseObject):
             yield cls.as_read(
                 row,
                 schema=scope.spelt(row.nspname),
-                settings=_settings(row.settings) if row.settings else (),
+                settings=settings_of(row.settings) if row.settings else (),
+                rights=rights_of(row.rights),
                 comment=comment,
                 mark=mark,
             )
@@ -284,7 +321,34 @@ class Function(DatabaseObject):
             returns=other.returns,
             settings=other.settings,
             identity_arguments=other.identity_arguments,
+            types=other.types,
         )
+
+    def printed_as(self, form: Self) -> Self:
+        """
+        With the signature that PostgreSQL prints, by which it is found and judged.
+        """
+        if form.types is None:
+            return self
+        return self.but(
+            identity_arguments=form.identity_arguments,
+            signature=(form.arguments, form.returns),
+            types=form.types,
+        )
+
+    def known_as(self, actual: Mapping[Identity, DatabaseObject]) -> Self:
+        """
+        By the argument names of an existing one with the same types: these make a function.
+        """
+        if self.types is not None and self.identity not in actual:
+            for each in actual.values():
+                if isinstance(each, Function) and (self.schema, self.name, self.types) == (
+                    each.schema,
+                    each.name,
+                    each.types,
+                ):
+                    return self.but(identity_arguments=each.identity_arguments)
+        return self
 
     @classmethod
     def twins(
@@ -318,46 +382,6 @@ class Function(DatabaseObject):
             printed = row._asdict()
             for foreign in ("oid", "nspname", "name"):
                 del printed[foreign]
-            printed["settings"] = _settings(row.settings)
+            printed["settings"] = settings_of(row.settings)
             forms[row.name] = twins[row.name].but(**printed)
         return forms
-
-
-def _settings(stored: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """
-    Names and values as SQL, from ``proconfig``.
-    """
-    pairs = (text.partition("=") for text in stored)
-    return tuple((name, value if name in LISTS else sql.literal(value)) for name, _, value in pairs)
-
-
-def _without_defaults(arguments: str) -> str:
-    """
-    Cut the defaults off an argument list, for ``DROP`` and ``COMMENT``.
-    """
-    if "default" not in arguments.lower() and "=" not in arguments:
-        return arguments
-    kept, depth, quote, skipping = [], 0, "", False
-    words = arguments.replace("=", " = ") if "=" in arguments else arguments
-    index = 0
-    while index < len(words):
-        character = words[index]
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character in "([":
-            depth += 1
-        elif character in ")]":
-            depth -= 1
-        elif character == "," and depth == 0:
-            skipping = False
-        elif depth == 0 and (
-            character == "="
-            or (words[index : index + 8].lower() == "default " and words[index - 1 : index] == " ")
-        ):
-            skipping = True
-        if not skipping:
-            kept.append(character)
-        index += 1
-    return " ".join("".join(kept).split()).replace(" ,", ",")

@@ -2,7 +2,7 @@
 The noun Generation: how a column of a table gets its value, by an expression or not.
 
 SQLAlchemy and Alembic make and drop the column; neither can change the expression of a
-generated column. This noun does: it drops the column and adds it again, with its indexes.
+generated column. This noun does: it drops the column and adds it again, with all that it had.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from sqlalchemy.util import memoized_property
 from pgultra import sql
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
 from pgultra.objects._catalog import rows
+from pgultra.objects._column import BESIDE, Beside
 from pgultra.objects.index import Index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
 __all__ = ["Generation"]
 
 # 19 is 1 (of the row) + 2 (before) + 16 (update)
-COLUMNS = """
+COLUMNS = f"""
 SELECT n.nspname, c.relname, a.attname,
     pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
     CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END
@@ -45,13 +46,14 @@ SELECT n.nspname, c.relname, a.attname,
             AND o.attnum <> a.attnum ORDER BY o.attnum) AS reads,
     ARRAY(SELECT t.tgname::text FROM pg_catalog.pg_trigger AS t
         WHERE t.tgrelid = a.attrelid AND NOT t.tgisinternal
-            AND t.tgtype & 19 = 19 ORDER BY t.tgname) AS triggers
+            AND t.tgtype & 19 = 19 ORDER BY t.tgname) AS triggers,
+    {BESIDE}
 FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attnum > 0 AND NOT a.attisdropped
-"""
+"""  # noqa: S608  # constants of these files only
 READ = f"""
 {COLUMNS} AND (n.nspname, c.relname, a.attname) IN (
     SELECT * FROM unnest(
@@ -76,6 +78,8 @@ class Generation(DatabaseObject):
         type: as PostgreSQL prints it.
         expression: what stands after ``GENERATED ALWAYS AS``.
         indexes: made again when the column is; not compared.
+        beside: constraints, grants and comment of the column, which come back with it; not
+            compared.
         reads: columns of the expression, as PostgreSQL says; not compared.
         triggers: BEFORE UPDATE row triggers of the table, with any of which PostgreSQL computes
             the column anew on each update; not compared.
@@ -93,6 +97,7 @@ class Generation(DatabaseObject):
     type: str
     expression: str | None = None
     indexes: tuple[Index, ...] = field(default=(), compare=False)
+    beside: Beside = field(default=Beside(), compare=False, repr=False)
     reads: tuple[str, ...] = field(default=(), compare=False)
     triggers: tuple[str, ...] = field(default=(), compare=False)
     absent: bool = field(default=False, compare=False)
@@ -133,7 +138,7 @@ class Generation(DatabaseObject):
 
     def create(self) -> tuple[str, ...]:
         """
-        The column, with its indexes.
+        The column, with its indexes and what else it had.
         """
         how = f" GENERATED ALWAYS AS ({self.expression}) STORED" if self.expression else ""
         column = f"{sql.identifier(self.name)} {self.type}{how}"
@@ -144,6 +149,7 @@ class Generation(DatabaseObject):
                 for index in self.indexes
                 for text in dataclasses.replace(index, concurrently=False).create()
             ),
+            *self.beside.statements(self._table, self.name),
         )
 
     def drop(self) -> tuple[str, ...]:
@@ -169,11 +175,18 @@ class Generation(DatabaseObject):
 
     def heir_of(self, old: Self) -> Self:
         """
-        With the indexes that others made on the old column.
+        With the indexes, constraints and grants of the old column.
         """
         own = {index.name for index in self.indexes}
-        more = tuple(index for index in old.indexes if index.name not in own and not index.mark)
-        return dataclasses.replace(self, indexes=(*self.indexes, *more))
+        more = tuple(index for index in old.indexes if index.name not in own)
+        return dataclasses.replace(self, indexes=(*self.indexes, *more), beside=old.beside)
+
+    def without(self, names: Collection[str]) -> Self:
+        """
+        But for the indexes and constraints that are dropped and made by steps of their own.
+        """
+        kept = tuple(index for index in self.indexes if index.name not in names)
+        return dataclasses.replace(self, indexes=kept, beside=self.beside.without(names))
 
     def same_as(self, other: DatabaseObject) -> bool:
         """
@@ -214,6 +227,7 @@ class Generation(DatabaseObject):
                 expression=row.expression,
                 reads=tuple(row.reads) if row.expression else (),
                 triggers=tuple(row.triggers),
+                beside=Beside.of(row.beside, scope),
                 indexes=tuple(Index.read(connection, seen)),
             )
         for schema, table, name in wanted:

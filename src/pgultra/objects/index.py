@@ -5,7 +5,6 @@ The noun Index: wraps a SQLAlchemy index that stays in its table.
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -15,7 +14,9 @@ from sqlalchemy.util import memoized_property
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
-from pgultra.objects._catalog import QUOTED, rows
+from pgultra.objects._catalog import rows
+from pgultra.objects._indexes import LEFTOVER, PARAMETER, SWAP, parted, tail
+from pgultra.objects._printed import remark_with_print
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +30,12 @@ __all__ = ["Index"]
 
 READ = """
 SELECT n.nspname, c.relname, t.relname AS tablename, i.indisunique, (i.indisvalid AND i.indisready)
-        OR c.relkind = 'I' AS valid, c.relkind = 'I' AS only, d.description,
+        OR (c.relkind = 'I' AND EXISTS ( -- maintenance builds the rest, by these rules
+            SELECT FROM pg_catalog.pg_proc AS r
+            WHERE r.oid = ANY (CAST(:rules AS oid[])) AND r.pronamespace = t.relnamespace
+                AND t.relname = CASE WHEN r.prosrc LIKE 'SELECT $rules${%'
+                    THEN pg_catalog.split_part(r.prosrc, '$rules$', 2)::jsonb ->> 'table' END
+        )) AS valid, c.relkind = 'I' AS only, d.description,
     pg_catalog.pg_get_indexdef(c.oid) AS definition
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
@@ -47,18 +53,6 @@ FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid
 WHERE t.relnamespace = pg_catalog.pg_my_temp_schema() AND t.relname = ANY (:names)
 """
-LEFTOVER = """DO $pgultra$
-BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_index
-            WHERE indexrelid = pg_catalog.to_regclass({literal}) AND NOT indisvalid) THEN
-        EXECUTE {index};
-    END IF;
-END
-$pgultra$"""
-"""Drops what a broken CONCURRENTLY build left behind."""
-
-PARAMETERS = re.compile(r" WITH \([^()]*\)")
-PARAMETER = re.compile(r"(\w+) ?= ?'?([^',()]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +89,7 @@ class Index(DatabaseObject):
     definition: str
     unique: bool = False
     valid: bool = True
+    untouched: bool = field(default=True, compare=False, repr=False)
     concurrently: bool = field(default=False, compare=False)
     only: bool = field(default=False, compare=False)
     later: bool = field(default=False, compare=False)
@@ -171,18 +166,34 @@ class Index(DatabaseObject):
         behind INVALID is dropped, and what it finished is kept. Its mark bears no
         fingerprint, so that the next check looks at the index itself.
         """
-        unique = "UNIQUE " if self.unique else ""
-        name, table = sql.identifier(self.name), sql.qualified(self.schema, self.table)
         if not self.concurrently:
-            only = "ONLY " if self.only else ""
-            build = f"CREATE {unique}INDEX {name} ON {only}{table} {self.definition}"
-            return (build, *self.commented())
-        index = sql.qualified(self.schema, self.name)
+            return (self._build(self.name), *self.commented())
+        index, leftover = sql.qualified(self.schema, self.name), self._beside("leftover")
+        rename = sql.literal(f"ALTER INDEX {index} RENAME TO {sql.identifier(leftover)}")
         return (
-            LEFTOVER.format(literal=sql.literal(index), index=sql.literal(f"DROP INDEX {index}")),
-            f"CREATE {unique}INDEX CONCURRENTLY IF NOT EXISTS {name} ON {table} {self.definition}",
+            LEFTOVER.format(index=sql.literal(index), rename=rename),
+            self._drop_if_there(leftover),
+            self._build(self.name, " IF NOT EXISTS"),
             *self.commented(),
         )
+
+    def _build(self, name: str, unless: str = "") -> str:
+        unique = "UNIQUE " if self.unique else ""
+        how = f"CONCURRENTLY{unless} " if self.concurrently else ""
+        only = "ONLY " if self.only and not self.concurrently else ""
+        table = sql.qualified(self.schema, self.table)
+        return (
+            f"CREATE {unique}INDEX {how}{sql.identifier(name)} ON {only}{table} {self.definition}"
+        )
+
+    def _beside(self, word: str) -> str:
+        """
+        A name for as long as the index is built or replaced.
+        """
+        return sql.short_name(self.name, f"pgultra_{word}")
+
+    def _drop_if_there(self, name: str) -> str:
+        return f"DROP INDEX CONCURRENTLY IF EXISTS {sql.qualified(self.schema, name)}"
 
     def drop(self) -> tuple[str, ...]:
         """
@@ -191,21 +202,58 @@ class Index(DatabaseObject):
         how = "CONCURRENTLY " if self.concurrently else ""
         return (f"DROP INDEX {how}{sql.qualified(self.schema, self.name)}",)
 
+    def in_place(self, old: Self) -> bool:
+        """
+        What is built CONCURRENTLY stands before the old one goes.
+        """
+        return self.concurrently
+
     def replace(self, old: Self) -> tuple[str, ...]:
         """
-        Drop and build; a CONCURRENTLY build drops the old one the same way.
+        Drop and build; CONCURRENTLY, build beside the old one, and then take its place.
+
+        So a unique index keeps duplicates out all the time, and queries have an index.
         """
-        new = dataclasses.replace(self, comment=self.comment or old.comment)
-        gone = dataclasses.replace(old, concurrently=self.concurrently)
-        return (*gone.drop(), *new.create())
+        new = self.heir_of(old)
+        if not self.concurrently:
+            return (*old.but(concurrently=False).drop(), *new.create())
+        if not old.valid:
+            return new.create()
+        made, leftover = self._beside("new"), self._beside("leftover")
+        swap = SWAP.format(
+            index=sql.qualified(self.schema, self.name),
+            leftover=sql.identifier(leftover),
+            new=sql.qualified(self.schema, made),
+            name=sql.identifier(self.name),
+        )
+        return (
+            *(self._drop_if_there(name) for name in (made, leftover)),
+            self._build(made),
+            swap,
+            *new.commented(),
+            self._drop_if_there(leftover),
+        )
+
+    def remark(self) -> tuple[str, ...]:
+        """
+        With the fingerprint of the printed text beside that of the declared one.
+
+        One that was read gets its mark back as it was, as a view does.
+        """
+        if self.mark is None or self.mark.fingerprint is None or self.mark.printed is not None:
+            return super().remark()
+        name = sql.qualified(self.schema, self.name)
+        return remark_with_print(
+            "INDEX", name, printer="pg_get_indexdef", comment=self.comment, mark=self.mark
+        )
 
     def same_as(self, other: DatabaseObject) -> bool:
         """
-        Equal definitions, or the fingerprint that was written when it was built.
+        Equal definitions, or the fingerprints that were written when it was built.
         """
         if not isinstance(other, Index):
             return False
-        if self.valid and other.valid and self.mark and other.mark:
+        if self.valid and other.valid and other.untouched and self.mark and other.mark:
             mine = self.mark.fingerprint
             if mine is not None and mine == other.mark.fingerprint:
                 return (self.identity, self.unique) == (other.identity, other.unique)
@@ -220,14 +268,14 @@ class Index(DatabaseObject):
         """
         Without storage parameters.
         """
-        before, _, after = _parted(self.definition)
+        before, _, after = parted(self.definition)
         return dataclasses.replace(self, definition=before + after)
 
     def _filled(self, defaults: tuple[tuple[str, str], ...]) -> Index:
         """
         With all storage parameters, in one order and at the end.
         """
-        before, named, after = _parted(self.definition)
+        before, named, after = parted(self.definition)
         found = sorted({**dict(defaults), **dict(PARAMETER.findall(named))}.items())
         return dataclasses.replace(self, definition=f"{before}{after} WITH {found}")
 
@@ -241,7 +289,8 @@ class Index(DatabaseObject):
         if not wanted and not marked:
             return
         names = sorted({identity.name for identity in wanted})
-        for row in rows(connection, READ, marked=marked, names=names):
+        rules = [*scope.marked.get("pg_proc.rules", ())]
+        for row in rows(connection, READ, marked=marked, names=names, rules=rules):
             if (row.nspname, row.tablename) not in scope.tables:
                 continue
             comment, mark = Mark.parse(row.description)
@@ -254,7 +303,9 @@ class Index(DatabaseObject):
                 unique=row.indisunique,
                 valid=row.valid,
                 only=row.only,
-                definition=_tail(row.definition),
+                untouched=mark is None or mark.printed in (None, sql.fingerprint(row.definition)),
+                concurrently=mark is not None and mark.fingerprint is None and not row.only,
+                definition=tail(row.definition),
                 comment=comment,
                 mark=mark,
             )
@@ -294,37 +345,10 @@ class Index(DatabaseObject):
         The definition as PostgreSQL prints it.
         """
         return {
-            row.relname: dataclasses.replace(twins[row.relname], definition=_tail(row.definition))
+            row.relname: dataclasses.replace(twins[row.relname], definition=tail(row.definition))
             for row in rows(connection, TWINS, names=list(twins))
         }
 
 
 def _is_partitioned(table: sqlalchemy.Table) -> bool:
     return bool(table.dialect_options["postgresql"].get("partition_by"))
-
-
-def _tail(definition: str) -> str:
-    """
-    What stands after the table's name: ``USING btree (…) …``; quoted names are passed over.
-    """
-    return definition[_masked(definition).index(" USING ") + 1 :]
-
-
-def _parted(definition: str) -> tuple[str, str, str]:
-    """
-    What stands before the storage parameters, these, and what stands after them.
-
-    >>> _parted("USING gin (x) WITH (fastupdate='off') WHERE (y <> ' WITH (z)'::text)")
-    ('USING gin (x)', " WITH (fastupdate='off')", " WHERE (y <> ' WITH (z)'::text)")
-    """
-    masked = _masked(definition)
-    found = PARAMETERS.search(masked)
-    at, end = found.span() if found else (len(masked), len(masked))
-    return definition[:at], definition[at:end], definition[end:]
-
-
-def _masked(definition: str) -> str:
-    """
-    With dots for texts and quoted names.
-    """
-    return QUOTED.sub(lambda quoted: "." * len(quoted[0]), definition)

@@ -62,39 +62,61 @@ WHERE c.relkind IN ('r', 'p', 'f')
 SET_ZONE = "SELECT pg_catalog.set_config('TimeZone', :zone, false)"
 STRATEGIES = {"r": "range", "l": "list", "h": "hash"}
 FIND = """
-    SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i
-    JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
-    WHERE i.inhparent = {parent}
-        AND pg_catalog.replace(pg_catalog.pg_get_expr(c.relpartbound, c.oid), '''', '')
-            = pg_catalog.replace({bound}, '''', '')"""
-UTC = """zone CONSTANT text := pg_catalog.current_setting('TimeZone');
-BEGIN
-    PERFORM pg_catalog.set_config('TimeZone', 'UTC', true); -- as the bounds are spelt"""
+    EXECUTE pg_catalog.format('CREATE TEMPORARY TABLE pgultra_bounds (LIKE %s) PARTITION BY %s',
+        {parent}, pg_catalog.pg_get_partkeydef({parent}));
+    FOR at IN 1 .. pg_catalog.cardinality(old_bounds) LOOP -- spelt by PostgreSQL, as theirs are
+        EXECUTE pg_catalog.format('CREATE TEMPORARY TABLE pgultra_bounds_part '
+            'PARTITION OF pg_temp.pgultra_bounds %s', old_bounds[at]);
+        children[at] := (
+            WITH spelt AS (
+                SELECT i.inhparent AS above, c.oid, ARRAY(
+                    SELECT x.word[1] FROM pg_catalog.regexp_matches(
+                        pg_catalog.pg_get_expr(c.relpartbound, c.oid),
+                        '''(?:[^'']|'''')*''|[^[:space:],()'']+', 'g') AS x (word)
+                    ORDER BY 1) AS words
+                FROM pg_catalog.pg_inherits AS i
+                JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
+                WHERE i.inhparent IN ({parent}, 'pg_temp.pgultra_bounds'::pg_catalog.regclass))
+            SELECT s.oid FROM spelt AS s JOIN spelt AS w ON w.words = s.words
+            WHERE s.above = {parent} AND w.above <> s.above);
+        DROP TABLE pg_temp.pgultra_bounds_part;
+    END LOOP;
+    DROP TABLE pg_temp.pgultra_bounds;"""
+FILLED = """
+    IF pg_catalog.row_security_active({asked}::pg_catalog.oid) THEN -- it may hide them
+        is_filled := EXISTS (SELECT FROM pg_catalog.pg_partition_tree({asked}) AS t
+            WHERE t.isleaf AND pg_catalog.pg_relation_size(t.relid) > 0);
+    ELSE
+        EXECUTE pg_catalog.format('SELECT EXISTS (SELECT FROM %s)', {asked}) INTO is_filled;
+    END IF;"""
 REMOVE = """DECLARE
+    old_bounds CONSTANT text[] := ARRAY[{old}];
+    children regclass[];
     child regclass;
     is_filled boolean;
-    {utc}
-    child := ({find});
-    PERFORM pg_catalog.set_config('TimeZone', zone, true);
-    IF child IS NOT NULL THEN
-        EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', child);
-        EXECUTE pg_catalog.format('SELECT EXISTS (SELECT FROM %s)', child) INTO is_filled;
+BEGIN{find}
+    FOREACH child IN ARRAY children LOOP
+        CONTINUE WHEN child IS NULL;
+        IF pg_catalog.right(pg_catalog.obj_description(child, 'pg_class'),
+            pg_catalog.length({mark})) IS DISTINCT FROM {mark} THEN
+            RAISE WARNING 'partition % stays: it bears no mark of pgultra', child
+                USING HINT = 'Drop it by hand, or mark it first with: pgultra partitions adopt';
+            CONTINUE;
+        END IF;
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', child);{filled}
         IF is_filled THEN
             RAISE EXCEPTION 'partition % holds rows, and is not declared any more', child
                 USING HINT = 'Move them first, or detach it by hand.';
         END IF;
+        EXECUTE pg_catalog.format('ALTER TABLE %s DETACH PARTITION %s', {parent}, child);
         EXECUTE pg_catalog.format('DROP TABLE %s', child);
-    END IF;
+    END LOOP;
 END"""
 MOVE = """DECLARE
     old_bounds CONSTANT text[] := ARRAY[{old}];
     new_bounds CONSTANT text[] := ARRAY[{new}];
     children regclass[];
-    {utc}
-    FOR at IN 1 .. pg_catalog.cardinality(old_bounds) LOOP
-        children[at] := ({find});
-    END LOOP;
-    PERFORM pg_catalog.set_config('TimeZone', zone, true);
+BEGIN{find}
     FOR at IN 1 .. pg_catalog.cardinality(old_bounds) LOOP
         IF children[at] IS NOT NULL THEN
             EXECUTE pg_catalog.format(
@@ -112,14 +134,14 @@ ANEW = """DECLARE
     child regclass;
     is_filled boolean;
 BEGIN
-    EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', {parent});
-    EXECUTE pg_catalog.format('SELECT EXISTS (SELECT FROM %s)', {parent}) INTO is_filled;
+    EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', {parent});{filled}
     IF is_filled THEN
         RAISE EXCEPTION 'table % holds rows, which another modulus would divide anew', {parent}
             USING HINT = 'Turn it over while in use with: pgultra partitions convert';
     END IF;
     FOR child IN SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = {parent}
     LOOP
+        EXECUTE pg_catalog.format('ALTER TABLE %s DETACH PARTITION %s', {parent}, child);
         EXECUTE pg_catalog.format('DROP TABLE %s', child);
     END LOOP;
 END"""
@@ -229,19 +251,19 @@ class Partitioning(DatabaseObject):
         ]
         olds, news = zip(*moved, strict=True) if moved else ((), ())
         return (
-            *(self._block(REMOVE, bound=sql.literal(bound)) for bound in gone),
-            *([self._block(MOVE, bound="old_bounds[at]", old=olds, new=news)] if moved else []),
+            *([self._block(REMOVE, old=gone)] if gone else []),
+            *([self._block(MOVE, old=olds, new=news)] if moved else []),
             *maker.create(),
         )
 
-    def _block(
-        self, body: str, bound: str = "", old: Sequence[str] = (), new: Sequence[str] = ()
-    ) -> str:
+    def _block(self, body: str, old: Sequence[str] = (), new: Sequence[str] = ()) -> str:
+        application = json.loads(self.rules or "{}").get("app", "default")
         places = {
             "{find}": FIND,
-            "{utc}": UTC,
+            "{filled}": FILLED,
+            "{asked}": "{parent}" if body == ANEW else "child",
             "{parent}": self._table,
-            "{bound}": bound,
+            "{mark}": sql.literal(f"pgultra:{application}:partitions"),
             "{old}": ", ".join(map(sql.literal, old)),
             "{new}": ", ".join(map(sql.literal, new)),
         }

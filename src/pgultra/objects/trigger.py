@@ -5,9 +5,7 @@ The noun Trigger: compared field by field, its WHEN as PostgreSQL prints it.
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from sqlalchemy.util import memoized_property
@@ -15,8 +13,11 @@ from sqlalchemy.util import memoized_property
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
-from pgultra.objects._catalog import QUOTED, rows
+from pgultra.objects._catalog import rows
+from pgultra.objects._names import insist_on_name
 from pgultra.objects._partitions import ANY_TABLE, on_partitions
+from pgultra.objects._texts import untabbed
+from pgultra.objects._trigger_catalog import EVENTS, READ, TWINS, arguments_of, firing_of, when_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,41 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Trigger"]
 
-COLUMNS = """
-SELECT t.tgname AS name, t.tgtype, t.tgenabled AS enabled, t.tgdeferrable AS deferrable,
-    t.tginitdeferred AS initially_deferred, t.tgconstraint <> 0 AS "constraint",
-    t.tgoldtable AS old_table, t.tgnewtable AS new_table,
-    pg_catalog.encode(t.tgargs, 'hex') AS arguments,
-    CASE WHEN t.tgqual IS NOT NULL THEN pg_catalog.pg_get_triggerdef(t.oid) END AS definition,
-    CASE WHEN pg_catalog.cardinality(t.tgattr::int2[]) = 0 THEN '{}'
-        ELSE ARRAY(SELECT a.attname::text
-            FROM pg_catalog.unnest(t.tgattr::int2[]) WITH ORDINALITY AS k (number, place)
-            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.tgrelid AND a.attnum = k.number
-            ORDER BY k.place) END AS columns
-"""
-READ = f"""
-{COLUMNS}, n.nspname, c.relname AS table, c.oid::text AS relation, p.proname AS function,
-    c.relkind = 'p' AS divided,
-    pn.nspname AS function_schema,
-    (SELECT d.description FROM pg_catalog.pg_description AS d
-        WHERE d.objoid = t.oid AND d.classoid = 'pg_catalog.pg_trigger'::regclass
-            AND d.objsubid = 0) AS description
-FROM pg_catalog.pg_trigger AS t
-JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
-JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.pronamespace
-WHERE NOT t.tgisinternal AND t.tgparentid = 0
-    AND (t.oid = ANY (CAST(:marked AS oid[])) OR t.tgname = ANY (CAST(:names AS name[])))
-ORDER BY n.nspname, c.relname, t.tgname
-"""  # noqa: S608  # constants of this file only
-TWINS = f"""
-{COLUMNS}, c.relname
-FROM pg_catalog.pg_trigger AS t
-JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
-WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relname = ANY (:names)
-"""
-EVENTS = (("INSERT", 4), ("DELETE", 8), ("UPDATE", 16), ("TRUNCATE", 32))
 KNOWN = tuple(event for event, _ in EVENTS)
 ENABLED = {
     "O": "ENABLE TRIGGER",
@@ -68,7 +34,6 @@ ENABLED = {
     "R": "ENABLE REPLICA TRIGGER",
     "A": "ENABLE ALWAYS TRIGGER",
 }
-WHEN = re.compile(r" WHEN \((.*)\) EXECUTE FUNCTION ", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +56,7 @@ class Trigger(DatabaseObject):
         constraint, deferrable, initially_deferred: for constraint triggers.
         enabled: ``O`` origin and local (as usual), ``D`` disabled, ``R`` replica, ``A`` always.
         divided: whether the table is partitioned; told by the table, and not compared.
+        unlike: how many partitions lack it or have it otherwise; told by the server.
 
     >>> Trigger(name="seen", table="visit", timing="BEFORE", events=("INSERT",),
     ...         function="touch").create()
@@ -116,18 +82,54 @@ class Trigger(DatabaseObject):
     initially_deferred: bool = False
     enabled: str = "O"
     divided: bool = field(default=False, compare=False)
+    unlike: int = 0
 
     def __post_init__(self) -> None:
         if self.function_schema is ...:
             object.__setattr__(self, "function_schema", self.schema)
         object.__setattr__(self, "events", tuple(e for e in KNOWN if e in self.events))
-        if not self.events or self.timing not in ("BEFORE", "AFTER", "INSTEAD OF"):
-            raise DeclarationError(
-                f"trigger {self.name} on table {self.table}: timing is BEFORE, AFTER or "
-                f"INSTEAD OF, events are some of {', '.join(KNOWN)}"
-            )
+        insist_on_name("trigger", self.name)
+        for wrong, sentence in self._mistakes():
+            if wrong:
+                raise DeclarationError(f"trigger {self.name} on table {self.table}: {sentence}")
+        for texts in ("columns", "arguments"):
+            object.__setattr__(self, texts, tuple(getattr(self, texts)))
+        if self.initially_deferred:  # PostgreSQL takes it for both
+            object.__setattr__(self, "deferrable", True)
         needs = _needs(self.schema, self.table, self._function_schema, self.function)
         object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, *needs))))
+
+    def _mistakes(self) -> Iterator[tuple[bool, str]]:
+        """
+        What cannot be, with what to write instead.
+        """
+        yield (
+            not self.events or self.timing not in ("BEFORE", "AFTER", "INSTEAD OF"),
+            f"timing is BEFORE, AFTER or INSTEAD OF, events are some of {', '.join(KNOWN)}",
+        )
+        yield (
+            self.level not in ("ROW", "STATEMENT"),
+            f"level={self.level!r} is not ROW or STATEMENT",
+        )
+        yield (
+            self.enabled not in ENABLED,
+            f"enabled={self.enabled!r} is not O (usual), D (disabled), R (replica) or A (always)",
+        )
+        for option in ("columns", "arguments"):
+            given = getattr(self, option)
+            yield (
+                not isinstance(given, tuple | list) or not all(isinstance(a, str) for a in given),
+                f"{option}={given!r} is not a tuple of texts",
+            )
+        yield (
+            bool(self.columns) and "UPDATE" not in self.events,
+            "columns are those of UPDATE OF; add UPDATE to events, or leave them out",
+        )
+        yield (
+            not self.constraint and (self.deferrable or self.initially_deferred),
+            "only a constraint trigger can be deferred; add constraint=True",
+        )
+        yield self.when == "", "when is empty; leave it out"
 
     @property
     def _function_schema(self) -> str | None:
@@ -150,6 +152,12 @@ class Trigger(DatabaseObject):
         PostgreSQL prints its text anew.
         """
         return self.when is not None
+
+    def source(self) -> str:
+        """
+        What the fingerprint is taken of: not what the server alone knows.
+        """
+        return repr([getattr(self, name) for name in self._compared() if name != "unlike"])
 
     def target(self) -> str:
         """
@@ -182,12 +190,7 @@ class Trigger(DatabaseObject):
         """
         ``CREATE TRIGGER``, its firing mode if it is unusual, and the mark.
         """
-        return (
-            self._definition("CREATE"),
-            *self._mode("O"),
-            *self._copied(),
-            *self.commented(),
-        )
+        return (self._definition("CREATE"), *self._mode("O"), *self._copied(), *self.commented())
 
     def drop(self) -> tuple[str, ...]:
         """
@@ -198,27 +201,53 @@ class Trigger(DatabaseObject):
 
     def in_place(self, old: Self) -> bool:
         """
-        Nothing stands on a trigger, but constraint triggers cannot be replaced.
+        Nothing stands on a trigger, but some cannot be replaced.
+
+        Neither constraint triggers can, nor what is of rows on a partitioned table by what is
+        of statements: PostgreSQL hands on only the one.
         """
-        same = dataclasses.replace(old, enabled=self.enabled).same_as(self)
-        return same or not (self.constraint or old.constraint)
+        if (self.divided or old.divided) and self.level != old.level:
+            return False
+        return self._same_but_mode(old) or not (self.constraint or old.constraint)
+
+    def _same_but_mode(self, old: Self) -> bool:
+        """
+        Whether no more than the firing mode is to be changed, here or on partitions.
+        """
+        return dataclasses.replace(old, enabled=self.enabled, unlike=0).same_as(self)
+
+    def same_as(self, other: DatabaseObject) -> bool:
+        """
+        A function without a schema is one of PostgreSQL's own if that has one of the name.
+        """
+        if isinstance(other, Trigger):
+            schemas = {self._function_schema, other._function_schema}
+            if schemas == {None, "pg_catalog"}:
+                own = dataclasses.replace(self, function_schema="pg_catalog")
+                return own.same_as(dataclasses.replace(other, function_schema="pg_catalog"))
+        return super().same_as(other)
 
     def replace(self, old: Self) -> tuple[str, ...]:
         """
         ``CREATE OR REPLACE TRIGGER``, or no more than its firing mode.
         """
-        new = dataclasses.replace(self, comment=self.comment or old.comment)
-        if dataclasses.replace(old, enabled=self.enabled).same_as(self):
-            copies = self._copied() if old.enabled != self.enabled else ()
+        new = dataclasses.replace(
+            self, comment=self.comment or old.comment, divided=self.divided or old.divided
+        )
+        if self._same_but_mode(old):
+            changed = old.enabled != self.enabled or old.unlike > 0
+            # told to the table, PostgreSQL tells it to all partitions
+            mode = new._mode("" if old.unlike else old.enabled)
+            copies = new._copied() if changed else ()
             marked = new.commented() if old.mark != self.mark else ()
-            return (*self._mode(old.enabled), *copies, *marked)
+            return (*mode, *copies, *marked)
         if not self.in_place(old):
             return (*old.drop(), *new.create())
         # the replaced trigger fires as a new one does: enabled
         return (
             self._definition("CREATE OR REPLACE"),
-            *self._mode("O"),
-            *self._copied(),
+            *new._mode("" if old.unlike else "O"),
+            *new._copied(),
             *new.commented(),
         )
 
@@ -260,7 +289,7 @@ class Trigger(DatabaseObject):
                 words.append(f"NEW TABLE AS {sql.identifier(self.new_table)}")
         words.append(f"FOR EACH {self.level}")
         if self.when:
-            words.append(f"WHEN ({self.when})")
+            words.append(f"WHEN ({untabbed(self.when)})")
         function = sql.qualified(self._function_schema, self.function)
         arguments = ", ".join(map(sql.literal, self.arguments))
         words.append(f"EXECUTE FUNCTION {function}({arguments})")
@@ -287,7 +316,7 @@ class Trigger(DatabaseObject):
                 continue
             comment, mark = Mark.parse(row.description)
             function_schema = scope.spelt(row.function_schema)
-            timing, events, level = _firing(row.tgtype)
+            timing, events, level = firing_of(row.tgtype)
             yield cls.as_read(
                 row,
                 schema=schema,
@@ -295,8 +324,8 @@ class Trigger(DatabaseObject):
                 events=events,
                 level=level,
                 columns=tuple(row.columns),
-                when=row.definition and _when(row.definition),
-                arguments=_arguments(row.arguments) if row.arguments else (),
+                when=row.definition and when_of(row.definition),
+                arguments=arguments_of(row.arguments) if row.arguments else (),
                 function_schema=function_schema,
                 requires=_needs(schema, row.table, function_schema, row.function),
                 enabled=row.enabled if isinstance(row.enabled, str) else row.enabled.decode(),
@@ -349,7 +378,7 @@ class Trigger(DatabaseObject):
         WHEN as PostgreSQL prints it.
         """
         return {
-            row.relname: dataclasses.replace(twins[row.relname], when=_when(row.definition))
+            row.relname: dataclasses.replace(twins[row.relname], when=when_of(row.definition))
             for row in rows(connection, TWINS, names=list(twins))
         }
 
@@ -364,25 +393,3 @@ def _needs(
         Identity("function", function_schema, f"{function}()"),
         Identity("table", schema, table),
     )
-
-
-def _when(definition: str) -> str | None:
-    """
-    The condition, from the definition; what stands in quotes is no syntax.
-    """
-    found = WHEN.search(QUOTED.sub(lambda quoted: "." * len(quoted[0]), definition))
-    return definition[found.start(1) : found.end(1)] if found else None
-
-
-@lru_cache(maxsize=128)
-def _firing(bits: int) -> tuple[str, tuple[str, ...], str]:
-    """
-    Timing, events and level, from ``tgtype``.
-    """
-    timing = "BEFORE" if bits & 2 else "INSTEAD OF" if bits & 64 else "AFTER"
-    events = tuple(event for event, bit in EVENTS if bits & bit)
-    return timing, events, "ROW" if bits & 1 else "STATEMENT"
-
-
-def _arguments(encoded: str) -> tuple[str, ...]:
-    return tuple(part.decode() for part in bytes.fromhex(encoded).split(b"\x00")[:-1])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlalchemy import Table
-from sqlalchemy.sql import visitors
+from sqlalchemy.sql import ClauseElement, visitors
 from sqlalchemy.util import memoized_property
 
 from pgultra import sql
@@ -17,6 +17,9 @@ from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
 from pgultra.objects._belongings import COLUMNS, Belongings, Pairs, belongings_of, pairs_of
 from pgultra.objects._catalog import rows
+from pgultra.objects._names import insist_on_name
+from pgultra.objects._printed import remark_with_print
+from pgultra.objects._texts import bare, untabbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,17 +52,6 @@ SELECT c.relname, pg_catalog.pg_get_viewdef(c.oid) AS query, {COLUMNS}
 FROM pg_catalog.pg_class AS c
 WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relname = ANY (:names)
 """  # noqa: S608  # constants of this file only
-REMARK = """DECLARE
-    path text := current_setting('search_path');
-    printed text;
-BEGIN
-    PERFORM set_config('search_path', quote_ident(coalesce(current_schema(), 'public')), true);
-    printed := pg_get_viewdef({view}::regclass);
-    PERFORM set_config('search_path', path, true);
-    EXECUTE format('COMMENT ON VIEW %s IS %L', {view}, {text} || ':' ||
-        left(encode(sha256(convert_to(printed, 'UTF8')), 'hex'), 12));
-END"""
-"""Writes the mark with a fingerprint of what the server prints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +61,9 @@ class View(DatabaseObject):
 
     Args:
         name: without schema.
-        query: a SELECT as text, or a SQLAlchemy ``select()``, which is rendered at once.
+        query: a SELECT as text, or a SQLAlchemy ``select()``, which is rendered at once, as it
+            stands: what a session adds when it runs one, such as the filter of soft delete, is
+            not in it; write ``.where(alive(Article))``.
         security_invoker: check privileges and policies of who asks, not of the owner.
         security_barrier: no condition of the caller is evaluated before the view's own.
         check_option: ``local`` or ``cascaded``: refuse writes that the view would not show.
@@ -113,16 +107,21 @@ class View(DatabaseObject):
         ) -> None: ...
 
     def __post_init__(self) -> None:
+        insist_on_name("view", self.name)
         if self.check_option not in (None, "local", "cascaded"):
             raise DeclarationError(
                 f"view {self.name}: check_option={self.check_option!r} is not local or cascaded"
             )
         query: str | Select[Any] = self.query
         if not isinstance(query, str):
+            if not isinstance(query, ClauseElement):
+                raise _no_query(self.name, query)
             used, text = _rendered(query)
             object.__setattr__(self, "query", text)
             object.__setattr__(self, "requires", tuple(dict.fromkeys((*self.requires, *used))))
-        object.__setattr__(self, "query", _bare(self.query))
+        object.__setattr__(self, "query", bare(self.query))
+        if not self.query:
+            raise _no_query(self.name, query)
 
     @memoized_property
     def identity(self) -> Identity:
@@ -194,7 +193,8 @@ class View(DatabaseObject):
             if wanted
         ]
         beside = f" WITH ({', '.join(options)})" if options else ""
-        return f"{verb} VIEW {sql.qualified(self.schema, self.name)}{beside} AS\n{self.query}"
+        query = untabbed(self.query)
+        return f"{verb} VIEW {sql.qualified(self.schema, self.name)}{beside} AS\n{query}"
 
     @classmethod
     def read(cls, connection: Connection, scope: Scope) -> Iterable[View]:
@@ -275,9 +275,9 @@ class View(DatabaseObject):
         if self.mark is None or self.mark.fingerprint is None or self.mark.printed is not None:
             return super().remark()
         name = sql.qualified(self.schema, self.name)
-        text = f"{self.comment}\n{self.mark}" if self.comment else str(self.mark)
-        body = REMARK.format(view=sql.literal(name), text=sql.literal(text))
-        return (f"DO {sql.dollar(body)}",)
+        return remark_with_print(
+            "VIEW", name, printer="pg_get_viewdef", comment=self.comment, mark=self.mark
+        )
 
     def printed_as(self, form: Self) -> Self:
         """
@@ -315,21 +315,23 @@ class View(DatabaseObject):
         return {
             row.relname: dataclasses.replace(
                 twins[row.relname],
-                query=_bare(row.query),
+                query=bare(row.query),
                 columns=pairs_of(row.columns),
             )
             for row in rows(connection, TWINS, names=list(twins))
         }
 
 
-def _bare(query: str) -> str:
-    return query.strip().rstrip(";").rstrip()
+def _no_query(name: str, query: object) -> DeclarationError:
+    return DeclarationError(
+        f"view {name}: query={query!r} is not a SELECT; give it as text or as a SQLAlchemy select()"
+    )
 
 
 def _fields(row: Row[Any]) -> dict[str, Any]:
     options = dict(option.partition("=")[::2] for option in row.options)
     return {
-        "query": _bare(row.query),
+        "query": bare(row.query),
         "security_invoker": options.get("security_invoker") in ("true", "on", "1", "yes"),
         "security_barrier": options.get("security_barrier") in ("true", "on", "1", "yes"),
         "check_option": options.get("check_option"),

@@ -78,6 +78,9 @@ def comparable(
         connection, [c for c, _ in spelt], actual, scope.default_schema, kinds
     )
     pairs = [(printed.get(id(c), c), original) for c, original in spelt]
+    pairs = [
+        (c.known_as(actual) if isinstance(c, Function) else c, original) for c, original in pairs
+    ]
     return Comparable(
         desired=State(c for c, _ in pairs),
         actual=actual,
@@ -91,9 +94,10 @@ def with_details(connection: Connection, sides: Comparable, scope: Scope) -> Com
     Ask what views have and what stands on what, once something is about to change.
     """
     known: dict[Identity, DatabaseObject] = {}
-    for kind in (View, Function):
-        found: list[Any] = [each for each in sides.actual.values() if type(each) is kind]
-        known |= {each.identity: each for each in kind.with_details(connection, found, scope)}
+    with seen_from(connection, scope):
+        for kind in (View, Function):
+            found: list[Any] = [each for each in sides.actual.values() if type(each) is kind]
+            known |= {each.identity: each for each in kind.with_details(connection, found, scope)}
     actual = State(known.get(identity, each) for identity, each in sides.actual.items())
     return dataclasses.replace(sides, actual=actual)
 

@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import MetaData
 
+from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError
-from pgultra.objects import Function, View
+from pgultra.objects import Function, Generation, View
+from pgultra.objects._catalog import rows
 from pgultra.plan.apply import sorted_plan
 from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import collect, is_translated
-from pgultra.plan.compare import Plan, compare
+from pgultra.plan.compare import Conflict, Plan, compare
 from pgultra.plan.declare import application_of
 from pgultra.plan.extensions import advice_of, warn_of_versions
+from pgultra.plan.handed_back import handed_back
 from pgultra.plan.read import home_of, own_transaction, scope_of
 from pgultra.plan.rebuild import with_rebuilds
 from pgultra.plan.recomputed import warn_of_recomputing
 from pgultra.plan.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -32,15 +35,25 @@ if TYPE_CHECKING:
     from pgultra.plan.compare import Step
     from pgultra.plan.read import Home
 
-__all__ = ["check", "schemas_of"]
+__all__ = ["beside", "check", "schemas_of"]
+
+OWN_SCHEMAS = r"""
+SELECT n.nspname
+FROM pg_catalog.pg_namespace AS n
+WHERE n.oid >= 16384
+    AND pg_catalog.split_part(pg_catalog.obj_description(n.oid, 'pg_namespace'), E'\n', -1)
+        LIKE ANY (:marks)
+"""
 
 
+@on_connection
 def check(
     connection: Connection,
     metadata: MetaData | Sequence[MetaData],
     *,
     dropped_tables: Iterable[tuple[str | None, str]] = (),
     altered: Mapping[Identity, frozenset[str]] | None = None,
+    released: Collection[Identity] = (),
     schemas: frozenset[str] | None = None,
     home: Home | None = None,
 ) -> Plan:
@@ -51,11 +64,15 @@ def check(
     left behind.
 
     Args:
-        connection: may be inside a transaction or not.
+        connection: may be inside a transaction or not; with an AsyncConnection, await the
+            result.
         metadata: whose declarations are asked for; several are judged together.
         dropped_tables: tables about to be dropped, whose objects count too.
         altered: columns about to be dropped or retyped, by table.
-        schemas: limit for objects that sit on no table.
+        released: tables, columns, indexes and checks that are about to let go of functions.
+        schemas: limit for objects that sit on no table. Without it these are the default
+            schema, those that the models or ``dropped_tables`` name, and those that pgultra
+            made: what the same application keeps elsewhere, for each tenant say, is left out.
         home: what ``home_of`` said of these models, if it was asked already; a
             ``schema_translate_map`` of the connection does not matter then.
 
@@ -78,7 +95,12 @@ def check(
         )
     collected = [collect(each) for each in several]
     desired = collected[0] if len(several) == 1 else State(chain(*map(State.values, collected)))
+    dropped_tables = list(dropped_tables)
     with own_transaction(connection):
+        home = home or home_of(connection, several, desired)
+        if schemas is None:
+            schemas = _judged(connection, several, desired, home)
+            schemas |= {schema for schema, _ in dropped_tables if schema is not None}
         scope = scope_of(
             connection,
             several,
@@ -91,13 +113,18 @@ def check(
         warn_of_versions(connection, advice_of(desired.values()))
         sides = comparable(connection, desired, scope)
         plan = compare(sides.desired, sides.actual, sides.originals)
+        plain = handed_back(plan, several, home)
+        if plain:
+            sides = comparable(connection, State((*desired.values(), *plain)), scope)
+            plan = compare(sides.desired, sides.actual, sides.originals)
         if altered or any(_may_be_stood_on(step) for step in plan.steps):
             sides = with_details(connection, sides, scope)
             plan = compare(sides.desired, sides.actual, sides.originals)
     warn_of_recomputing(sides)
-    plan = with_rebuilds(plan, sides, altered)
+    plan = with_rebuilds(plan, sides, altered, released)
     plan = sorted_plan(plan, scope.default_schema)
-    return dataclasses.replace(plan, weaker=sides.weaker, sides=sides)
+    conflicts = (*plan.conflicts, *_beside(plan, home))
+    return dataclasses.replace(plan, conflicts=conflicts, weaker=sides.weaker, sides=sides)
 
 
 def _insist_on_own_schemas(connection: Connection, several: Sequence[MetaData]) -> None:
@@ -113,27 +140,61 @@ def _insist_on_own_schemas(connection: Connection, several: Sequence[MetaData]) 
         )
 
 
+def beside(home: Home) -> str | None:
+    """
+    Why nothing that names no schema can be made on this connection, if it cannot.
+
+    What is there is looked for along the ``search_path``; what is made goes to its first
+    schema, and would not be found beside the rest.
+    """
+    if home.first == home:
+        return None
+    where = f"would be made in {home.first}" if home.first is not None else "could not be made"
+    return (
+        f"it names no schema and {where}, while what is there is in {home}: "
+        f"put {home} first in the search_path of this connection"
+    )
+
+
+def _beside(plan: Plan, home: Home) -> Iterator[Conflict]:
+    reason = beside(home)
+    if reason is None:
+        return
+    for step in plan.steps:
+        made = step.after
+        if made is None or step.only_marks or made.schema is not None:
+            continue
+        if made.identity.table is None and made.kind not in ("schema", "extension"):
+            yield Conflict.of(step.identity, made, reason, refused=True)
+
+
 def _may_be_stood_on(step: Step) -> bool:
     """
     Whether views or others may keep it from being done; functions may change their bodies.
     """
     if isinstance(step.before, Function):
         return not step.in_place
-    return isinstance(step.before, View)
+    return isinstance(step.before, View | Generation)
 
 
 def schemas_of(connection: Connection, metadata: MetaData | Sequence[MetaData]) -> frozenset[str]:
     """
     The schemas that these models live in: the default one, and those that they name.
 
-    What the same application keeps in other schemas (one for each tenant, say) is not
-    theirs to judge.
+    Those that pgultra made for their application are among them. What the same application
+    keeps in other schemas (one for each tenant, say) is not theirs to judge.
     """
     several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
-    named = {table.schema for each in several for table in each.tables.values()}
-    for each in several:
-        for identity in collect(each):
-            named.add(identity.name if identity.kind == "schema" else identity.schema)
+    declared = [identity for each in several for identity in collect(each)]
     with own_transaction(connection):
-        default = home_of(connection, several)
-    return frozenset(name for name in (default, *named) if name is not None)
+        return _judged(connection, several, declared, home_of(connection, several))
+
+
+def _judged(
+    connection: Connection, several: Sequence[MetaData], declared: Iterable[Identity], home: Home
+) -> frozenset[str]:
+    named = {table.schema for each in several for table in each.tables.values()}
+    named |= {each.name if each.kind == "schema" else each.schema for each in declared}
+    marks = [f"pgultra:{application_of(each)}:%".replace("_", r"\_") for each in several]
+    made = {row.nspname for row in rows(connection, OWN_SCHEMAS, marks=marks)}
+    return frozenset(name for name in (home, *named, *made) if name is not None)

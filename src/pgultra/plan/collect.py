@@ -10,8 +10,16 @@ from sqlalchemy import MetaData, Table
 from sqlalchemy.schema import BLANK_SCHEMA
 
 from pgultra.errors import DeclarationError
-from pgultra.objects import DatabaseObject, Trigger
-from pgultra.plan.declare import APPLICATION, BY_HAND, application_of, entries, page_of
+from pgultra.objects import DatabaseObject, Index, Partitioning, Trigger
+from pgultra.plan.declare import (
+    APPLICATION,
+    BY_HAND,
+    application_of,
+    declarations,
+    entries,
+    facts_of,
+    page_of,
+)
 from pgultra.plan.state import State
 
 if TYPE_CHECKING:
@@ -35,22 +43,37 @@ def collect(metadata: MetaData) -> State:
 def _objects(metadata: MetaData) -> Iterator[tuple[str, DatabaseObject]]:
     for target, declaration in entries(metadata):
         if isinstance(declaration, DatabaseObject):
-            yield BY_HAND, _on_its_table(metadata, declaration)
+            yield BY_HAND, on_its_table(metadata, declaration)
         else:
             for each in declaration.objects(target):
-                yield declaration.room, _on_its_table(metadata, each)
+                yield declaration.room, on_its_table(metadata, each)
 
 
-def _on_its_table(metadata: MetaData, each: DatabaseObject) -> DatabaseObject:
+def on_its_table(metadata: MetaData, each: DatabaseObject) -> DatabaseObject:
     """
-    A trigger that knows whether its table is partitioned, which the room need not know.
+    A trigger or an index that knows its partitioned table, which the room need not know.
     """
-    if not isinstance(each, Trigger) or each.level == "ROW":
-        return each
+    if isinstance(each, Trigger) and each.level != "ROW":
+        table = _table_of(metadata, each)
+        divided = table is not None and table.dialect_options["postgresql"]["partition_by"]
+        return each.but(divided=True) if divided else each
+    if isinstance(each, Index) and each.only:
+        table = _table_of(metadata, each)
+        return each if table is None or is_managed(table) else each.but(only=False)
+    return each
+
+
+def _table_of(metadata: MetaData, each: Trigger | Index) -> Table | None:
     name = each.table if each.schema is None else f"{each.schema}.{each.table}"
-    table = metadata.tables.get(name)
-    divided = table is not None and table.dialect_options["postgresql"]["partition_by"]
-    return each.but(divided=True) if divided else each
+    return metadata.tables.get(name)
+
+
+def is_managed(table: Table) -> bool:
+    """
+    Whether the models declare its partitions, so that maintenance builds their indexes.
+    """
+    by_hand = any(isinstance(each, Partitioning) for each in declarations(table))
+    return by_hand or bool(facts_of(table).partition_key)
 
 
 def is_translated(metadata: MetaData, schemas: Mapping[str | None, str | None]) -> bool:

@@ -90,14 +90,14 @@ class Step:
     @property
     def verb(self) -> str:
         """
-        ``create``, ``drop``, ``replace``, ``rebuild`` or ``mark``.
+        ``create``, ``drop``, ``replace``, ``rebuild``, ``mark`` or ``unmark``.
         """
         if self.before is None:
             return "create"
         if self.after is None:
             return "drop"
         if self.only_marks:
-            return "mark"
+            return "mark" if self.after.mark is not None else "unmark"
         return "rebuild" if self.apart and self.after.same_as(self.before) else "replace"
 
     @property
@@ -237,24 +237,46 @@ def compare(
             if not new.later:
                 steps.append(Step(None, made))
             continue
+        if new.mark is None:
+            steps += _handed_back(new, existing, made)
+            continue
         same = new.same_as(existing)
-        if existing.mark is None:
-            if same:
-                if new.remark():
-                    steps.append(Step(existing, made))
-            else:
-                fields = ", ".join(new.differing(existing))
-                reason = f"it bears no mark of pgultra, and differs in {fields}"
-                conflicts.append(Conflict.of(identity, made, reason))
-        elif new.mark is not None and existing.mark.application != new.mark.application:
-            one, other = existing.mark.application, new.mark.application
-            reason = f"it belongs to the application {one!r}, not to {other!r}"
+        reason = _foreign(new, existing, same=same)
+        if reason is not None:
             conflicts.append(Conflict.of(identity, made, reason))
-        elif not same or (new.mark is not None and existing.mark.room != new.mark.room):
-            refusal = getattr(new, "refusal", None)
-            why_not = refusal(existing) if refusal is not None else None
+        elif existing.mark is None:
+            if new.remark():
+                steps.append(Step(existing, made))
+        elif not same or existing.mark.room != new.mark.room:
+            why_not = _refusal(new, existing)
             if why_not is not None:
                 conflicts.append(Conflict.of(identity, made, why_not, refused=True))
             else:
                 steps.append(Step(existing, made if same or not new.later else None))
     return Plan(tuple(steps), tuple(conflicts))
+
+
+def _foreign(new: DatabaseObject, existing: DatabaseObject, *, same: bool) -> str | None:
+    """
+    Why what exists is not ours to change.
+    """
+    if existing.mark is None:
+        fields = ", ".join(new.differing(existing))
+        return None if same else f"it bears no mark of pgultra, and differs in {fields}"
+    one, other = existing.mark.application, new.mark and new.mark.application
+    return None if one == other else f"it belongs to the application {one!r}, not to {other!r}"
+
+
+def _refusal(new: DatabaseObject, existing: DatabaseObject) -> str | None:
+    refusal = getattr(new, "refusal", None)
+    return refusal(existing) if refusal is not None else None
+
+
+def _handed_back(
+    new: DatabaseObject, existing: DatabaseObject, made: DatabaseObject
+) -> Iterator[Step]:
+    """
+    What the models declare without pgultra loses its mark, and is made anew if it differs.
+    """
+    if existing.mark is not None:
+        yield Step(existing, made, apart=not new.same_as(existing))

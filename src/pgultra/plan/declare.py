@@ -8,7 +8,7 @@ carry declarations.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sqlalchemy import MetaData, Table, inspect
 from sqlalchemy.exc import NoInspectionAvailable
@@ -126,7 +126,13 @@ def _place(target: Any) -> tuple[MetaData, Table | None]:
             return metadata, None
         takes = "a Table, a mapped class, a declarative base or a MetaData"
         raise refused("declare", "target", target, takes) from None
-    return cast("Table", table).metadata, cast("Table", table)
+    if not isinstance(table, Table):
+        raise DeclarationError(
+            f"declare: {getattr(target, '__name__', target)} is mapped to a "
+            f"{type(table).__name__}, not to one table; declare on that one of its tables where "
+            "the objects belong, or on the MetaData"
+        )
+    return table.metadata, table
 
 
 def is_declared(metadata: MetaData) -> bool:

@@ -36,6 +36,7 @@ WORDS = {
     "replace": "changed",
     "rebuild": "rebuilt with what it stands on",
     "mark": "unmarked",
+    "unmark": "declared without pgultra",
 }
 
 
@@ -45,7 +46,7 @@ class Change:
     What a plan does to one object: one step, or a drop and a create that belong together.
 
     Attributes:
-        verb: ``create``, ``drop``, ``replace``, ``rebuild`` or ``mark``.
+        verb: ``create``, ``drop``, ``replace``, ``rebuild``, ``mark`` or ``unmark``.
         identity: whose change it is.
         room: the room that declared the object.
         before: what is there, None if nothing is.

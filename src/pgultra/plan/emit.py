@@ -19,10 +19,10 @@ from sqlalchemy.engine.mock import MockConnection
 
 from pgultra import sql
 from pgultra.errors import PgultraWarning
-from pgultra.objects import DatabaseObject, Function, Index, Phase
+from pgultra.objects import DatabaseObject, Function, Index, Phase, Schema
 from pgultra.plan.apply import apply, sorted_plan
 from pgultra.plan.canonical import comparable, with_details
-from pgultra.plan.collect import is_translated, translated
+from pgultra.plan.collect import is_translated, on_its_table, translated
 from pgultra.plan.compare import Plan, Step, compare
 from pgultra.plan.declare import (
     BY_HAND,
@@ -33,9 +33,16 @@ from pgultra.plan.declare import (
     is_declared,
 )
 from pgultra.plan.extensions import advice_of, warn_of_versions
-from pgultra.plan.order import words_of_function, words_of_schema_items
 from pgultra.plan.read import scope_of
 from pgultra.plan.state import State
+from pgultra.plan.words import (
+    names_of_types,
+    words_at_run_time,
+    words_checked,
+    words_in,
+    words_of_schema_items,
+    words_of_signature,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -116,30 +123,69 @@ def _run(
 
 def _early(steps: Iterable[Step], options: dict[str, Any]) -> list[Step]:
     """
-    What tables may need.
+    What tables may need: schemas, extensions, and the functions that they call.
 
-    A function whose signature or SQL body names a coming table or view waits for it, unless a
-    table's own expressions name the function; so does what names that function.
+    And functions that name nothing that is to come: a host's own listeners may need them. A
+    function that does, and is called by one of the tables, is made without a look at its body.
     """
     tables = [table for table in options.get("tables") or () if isinstance(table, Table)]
     steps = tuple(steps)
-    coming = {table.name for table in tables}
+    coming = {table.name for table in tables} | set(names_of_types(tables))
     coming |= {step.identity.name for step in steps if step.identity.kind == "view"}
-    wanted = _wanted_by(tables)
+    called = _called_by(tables, steps, coming)
+    late = _late(steps, coming, called)
     early = []
     for step in steps:
         subject = step.subject
-        if subject.phase is not Phase.BEFORE_TABLES:
-            continue
-        if (
-            isinstance(subject, Function)
-            and subject.name not in wanted
-            and words_of_function(subject) & coming
-        ):
-            coming.add(subject.name)
-            continue
-        early.append(step)
+        if isinstance(subject, Function):
+            if subject.name in late:
+                continue
+            if words_checked(subject) & coming:
+                step = dataclasses.replace(step, after=subject.but(unchecked=True))
+        if subject.phase is Phase.BEFORE_TABLES:
+            early.append(step)
     return early
+
+
+def _late(
+    steps: Iterable[Step], coming: Collection[str], called: Collection[str]
+) -> Collection[str]:
+    """
+    The functions that name something to come, other such functions included.
+    """
+    late: set[str] = set()
+    functions = [step.subject for step in steps if isinstance(step.subject, Function)]
+    rest = [each for each in functions if each.name not in called]
+    while found := [each for each in rest if words_checked(each) & {*coming, *late}]:
+        late |= {each.name for each in found}
+        rest = [each for each in rest if each.name not in late]
+    return late
+
+
+def _called_by(
+    tables: Iterable[Table], steps: Iterable[Step], coming: Collection[str]
+) -> Collection[str]:
+    """
+    The names in the tables' own expressions, and what the functions so named call in turn.
+    """
+    called = set(_words_of_tables(tables))
+    functions = [step.subject for step in steps if isinstance(step.subject, Function)]
+    waiting = [each for each in functions if each.name in called]
+    while waiting:
+        words = words_at_run_time(waiting.pop())
+        for each in functions:
+            if each.name in words - called and not words_of_signature(each) & set(coming):
+                called.add(each.name)
+                waiting.append(each)
+    return called
+
+
+def _words_of_tables(tables: Iterable[Table]) -> frozenset[str]:
+    return words_of_schema_items(
+        item
+        for table in tables
+        for item in (table, *table.columns, *table.constraints, *table.indexes)
+    )
 
 
 def _creating(
@@ -149,7 +195,10 @@ def _creating(
     What is missing for the tables that are being created, and of the MetaData's own.
     """
     metadata, tables = _seen(target, connection, options)
-    desired = State(_of(metadata, tables, whole=options["_ddl_runner"].tables is None))
+    whole = options["_ddl_runner"].tables is None
+    desired = State(_of(metadata, tables, whole=whole))
+    if not whole:
+        desired = State((*desired.values(), *_required(metadata, tables, desired)))
     if isinstance(connection, MockConnection):
         return Plan(tuple(_made(each) for each in desired.values() if not each.later))
     plan = _plan(metadata, desired, connection).insist()
@@ -170,47 +219,77 @@ def _made(each: DatabaseObject) -> Step:
     return Step(dataclasses.replace(each, mark=None) if isinstance(each, Index) else None, each)
 
 
+def _required(
+    metadata: MetaData, tables: Collection[str], chosen: State
+) -> Iterator[DatabaseObject]:
+    """
+    What some of the tables and their objects need of what is declared on the MetaData.
+    """
+    spare = list(_of(metadata, (), whole=True))
+    words = _words_of_tables(metadata.tables[key] for key in tables)
+    needs = {
+        Schema(name=schema).identity for key in tables if (schema := metadata.tables[key].schema)
+    }
+    waiting = list(chosen.values())
+    while waiting:
+        each = waiting.pop()
+        words |= words_in(each)
+        words |= words_at_run_time(each) if isinstance(each, Function) else frozenset()
+        needs |= set(each.requires)
+        if each.schema is not None:
+            needs.add(Schema(name=each.schema).identity)
+        if waiting:
+            continue
+        for other in list(spare):
+            named = isinstance(other, Function) and other.name in words
+            if other.identity in needs or named:
+                spare.remove(other)
+                waiting.append(other)
+                yield other
+
+
 def _before_drop(target: MetaData, connection: Connection | MockConnection, **options: Any) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
-        metadata, tables = _seen(target, connection, options)
-        going = [table for table in metadata.tables.values() if table.key in tables]
-        steps = _dropping(target, connection, options).steps
-        _run([step for step in steps if _goes_first(step, going)], connection, keep_used=True)
-
-
-def _goes_first(step: Step, going: list[Table]) -> bool:
-    """
-    Whether it stands on the tables that are dropped, and does not go with them by itself.
-
-    That is true of a function too whose signature or SQL body names one of them, unless a
-    table's own expressions name the function.
-    """
-    subject = step.subject
-    if subject.phase is Phase.AFTER_TABLES:
-        place = (subject.identity.schema, subject.identity.table)
-        return place not in {(table.schema, table.name) for table in going}
-    if isinstance(subject, Function) and subject.name not in _wanted_by(going):
-        return bool(words_of_function(subject) & {table.name for table in going})
-    return False
-
-
-def _wanted_by(tables: Iterable[Table]) -> frozenset[str]:
-    return words_of_schema_items(
-        item for table in tables for item in (*table.columns, *table.constraints, *table.indexes)
-    )
+        _run(_leaving(target, connection, options)[0], connection, keep_used=True)
 
 
 def _after_drop(target: MetaData, connection: Connection | MockConnection, **options: Any) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
-        steps = [
-            step
-            for step in _dropping(target, connection, options).steps
-            if step.subject.phase is Phase.BEFORE_TABLES
-        ]
-        if isinstance(connection, MockConnection):  # what went before the tables is not seen
-            going = [each for each in options.get("tables") or () if isinstance(each, Table)]
-            steps = [step for step in steps if not _goes_first(step, going)]
-        _run(steps, connection, keep_used=True)
+        first, last = _leaving(target, connection, options)
+        if not isinstance(connection, MockConnection):  # what something used, then, is still there
+            last += [step for step in first if step.subject.phase is Phase.BEFORE_TABLES]
+        _run(last, connection, keep_used=True)
+
+
+def _leaving(
+    target: MetaData, connection: Connection | MockConnection, options: dict[str, Any]
+) -> tuple[list[Step], list[Step]]:
+    """
+    What goes before the tables, since it may stand on them, and what goes after them.
+
+    Some of it goes with the tables by itself. What they call, and what their triggers and
+    the like call, goes after them.
+    """
+    metadata, keys = _seen(target, connection, options)
+    tables = [table for table in metadata.tables.values() if table.key in keys]
+    places = {(table.schema, table.name) for table in tables}
+    first: list[Step] = []
+    last: list[Step] = []
+    called = _words_of_tables(tables)
+    functions = []
+    for step in _dropping(target, connection, options).steps:
+        subject = step.subject
+        if isinstance(subject, Function):
+            functions.append(step)
+        elif subject.phase is Phase.BEFORE_TABLES:
+            last.append(step)
+        elif (subject.identity.schema, subject.identity.table) in places:
+            called |= words_in(subject)
+        else:
+            first.append(step)
+    for step in functions:
+        (last if getattr(step.subject, "name", None) in called else first).append(step)
+    return first, last
 
 
 def _dropping(
@@ -268,7 +347,7 @@ def _of(metadata: MetaData, tables: Collection[str], *, whole: bool) -> Iterator
         if target.key not in tables if isinstance(target, Table) else not whole:
             continue
         if isinstance(declaration, DatabaseObject):
-            yield declaration.owned(application, BY_HAND)
+            yield on_its_table(metadata, declaration).owned(application, BY_HAND)
         else:
             for each in declaration.objects(target):
-                yield each.owned(application, declaration.room)
+                yield on_its_table(metadata, each).owned(application, declaration.room)

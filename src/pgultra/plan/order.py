@@ -8,18 +8,13 @@ tables may have needed.
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Index as SchemaIndex
-from sqlalchemy.exc import CompileError
-from sqlalchemy.schema import SchemaItem
-from sqlalchemy.sql import ClauseElement
-
-from pgultra import sql
-from pgultra.objects import KINDS, Function, Identity, Phase, Schema, Trigger
+from pgultra.objects import KINDS, Function, Identity, Phase, Schema
+from pgultra.plan.words import words_at_run_time, words_checked, words_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,15 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["Act", "acts_of", "ordered"]
 
 FIRST, BEFORE, TABLES, AFTER, LAST = range(5)
-_WORD = re.compile(
-    r"""
-    "(?:[^"]|"")+"
-    | [eE]'(?:[^'\\]|\\.|'')*'
-    | '(?P<string>(?:[^']|'')*)'(?P<name>(?=\s*::\s*reg))?
-    | \w+
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 
 
 @dataclass(eq=False)
@@ -56,6 +42,7 @@ class Act:
         alters: tables that it changes in place.
         mentions: words in its text, for order only where nothing contradicts.
         forgets: words that were in its text before it was changed in place.
+        calls: words in a text that is read when it runs; they count last.
     """
 
     item: Any
@@ -67,12 +54,16 @@ class Act:
     alters: frozenset[Identity] = frozenset()
     mentions: frozenset[str] = frozenset()
     forgets: frozenset[str] = frozenset()
+    calls: frozenset[str] = frozenset()
     after: list[Act] = field(default_factory=list)
 
 
 def acts_of(step: Step, default_schema: str | None = None) -> list[Act]:
     """
     A step as acts: one, or a drop and a create where others must come between.
+
+    A function is made after the tables: PostgreSQL looks at the tables and types that its
+    signature, an SQL body and declared variables name. What a table calls comes before it.
     """
     if step.before is not None and step.after is not None and not step.in_place:
         return [act for half in step.halves() for act in acts_of(half, default_schema)]
@@ -80,12 +71,15 @@ def acts_of(step: Step, default_schema: str | None = None) -> list[Act]:
     own = frozenset({_plain(subject.identity, default_schema)})
     needs = frozenset(_plain(need, default_schema) for need in _needs(subject))
     early = subject.phase is Phase.BEFORE_TABLES
-    if isinstance(subject, Function) and subject.language == "sql":
-        early = False  # its body is checked against the tables when it is made
     words = words_in(subject)
     if step.after is None:
+        if isinstance(subject, Function) and subject.language.lower() == "sql":
+            early = False  # the downgrade makes it again, after the tables
         return [Act(step, LAST if early else FIRST, unmakes=own, frees=needs, mentions=words)]
+    early = early and not isinstance(subject, Function)
     act = Act(step, BEFORE if early else AFTER, makes=own, needs=needs, mentions=words)
+    if isinstance(subject, Function):
+        act.calls = words_at_run_time(subject)
     if step.before is not None:
         act.forgets = words_in(step.before) - words
         act.frees = frozenset(_plain(n, default_schema) for n in _needs(step.before)) - needs
@@ -96,76 +90,6 @@ def _needs(subject: DatabaseObject) -> Iterable[Identity]:
     yield from subject.requires
     if subject.schema is not None:
         yield Schema(name=subject.schema).identity
-
-
-def words_in(subject: DatabaseObject) -> frozenset[str]:
-    """
-    The names that PostgreSQL looks for when it makes the object.
-    """
-    if isinstance(subject, Function):
-        return words_of_function(subject)
-    texts = [
-        getattr(subject, field, None) for field in ("query", "condition", "when", "definition")
-    ]
-    words = words_of(" ".join(filter(None, texts)))
-    return words | {subject.function} if isinstance(subject, Trigger) else words
-
-
-def words_of_function(function: Function) -> frozenset[str]:
-    """
-    The names that PostgreSQL looks for when it makes the function.
-
-    The signature always; the body of an SQL function too, that of others is not read.
-    """
-    body = function.body if function.language == "sql" else ""
-    return words_of(f"{body} {function.arguments} {function.returns}")
-
-
-def words_of_schema_items(items: Iterable[Any]) -> frozenset[str]:
-    """
-    The names that defaults, generated columns, checks and indexes of SQLAlchemy may mean.
-    """
-    return words_of(" ".join(text for item in items for text in _expressions(item)))
-
-
-def _expressions(item: Any) -> Iterable[str]:
-    if isinstance(item, SchemaIndex):
-        found = [*item.expressions, item.dialect_options["postgresql"]["where"]]
-    elif not isinstance(item, SchemaItem):  # a piece of an index
-        found = [item]
-    else:
-        found = [
-            getattr(getattr(item, "computed", None), "sqltext", None),
-            getattr(getattr(item, "server_default", None), "arg", None),
-            getattr(item, "sqltext", None),
-        ]
-    for expression in found:
-        if isinstance(expression, ClauseElement):
-            try:
-                yield sql.render(expression)
-            except CompileError:  # a value without a literal form; names are what counts
-                yield str(expression)
-        elif expression is not None:
-            yield str(expression)
-
-
-def words_of(text: str) -> frozenset[str]:
-    """
-    The names that may be meant in a piece of SQL; in a string only if it is cast to a name.
-
-    >>> sorted(words_of("one.two = 'three' AND four = 'five'::regclass"))
-    ['AND', 'five', 'four', 'one', 'regclass', 'two']
-    """
-    found: set[str] = set()
-    for match in _WORD.finditer(text):
-        word = match[0]
-        if match["name"] is not None:
-            found |= words_of(match["string"])
-        elif word.startswith('"'):
-            found.add(word[1:-1].replace('""', '"'))
-        elif not word.endswith("'"):
-            found.add(word)
-    return frozenset(found)
 
 
 def _plain(identity: Identity, default_schema: str | None) -> Identity:
@@ -204,7 +128,9 @@ def ordered(acts: Sequence[Act]) -> list[Act]:
         for made in act.makes:  # a name is free before it is taken again
             before[act].update(m for m in unmakers.get(made, ()) if m is not act)
     _add_hints(acts, before, makers, unmakers)
-    return _sorted(acts, before)
+    result = _sorted(acts, before)
+    _leave_unchecked(result)
+    return result
 
 
 def _add_hints(
@@ -236,6 +162,51 @@ def _add_hints(
             for unmaker in unmade[word]:
                 if unmaker is not act and not _reaches(unmaker, act, before):
                     before[act].add(unmaker)
+    _add_calls(acts, before, functions[0])
+
+
+def _add_calls(
+    acts: Sequence[Act], before: dict[Act, set[Act]], functions: dict[str, list[Act]]
+) -> None:
+    """
+    What a body calls when it runs comes before it: a column's default may run at once.
+    """
+    for act in acts:
+        for word in act.calls & functions.keys():
+            for maker in functions[word]:
+                if maker is not act and not _reaches(maker, act, before):
+                    before[act].add(maker)
+
+
+def _leave_unchecked(acts: Sequence[Act]) -> None:
+    """
+    Let functions be made unchecked whose text names what is not there at that moment.
+
+    On the way: a table that stands on the function, and so comes later. On the way back: a
+    table, or a column of one, that comes back later, since it went earlier.
+    """
+    last: dict[str, int] = {}
+    first: dict[str, int] = {}
+    for place, act in enumerate(acts):
+        last |= dict.fromkeys(_names(act.makes | act.alters), place)
+        for name in _names(act.unmakes | act.alters):
+            first.setdefault(name, place)
+    for place, act in enumerate(acts):
+        step = act.item
+        new, old = (getattr(step, side, None) for side in ("after", "before"))
+        if isinstance(new, Function) and any(
+            last.get(word, -1) > place for word in words_checked(new)
+        ):
+            act.item = step = dataclasses.replace(step, after=new.but(unchecked=True))
+        if isinstance(old, Function) and any(
+            first.get(word, place) < place for word in words_checked(old)
+        ):
+            act.item = dataclasses.replace(step, before=old.but(unchecked=True))
+
+
+def _names(identities: Iterable[Identity]) -> Iterable[str]:
+    named = (each for each in identities if each.kind in ("table", "function"))
+    return (name for identity in named for name in identity.bare_names())
 
 
 def _by_name(acts: dict[Identity, list[Act]], *kinds: str) -> dict[str, list[Act]]:

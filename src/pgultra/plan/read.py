@@ -41,8 +41,18 @@ SELECT pg_catalog.current_setting('server_version_num')::int AS version,
                     WHERE p.pronamespace = n.oid AND p.proname = ANY (CAST(:functions AS name[]))))
             ORDER BY s.place LIMIT 1),
         nullif(pg_catalog.current_schema(), 'pg_catalog'), 'public') AS default_schema,
-    pg_catalog.current_schemas(false)::text[] AS path
+    pg_catalog.current_schemas(false)::text[] AS path,
+    pg_catalog.current_setting('DateStyle') LIKE 'ISO,%'
+        AND pg_catalog.current_setting('IntervalStyle') = 'postgres'
+        AND pg_catalog.current_setting('extra_float_digits')::int > 0 AS exact
 """
+PRINTING = """
+SELECT pg_catalog.set_config('search_path', :path, true),
+    pg_catalog.set_config('DateStyle', 'ISO', true),
+    pg_catalog.set_config('IntervalStyle', 'postgres', true),
+    pg_catalog.set_config('extra_float_digits', '3', true)
+"""
+"""As pg_dump has it: what is printed reads the same on a server of other settings."""
 
 
 class Home(str):
@@ -50,21 +60,25 @@ class Home(str):
     The name of the default schema.
 
     Attributes:
-        alone: whether the ``search_path`` has no other schema, so that PostgreSQL prints
-            names as seen from this one anyway.
+        first: where what names no schema would be made: the first one of the ``search_path``,
+            None if there is none.
+        plain: whether PostgreSQL prints as it shall anyway: the ``search_path`` has no other
+            schema, and dates and numbers are printed so that every server reads them.
     """
 
-    __slots__ = ("alone",)
+    __slots__ = ("first", "plain")
 
-    alone: bool
+    first: str | None
+    plain: bool
 
     @classmethod
-    def of(cls, schema: str, path: Sequence[str]) -> Self:
+    def of(cls, schema: str, path: Sequence[str], *, exact: bool) -> Self:
         """
-        A schema on a path.
+        A schema on a path, and whether the session's styles are exact.
         """
         home = cls(schema)
-        home.alone = list(path) == [schema]
+        home.first = next(iter(path), None)
+        home.plain = exact and list(path) == [schema]
         return home
 
 
@@ -103,7 +117,7 @@ def home_of(
             f"pgultra needs PostgreSQL 15 or newer; this server is {settings.version_text}. "
             "Upgrade the server, or stay with plain SQLAlchemy for this database"
         )
-    return Home.of(settings.default_schema, settings.path)
+    return Home.of(settings.default_schema, settings.path, exact=settings.exact)
 
 
 def scope_of(
@@ -139,7 +153,7 @@ def scope_of(
     return Scope(
         application=application,
         default_schema=default,
-        alone=home.alone,
+        plain=home.plain,
         wanted=frozenset(each.canonical(names).identity for each in desired.values()),
         tables=frozenset((schema or default, name) for schema, name in (*own, *dropped_tables)),
         schemas=schemas,
@@ -225,9 +239,9 @@ def autocommits(connection: Connection) -> bool:
 @contextlib.contextmanager
 def seen_from(connection: Connection, scope: Scope) -> Iterator[None]:
     """
-    Let PostgreSQL print names as seen from the default schema, whatever the host's path is.
+    Let PostgreSQL print for the default schema and for any server, whatever the host has set.
     """
-    if scope.alone:
+    if scope.plain:
         yield
         return
     with scratch(connection):
@@ -237,10 +251,6 @@ def seen_from(connection: Connection, scope: Scope) -> Iterator[None]:
 
 def print_for(connection: Connection, default_schema: str) -> None:
     """
-    Let PostgreSQL print names as seen from the default schema, until the rollback.
+    The same, until the rollback.
     """
-    rows(
-        connection,
-        "SELECT pg_catalog.set_config('search_path', :path, true)",
-        path=sql.identifier(default_schema),
-    )
+    rows(connection, PRINTING, path=sql.identifier(default_schema))

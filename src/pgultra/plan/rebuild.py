@@ -7,13 +7,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pgultra.objects import Function, Identity, Trigger, View
-from pgultra.objects.generation import Generation
+from pgultra.objects import Check, Function, Generation, Identity, Index, Trigger, View
 from pgultra.plan.compare import Conflict, Plan, Step
-from pgultra.plan.order import words_in
+from pgultra.plan.words import words_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from pgultra.objects import DatabaseObject
     from pgultra.plan.canonical import Comparable
@@ -22,14 +21,13 @@ __all__ = ["GROWN", "with_rebuilds"]
 
 GROWN = "*"
 """Stands for columns that a table gets."""
-STRANGERS = ("view", "materialized view")
-"""Callers of a function that stop the plan; columns and tables may go in the same migration."""
 
 
 def with_rebuilds(
     plan: Plan,
     sides: Comparable,
     altered: Mapping[Identity, frozenset[str]] | None = None,
+    released: Collection[Identity] = (),
 ) -> Plan:
     """
     Add the views, triggers and generated columns that must give way for a while.
@@ -39,6 +37,7 @@ def with_rebuilds(
         sides: what it compared.
         altered: tables whose columns are dropped or change their type, with these columns;
             GROWN among them where columns are added.
+        released: tables, columns, indexes and checks that let go of functions meanwhile.
 
     Returns:
         the plan with every dependent of ours dropped and made anew; a stranger's dependent
@@ -51,10 +50,14 @@ def with_rebuilds(
         for step in plan.steps
         if isinstance(step.before, View | Function) and not step.in_place
     ]
+    altered = altered or {}
+    remade = _remade(steps, sides, altered)
+    conflicts += _let_go_of_columns(steps, sides)
     for identity, each in sides.actual.items():
-        if not altered or identity not in sides.desired:
+        if not (altered or remade) or identity not in sides.desired:
             continue
         stands = _stands_on(each, altered) or _follows(identity, sides, altered)
+        stands = stands or _names(each, remade)
         if stands or (identity in steps and _will_stand_on(identity, sides, altered)):
             steps[identity] = _apart(steps.get(identity), each, sides)
             if identity.kind == "view":
@@ -67,17 +70,111 @@ def with_rebuilds(
             continue
         seen.add(identity)
         for dependent in _on(base):
+            dependent = _ours(dependent, sides)
             standing = sides.actual.get(dependent)
             if standing is None or standing.mark is None:
-                if isinstance(base, View) or dependent.kind in STRANGERS:
+                if not _is_released(dependent, released):
                     conflicts.append(_in_the_way(dependent, base, sides))
             elif dependent in sides.desired and not _lets_go(steps.get(dependent), base):
                 steps[dependent] = _apart(steps.get(dependent), standing, sides)
                 moving.append(dependent)
     steps |= _for_the_way_back(steps, sides)
     return dataclasses.replace(
-        plan, steps=tuple(steps.values()), conflicts=tuple(dict.fromkeys(conflicts))
+        plan, steps=tuple(map(_together, steps.values())), conflicts=tuple(dict.fromkeys(conflicts))
     )
+
+
+def _ours(caller: Identity, sides: Comparable) -> Identity:
+    """
+    A column that calls a function as the generated column that we know it for.
+    """
+    generation = Identity("generation", *caller[1:])
+    return generation if caller.kind == "column" and generation in sides.actual else caller
+
+
+def _is_released(caller: Identity, released: Collection[Identity]) -> bool:
+    return caller in released or Identity("table", caller.schema, caller.table or "") in released
+
+
+def _remade(
+    steps: dict[Identity, Step], sides: Comparable, altered: Mapping[Identity, frozenset[str]]
+) -> dict[Identity, frozenset[str]]:
+    """
+    The generated columns that are made anew, by table: for what is to be, or what they call.
+    """
+    moving = [step.before for step in steps.values() if not step.in_place]
+    called = {
+        _ours(caller, sides)
+        for each in moving
+        if isinstance(each, Function)
+        for caller in each.callers
+    }
+    found: dict[Identity, frozenset[str]] = {}
+    for identity, each in sides.actual.items():
+        if not isinstance(each, Generation) or identity not in sides.desired:
+            continue
+        if _stands_on(each, altered) or identity in called:
+            steps[identity] = _apart(steps.get(identity), each, sides)
+        step = steps.get(identity)
+        if step is not None and not step.in_place:
+            table = Identity("table", each.schema, each.table)
+            found[table] = found.get(table, frozenset()) | {each.name}
+    return found
+
+
+def _let_go_of_columns(steps: dict[Identity, Step], sides: Comparable) -> Iterator[Conflict]:
+    """
+    Take apart the indexes and checks of ours that would go with a generated column.
+
+    What others made on it comes back with the column itself; a stranger's view would keep
+    it from going. Nothing is CONCURRENTLY: the table is locked and rewritten anyway.
+    """
+    for identity, step in list(steps.items()):
+        old, new = step.before, step.after
+        if not isinstance(old, Generation) or not isinstance(new, Generation) or step.in_place:
+            continue
+        names = {index.name for index in old.indexes}
+        names |= {name for name, _, _ in old.beside.constraints}
+        ours = [
+            each
+            for each in sides.actual.values()
+            if isinstance(each, Index | Check)
+            and (each.schema, each.table) == (old.schema, old.table)
+            and each.name in names
+            and each.mark is not None
+        ]
+        for each in ours:
+            if each.identity in sides.desired:
+                apart = _apart(steps.get(each.identity), each, sides)
+                steps[each.identity] = dataclasses.replace(
+                    apart, before=_plain(apart.before), after=_plain(apart.after)
+                )
+        declared = {each.identity.name for each in new.indexes if each.identity in sides.desired}
+        steps[identity] = dataclasses.replace(
+            step,
+            before=old.without({each.name for each in ours}),
+            after=new.without(declared),
+        )
+        for view in old.beside.views:
+            standing = sides.actual.get(view)
+            if standing is None or standing.mark is None:
+                yield _in_the_way(view, old, sides)
+
+
+def _together(step: Step) -> Step:
+    """
+    An index goes plainly where the next one is built so: in one transaction.
+    """
+    if isinstance(step.after, Index) and not step.after.concurrently:
+        return dataclasses.replace(step, before=_plain(step.before))
+    return step
+
+
+def _plain(each: DatabaseObject | None) -> DatabaseObject | None:
+    """
+    Without CONCURRENTLY.
+    """
+    return each.but(concurrently=False) if isinstance(each, Index) else each
 
 
 def _for_the_way_back(steps: Mapping[Identity, Step], sides: Comparable) -> dict[Identity, Step]:
@@ -131,8 +228,12 @@ def _apart(step: Step | None, standing: DatabaseObject, sides: Comparable) -> St
     return dataclasses.replace(step, apart=True)
 
 
-def _in_the_way(dependent: Identity, base: View | Function, sides: Comparable) -> Conflict:
+def _in_the_way(
+    dependent: Identity, base: View | Function | Generation, sides: Comparable
+) -> Conflict:
     what = "whose columns change" if isinstance(base, View) else "whose result changes"
+    if isinstance(base, Generation):
+        what = "which is made anew"
     if base.identity not in sides.desired:
         what = "which is no longer declared"
     reason = (
@@ -174,6 +275,16 @@ def _stands_on(each: DatabaseObject, altered: Mapping[Identity, frozenset[str]])
         table = Identity("table", each.schema, each.table)
         return bool(altered.get(table, frozenset()) & set(each.reads))
     return False
+
+
+def _names(each: DatabaseObject, remade: Mapping[Identity, frozenset[str]]) -> bool:
+    """
+    Whether it cannot stay while these columns go.
+    """
+    if isinstance(each, Trigger) and each.when:
+        words = words_in(each) | set(each.columns)
+        return bool(words & remade.get(Identity("table", each.schema, each.table), frozenset()))
+    return _stands_on(each, remade)
 
 
 def _will_stand_on(

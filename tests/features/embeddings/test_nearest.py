@@ -309,6 +309,10 @@ def test_deleted_rows_do_not_come(connection: sa.Connection, plan: Any) -> None:
     asked = sa.select(table).execution_options(**{"pgultra.deleted": "include"})
     every = nearest(asked, table.c.embedding, [0.0] * 4, k=100, plan=plan)
     assert {row.id // 50 for row in connection.execute(every)} == {0, 1}
+    for option, halves in (("only", {0}), ("exclude", {1})):
+        asked = sa.select(table).execution_options(**{"pgultra.deleted": option})
+        every = nearest(asked, table.c.embedding, [0.0] * 4, k=100, plan=plan)
+        assert {row.id // 50 for row in connection.execute(every)} == halves
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ PAGES = Path(__file__).parents[3] / "docs" / "how-to"
 PRELUDE = """
 import os
 from uuid import UUID, uuid4
-from sqlalchemy import Column, Integer, MetaData, String, Table, Text, create_engine, func, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, Text, create_engine, func
+from sqlalchemy import insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 class Base(DeclarativeBase):
@@ -84,6 +85,8 @@ def test_encrypt_a_column(
                 session.flush()
         found = sa.select(person.email).where(person.email == "Carl@example.com")
         assert session.scalars(found).all() == ["carl@example.com"]
+        copies = sa.select(names["PersonArchive"].iban).order_by(names["PersonArchive"].id)
+        assert session.scalars(copies).all()[:1] == ["GB33"]
         assert names["ann"] is ann
         assert len(names["some"]) == 2
         assert names["parisians"] == names["millers"] == [ann]

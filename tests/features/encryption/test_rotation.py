@@ -109,7 +109,9 @@ def test_usage_is_answered_from_the_index(engine: sa.Engine) -> None:
         seen = []
         sa.event.listen(connection, "before_cursor_execute", lambda *given: seen.append(given[2:4]))
         key_usage(connection, new.c.value)
-        text = "\n".join(connection.exec_driver_sql(f"EXPLAIN {seen[0][0]}", seen[0][1]).scalars())
+        text = "\n".join(
+            connection.exec_driver_sql(f"EXPLAIN {seen[-1][0]}", seen[-1][1]).scalars()
+        )
     assert "secret_value_key" in text
 
 
@@ -301,3 +303,26 @@ async def test_async_connections(async_engine: AsyncEngine) -> None:
         assert (await rotate(connection, new.c.bound)).done == 1
         used = await key_usage(connection, new.c.value)
         assert [each.rows for each in used] == [0, 1]
+
+
+def test_a_table_and_columns_named_like_ours(engine: sa.Engine) -> None:
+    """
+    Rotation's statement has names of its own beside those of the host.
+    """
+
+    def host(ring: KeyRing) -> sa.Table:
+        return sa.Table(
+            "v",
+            sa.MetaData(),
+            sa.Column("key_0", sa.Integer, primary_key=True),
+            sa.Column("old", Encrypted(sa.String, ring)),
+            sa.Column("new", sa.String),
+        )
+
+    old, new = host(OLD), host(NEW)
+    with engine.begin() as connection:
+        old.metadata.create_all(connection)
+        connection.execute(old.insert(), [{"key_0": 1, "old": "a,b", "new": "c"}])
+    with engine.connect() as connection:
+        assert rotate(connection, new.c.old).complete
+        assert connection.scalar(sa.select(new.c.old)) == "a,b"

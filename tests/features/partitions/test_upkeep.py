@@ -239,7 +239,7 @@ def test_what_is_not_partitioned_does_not_stop_the_others(engine: sa.Engine) -> 
     assert [finding.split(",")[0].split(":")[0] for finding in done.findings] == [
         "public.plain is a plain table",
         "public.absent is not there",
-        "public.wrong is partitioned by list",
+        "public.wrong is partitioned by list (id)",
     ]
 
 

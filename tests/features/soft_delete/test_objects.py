@@ -213,7 +213,11 @@ def test_schema_of_a_neighbour() -> None:
     schema.edge(top, child, id="top_id")
     trigger = of(schema, "shop.top", Trigger)["top_soft_delete_cascade"]
     facts = json.loads(trigger.arguments[0])
-    assert facts["home"] == {"from": ["shop", "top"], "to": "child"}
+    assert facts["home"] == {
+        "from": ["shop", "top"],
+        "to": "child",
+        "deleted_at": "deleted_at",
+    }
     trigger = of(schema, "child", Trigger)["child_soft_delete_restore"]
     assert "home" not in json.loads(trigger.arguments[0])
 

@@ -79,7 +79,8 @@ def nearest_parents(
     theirs = [source.c[element.column.key] for element in key.elements]
     same = [mine == other for mine, other in zip(own, theirs, strict=True)]
     live = facts_of(table).live
-    if live is not None and not chosen.get_execution_options().get(DELETED_OPTION):
+    deleted = chosen.get_execution_options().get(DELETED_OPTION) in ("include", "only")
+    if live is not None and not deleted:
         same.append(live.expression(chunk))
     way = judged(
         k, plan, effort=effort, oversample=oversample, exact_below=exact_below, parents=True

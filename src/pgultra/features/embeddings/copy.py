@@ -65,7 +65,10 @@ def bulk_copy(
 
     Raises:
         InvalidVector: a vector does not fit its column; nothing is copied.
-        DeclarationError: a key is no column.
+        DeclarationError: a key is no column, or a column that the rows leave out has an SQL
+            expression as its default.
+
+    On asyncpg a codec for vectors that the host registered is gone after it.
 
     Example:
         >>> rows = ({"id": n, "embedding": vector} for n, vector in enumerate(vectors)
@@ -107,7 +110,7 @@ class Load:
         filled = _defaults(table, columns)
         self.columns = [*columns.values(), *filled]
         self.processors = [self._processor(column) for column in columns.values()]
-        self.defaults = list(filled.values())
+        self.defaults = [(make, self._processor(column)) for column, make in filled.items()]
         self.schema = sql.schema_on(connection, table.schema)
         place = sql.qualified(self.schema, table.name)
         found = connection.execute(text(TYPES), {"table": place})
@@ -159,11 +162,9 @@ class Load:
                 given = [row[key] for row in batch]
             except KeyError:
                 self._refuse(next(row for row in batch if key not in row))
-            if isinstance(process, wire.Packer):
-                columns.append(process.batch(given))
-            else:
-                columns.append(given if process is None else map(process, given))
-        columns += [[default() for _ in batch] for default in self.defaults]
+            columns.append(_sent(given, process))
+        for default, process in self.defaults:
+            columns.append(_sent([default() for _ in batch], process))
         return zip(*columns, strict=True)
 
     def _refuse(self, row: Mapping[str, Any]) -> NoReturn:
@@ -235,6 +236,15 @@ class Load:
                 await raw.reset_type_codec(vector.typname, schema=vector.nspname)
 
 
+def _sent(values: list[Any], process: Callable[[Any], Any] | None) -> Iterable[Any]:
+    """
+    Values of one column as its type sends them.
+    """
+    if isinstance(process, wire.Packer):
+        return process.batch(values)
+    return values if process is None else map(process, values)
+
+
 def _columns(target: Any, first: Mapping[str, Any]) -> tuple[Table, dict[str, Column[Any]]]:
     """
     The columns that a row's keys mean.
@@ -262,6 +272,9 @@ def _defaults(
 ) -> dict[Column[Any], Callable[[], Any]]:
     """
     Python defaults of the columns that the rows leave out.
+
+    Raises:
+        DeclarationError: one is an SQL expression, which COPY cannot send.
     """
     given = set(columns.values())
     found: dict[Any, Any] = {}
@@ -273,4 +286,10 @@ def _defaults(
             found[column] = lambda value=default.arg: value
         elif default.is_callable:
             found[column] = lambda make=default.arg: make(None)
+        elif default.is_clause_element:
+            raise DeclarationError(
+                f"bulk_copy: the default of {table.fullname}.{column.name} is the expression "
+                f"{default.arg}, which COPY cannot send: give the rows a value for it, or declare "
+                "it with server_default="
+            )
     return found

@@ -22,7 +22,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Boolean, Table
+from sqlalchemy import Boolean, Join, Table, not_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnClause, ColumnElement
 from sqlalchemy.sql.selectable import FromClause
@@ -53,6 +53,9 @@ EMPTY = 65536
 OVERSAMPLE = {"single": 1, "half": 1.2, "bit": 20}
 """Candidates for each wanted row: 16-bit floats change the order only among near equals."""
 
+JOINED = 4
+"""Candidates for each wanted row of a join: so often may one come with rows of other tables."""
+
 MOST_EFFORT, MOST_PROBES = 1000, 32768
 """pgvector's limits of hnsw.ef_search and ivfflat.probes."""
 
@@ -65,7 +68,7 @@ class Way(NamedTuple):
         k: how many rows.
         plan, effort, oversample, exact_below: as the host said.
         parents: whether keys come many times, and each counts once.
-        deleted: whether deleted rows are wanted too.
+        deleted: ``include`` where deleted rows are wanted too, ``only`` for them alone.
     """
 
     k: int
@@ -74,7 +77,7 @@ class Way(NamedTuple):
     oversample: int | None = None
     exact_below: int | None = None
     parents: bool = False
-    deleted: bool = False
+    deleted: str | None = None
 
 
 class Found(FromClause):
@@ -215,6 +218,7 @@ class Clause:
         type_: Any = found.column.type
         self.type_: VectorType = type_
         self.plan = "exact" if type_.index is None else self.way.plan
+        self.grouped = self.way.parents or _joins(found.statement)
         self.rows = compiler.process(self._rows(), asfrom=True, **options)
 
     def text(self) -> str:
@@ -223,13 +227,13 @@ class Clause:
         """
         keys = ", ".join(f"key_{number}" for number in range(len(self.found.keys_of)))
         parts = {"rows": self.rows, "keys": keys, "k": self.way.k}
-        of_chunks = "_parents" if self.way.parents else ""
-        all_count = not self.way.parents and self._candidates == self.way.k
-        exact = _text(f"exact{of_chunks}")
+        grouped = "_grouped" if self.grouped else ""
+        all_count = not self.grouped and self._candidates == self.way.k
+        exact = _text(f"exact{grouped}")
         if self.plan == "exact":
             return exact.format(condition="", **parts)
         calls = (f"set_config('{name}', '{value}', true)" for name, value in self._settings())
-        return _text(f"nearest{of_chunks}").format(
+        return _text(f"nearest{grouped}").format(
             few=self._few(),
             best="" if all_count else _text("best").format(**parts),
             exact=exact.format(condition=_text("short").format(**parts), **parts),
@@ -261,8 +265,11 @@ class Clause:
             )
         inner._for_update_arg = None
         table = _table_of(found.source)
-        live = facts_of(table).live if table is not None and not self.way.deleted else None
-        return inner if live is None else inner.where(live.expression(found.source))
+        live = facts_of(table).live if table is not None else None
+        if live is None or self.way.deleted == "include":
+            return inner
+        alive = live.expression(found.source)
+        return inner.where(not_(alive) if self.way.deleted == "only" else alive)
 
     @property
     def _candidates(self) -> int:
@@ -270,6 +277,8 @@ class Clause:
         candidates: float = way.k * (way.oversample or 1)
         if way.oversample is None or way.parents:
             candidates *= OVERSAMPLE[self.type_.precision]
+        if way.oversample is None and self.grouped and not way.parents:
+            candidates = max(candidates, way.k * JOINED)
         return math.ceil(candidates)
 
     def _settings(self) -> tuple[tuple[str, object], ...]:
@@ -306,6 +315,14 @@ class Clause:
         name = sql.dollar(preparer.format_table(table), tag="pgultra_table")
         most = limit * (4 * self.type_.dimensions + 64) + EMPTY
         return _text("few_by_size").format(table=name, most_bytes=most)
+
+
+def _joins(statement: Select[Any]) -> bool:
+    """
+    Whether a row of the table may come several times, with rows of other tables.
+    """
+    froms = statement.get_final_froms()
+    return len(froms) > 1 or any(isinstance(each, Join) for each in froms)
 
 
 def _table_of(source: Any) -> Table | None:

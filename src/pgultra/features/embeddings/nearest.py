@@ -17,6 +17,7 @@ a session, a pool or an earlier SET; they hold until the transaction ends.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, overload
 
 from sqlalchemy import Select, Table
@@ -50,7 +51,7 @@ VERSION_OF = "pgultra.version_of"
 """The key in ``Column.info`` of vectors in a side table: whose next version they are."""
 
 DELETED_OPTION = "pgultra.deleted"
-"""The execution option of a statement that wants deleted rows too, by whatever room."""
+"""The execution option of a statement that wants deleted rows too, or them alone."""
 
 
 @overload
@@ -110,7 +111,8 @@ def nearest(
     Select the k rows nearest to a vector, nearest first, with their distance.
 
     k rows come whenever k rows match. Rows without a vector never come; soft-deleted rows
-    neither, unless the statement asks for them.
+    neither, unless the statement asks for them. k counts rows of the vector's table: where a
+    join gives several rows for one of them, all of those come.
 
     Args:
         statement: a select with its filters, or a mapped class or table.
@@ -123,7 +125,7 @@ def nearest(
             ``exact`` never takes the index.
         effort: ``hnsw.ef_search`` or ``ivfflat.probes``: more finds more, and takes longer.
         oversample: candidates for each wanted row: 1 for single precision, 1.2 for half, 20
-            for bit, unless said.
+            for bit, 4 at least where the statement joins, unless said.
         exact_below: so many matching rows are sorted exactly; chosen from k unless said.
 
     Returns:
@@ -240,8 +242,9 @@ class Search:
         """
         A clause of at most k keys and distances, unordered.
         """
-        if self.statement.get_execution_options().get(DELETED_OPTION):
-            way = way._replace(deleted=True)
+        deleted = self.statement.get_execution_options().get(DELETED_OPTION)
+        if deleted in ("include", "only"):
+            way = way._replace(deleted=deleted)
         return Found(self.statement, self.expression, self.vector, self.keys, self.source, way)
 
 
@@ -260,6 +263,21 @@ def judged(
     Raises:
         DeclarationError: an argument takes something else.
     """
+    try:
+        return _judged(k, plan, effort, oversample, exact_below, parents)
+    except TypeError:  # what cannot be hashed is no number; the error shall say so
+        return _judged.__wrapped__(k, plan, effort, oversample, exact_below, parents)
+
+
+@lru_cache(maxsize=256, typed=True)  # 10.0 and True are no numbers of rows, though 10 and 1 are
+def _judged(
+    k: int,
+    plan: Plan,
+    effort: int | None,
+    oversample: int | None,
+    exact_below: int | None,
+    parents: bool,
+) -> Way:
     whole("nearest", "k", k, 1, MOST)
     one_of("nearest", "plan", plan, PLANS)
     if effort is not None:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    false,
     func,
     literal,
     select,
@@ -36,17 +37,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Queue", "QueueStatus"]
 
+KEPT = "the row kept its old vector: a policy of row security or a trigger let no update through"
+"""The error of rows that an UPDATE passed over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """
     One row to embed: its key, its text, and the hash of this very text.
+
+    A hidden one waits, and the role that asks cannot read it: row security.
     """
 
     key: tuple[Any, ...]
     text: str
     hash: bytes
     attempts: int
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +116,17 @@ class Queue:
         self, connection: Connection, size: int, lease: dt.timedelta, most_attempts: int
     ) -> tuple[uuid.UUID, list[Job]]:
         """
-        Lease rows that are due, oldest first, past those that others hold.
+        Lease rows that are due, those first that are so for longest, past what others hold.
 
-        A row that failed before comes alone, so that it takes no others down with it.
+        A row that failed before, or whose lease ran out, comes alone, so that it takes no
+        others down with it. What an endpoint sent back with ``retry_after`` did not fail.
         """
         state, token = self.state, uuid.uuid4()
         self._give_up(connection, most_attempts)
         due = (
             select(*self.own, state.c.attempts)
             .where(self.waits, state.c.available_at <= func.now())
-            .order_by(state.c.attempts, state.c.available_at, *self.own)
+            .order_by(state.c.available_at)
             .limit(size)
             .with_for_update(skip_locked=True)
         )
@@ -129,19 +137,20 @@ class Queue:
             found = [row for row in found if not row.attempts]
         if not found:
             return token, []
+        these = self._any_of(self.own, [tuple(row)[:-1] for row in found])
         connection.execute(
             update(state)
-            .where(self._any_of(self.own, [tuple(row)[:-1] for row in found]))
+            .where(these)
             .values(lease=token, available_at=func.now() + lease, attempts=state.c.attempts + 1)
         )
         texts = (
-            select(*self.keys, self.text, self.hash, state.c.attempts)
-            .join(state, self._same())
-            .where(state.c.lease == token)
-            .order_by(*self.keys)
+            select(*self.own, self.text, self.hash, state.c.attempts, self.keys[0].is_(None))
+            .select_from(state.outerjoin(self.table, self._same()))
+            .where(these, state.c.lease == token)
+            .order_by(*self.own)
         )
         jobs = [
-            Job(tuple(row)[:-3], row[-3], bytes(row[-2]), row[-1])
+            Job(tuple(row)[:-4], row[-4], bytes(row[-3]), row[-2], row[-1])
             for row in connection.execute(texts)
         ]
         return token, jobs
@@ -219,7 +228,7 @@ class Queue:
         """
         state = self.state
         rows = self._rows(jobs, vectors)
-        same_key = and_(*(key == rows.c[f"key_{n}"] for n, key in enumerate(self.keys)))
+        same_key = self._equal(self.keys, rows)
         self._lock(connection, jobs)
         leased = (
             select(literal(1)).where(self._same(), state.c.lease == token).correlate(self.table)
@@ -257,6 +266,9 @@ class Queue:
     ) -> None:
         """
         Note what is fresh now; where the text changed meanwhile, the row waits again.
+
+        A change that the triggers saw ended the lease. What is still leased and was not written
+        is tried again as often as an error is.
         """
         state = self.state
         fresh = [(job.key, job.hash) for job in jobs if job.key in written]
@@ -265,7 +277,7 @@ class Queue:
         connection.execute(
             update(state)
             .where(state.c.lease == token, self._any_of(self.own, [job.key for job in jobs]))
-            .values(lease=None, available_at=func.now(), attempts=0)
+            .values(lease=None, available_at=func.now(), error=KEPT)
         )
 
     def _mark_fresh(
@@ -280,10 +292,9 @@ class Queue:
         rows = values(*names, column_("hash", LargeBinary), name="fresh").data(
             [(*key, digest) for key, digest in fresh]
         )
-        same = and_(*(own == rows.c[own.name] for own in self.own))
         connection.execute(
             update(state)
-            .where(same, state.c.lease == token)
+            .where(self._equal(self.own, rows), state.c.lease == token)
             .values(
                 stale_since=None,
                 lease=None,
@@ -311,21 +322,25 @@ class Queue:
         self,
         connection: Connection,
         token: uuid.UUID,
+        jobs: Sequence[Job],
         error: str,
         wait: dt.timedelta,
-        most_attempts: int,
+        most_attempts: int | None,
     ) -> None:
         """
         Give rows back after an error: later, or never when that was the last attempt.
+
+        Where there is no most, the attempt is not counted.
         """
-        state = self.state
-        last = state.c.attempts >= most_attempts
+        attempts = self.state.c.attempts
+        last = attempts >= most_attempts if most_attempts is not None else false()
         self._change(
             connection,
-            state.c.lease == token,
+            and_(self.state.c.lease == token, self._any_of(self.own, [job.key for job in jobs])),
             lease=None,
-            error=error[:2000],
+            error=error,
             available_at=func.now() + wait,
+            attempts=attempts if most_attempts is not None else attempts - 1,
             failed_at=case((last, func.now()), else_=None),
         )
 
@@ -345,6 +360,12 @@ class Queue:
             one: ColumnElement[bool] = columns[0].in_([key[0] for key in keys])
             return one
         return tuple_(*columns).in_(keys)
+
+    def _equal(self, columns: Sequence[Any], rows: FromClause) -> ColumnElement[bool]:
+        """
+        Whether keys are those of VALUES, where a driver may send a text for an enum.
+        """
+        return and_(*(c == cast(rows.c[f"key_{n}"], c.type) for n, c in enumerate(columns)))
 
     def _same(self) -> ColumnElement[bool]:
         pairs = zip(self.own, self.keys, strict=True)

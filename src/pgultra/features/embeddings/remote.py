@@ -21,6 +21,9 @@ __all__ = ["OpenAIEmbedder", "SentenceTransformerEmbedder"]
 TRANSIENT = {408, 409, 429, 500, 502, 503, 504}
 """Answers after which it is worth to ask again."""
 
+OVERRUN = {429, 503}
+"""Answers that tell nothing of the texts: too many requests, or nobody to answer them."""
+
 MOST = 1_000_000
 """Of a batch and of attempts: a typing error is more likely than the wish for more."""
 
@@ -30,7 +33,7 @@ LONGEST_WAIT = 60.0
 
 class Busy(PgultraError):
     """
-    An endpoint that wants to be left alone for longer than ``embed`` waits.
+    An endpoint that wants to be left alone for longer than ``embed`` waits, or is not there.
 
     Attributes:
         retry_after: for how many seconds; ``EmbeddingWorker`` gives the rows back for so long.
@@ -48,7 +51,8 @@ class OpenAIEmbedder:
     Texts go in batches. After 429 and 5xx it asks again, as late as the answer's
     ``Retry-After`` says (seconds, or a date) or by exponential back-off; what fails in the end
     raises, and the worker keeps the rows. Told to wait for more than a minute it raises at
-    once, and the worker gives its rows back for as long as that.
+    once, and the worker gives its rows back and rests for as long as that. After 429 and 503
+    without such a word, or where nothing answers at its address, the worker rests for a minute.
 
     Args:
         model: the name that the endpoint knows.
@@ -152,12 +156,16 @@ class OpenAIEmbedder:
         except httpx.HTTPStatusError as error:
             body = error.response.text[:300]
             message = f"{self.url} answered {error.response.status_code} for {self.model}: {body}"
-            told = asked_to_wait(error)
-            if told is not None:
+            overrun = error.response.status_code in OVERRUN
+            told = asked_to_wait(error) or (LONGEST_WAIT if overrun else None)
+            if told:
                 raise Busy(message, told) from error
             raise PgultraError(message) from error
         except httpx.HTTPError as error:
-            raise PgultraError(f"{self.url} cannot be reached: {error!r}") from error
+            message = f"{self.url} cannot be reached: {error!r}"
+            if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                raise Busy(message, LONGEST_WAIT) from error
+            raise PgultraError(message) from error
         except (KeyError, TypeError, ValueError) as error:
             raise PgultraError(
                 f"{self.url} gave no embeddings: its answer has no data[].embedding"
@@ -196,11 +204,11 @@ def asked_to_wait(error: Any) -> float | None:  # an error of httpx
     The seconds of an answer's ``Retry-After``, or None.
     """
     said = getattr(getattr(error, "response", None), "headers", {}).get("retry-after", "").strip()
-    if said.replace(".", "", 1).isdigit():
+    if said.isascii() and said.replace(".", "", 1).isdigit():
         return float(said)
     try:
         moment = parsedate_to_datetime(said)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:  # "-0000": a time in UTC
         moment = moment.replace(tzinfo=dt.UTC)

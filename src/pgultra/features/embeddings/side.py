@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import LargeBinary, and_, delete, insert, literal, select, values
+from sqlalchemy import LargeBinary, and_, delete, func, insert, literal, select, values
 from sqlalchemy import column as column_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from pgultra.features.embeddings.queue import Queue
 from pgultra.features.embeddings.state import text_of
+from pgultra.plan import facts_of
 
 if TYPE_CHECKING:
     import uuid
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pgultra.features.embeddings.queue import Job
 
 __all__ = ["SideQueue", "SplitQueue", "VersionQueue"]
+
+HARD = "pgultra.hard_delete"
+"""With it, rows that are deleted softly can be deleted."""
 
 
 class SideQueue(Queue):
@@ -49,7 +53,7 @@ class SideQueue(Queue):
         given = values(*names, column_("hash", LargeBinary), name="given").data(
             [(*job.key, job.hash) for job in jobs]
         )
-        same = and_(*(key == given.c[f"key_{n}"] for n, key in enumerate(self.keys)))
+        same = self._equal(self.keys, given)
         leased = (
             select(literal(1))
             .where(self._same(), self.state.c.lease == token)
@@ -126,9 +130,14 @@ class SplitQueue(SideQueue):
         """
         The new chunks of each key instead of those that there are.
         """
-        connection.execute(
-            delete(self.chunks).where(self._any_of(self.references, [key for key, _ in pairs]))
-        )
+        old = delete(self.chunks).where(self._any_of(self.references, [key for key, _ in pairs]))
+        if facts_of(self.chunks).live is None:
+            connection.execute(old)
+        else:  # deleted softly; but these go for good, as when their parent's text changes
+            before = connection.scalar(select(func.current_setting(HARD, True))) or ""
+            connection.execute(select(func.set_config(HARD, "on", True)))
+            connection.execute(old)
+            connection.execute(select(func.set_config(HARD, before, True)))
         rows = []
         for key, pieces in pairs:
             for number, piece in enumerate(pieces):

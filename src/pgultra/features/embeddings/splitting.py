@@ -132,7 +132,12 @@ class Chunks:
         key = self.reference(table)
         parent, sources = key.referred_table, self.sources(key.referred_table)
         words = (parent.name, table.name)
-        yield from marking(parent, _state_name(parent, table), sources, words)
+        schema = table.schema if table.schema != parent.schema else None
+        hard = ("hard",) if facts_of(table).live else ()
+        references = {each.column.name: each.parent.name for each in key.elements}
+        chunks = (table.name, schema or "", *(hard or ("",)))
+        state = _state_name(parent, table)
+        yield from marking(parent, state, sources, words, chunks, references)
         function = function_name(table.metadata, "embeddings", "drop_chunks")
         yield Function(
             name=function,
@@ -140,15 +145,14 @@ class Chunks:
             body=body("drop_chunks"),
             settings=(("search_path", "pg_catalog, pg_temp"),),
         )
-        schema = table.schema if table.schema != parent.schema else None
-        pairs = [n for e in key.elements for n in (e.column.name, e.parent.name)]
+        pairs = [n for each in references.items() for n in each]
         yield Trigger(
             name=sql.short_name("0", *words, "dropped"),  # before a new key is cascaded
             table=parent.name,
             schema=parent.schema,
             timing="AFTER",
             function=function,
-            arguments=(table.name, schema or "", *pairs),
+            arguments=(table.name, schema or "", *pairs, *hard),
             requires=(Identity("table", table.schema, table.name),),
             **on_change(sources),
         )

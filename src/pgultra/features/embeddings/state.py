@@ -7,6 +7,7 @@ is written. The host's table gets no columns for it.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     Column,
     DateTime,
+    Enum,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -28,6 +30,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.sql.elements import conv
+from sqlalchemy.types import NullType
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
@@ -36,7 +39,7 @@ from pgultra.objects import Function, Identity, Trigger
 from pgultra.plan import declarations, facts_of, function_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement
 
@@ -56,6 +59,12 @@ __all__ = [
     "state_table",
     "text_of",
 ]
+
+EXACT = re.compile(
+    r"(TEXT|VARCHAR|CHAR|SMALLINT|INTEGER|BIGINT|BOOLEAN|UUID|BYTEA|DATE|TIMESTAMP)"
+    r"( ?\(\d+\))?( WITH(OUT)? TIME ZONE)?"
+)
+"""Types without a collation of their own whose equal values have equal texts."""
 
 SIDE_BYTES = 41
 """A longer name is cut by PostgreSQL 18 where it names that ``available_at`` is NOT NULL."""
@@ -177,9 +186,11 @@ def make_state(table: Table, name: str, what: str) -> None:
         what: is noted there, for the error.
     """
     schema = f"{table.schema}." if table.schema else ""
-    if f"{schema}{name}" in table.metadata.tables:
-        return
     keys = list(table.primary_key)
+    there = table.metadata.tables.get(f"{schema}{name}")
+    if there is not None:
+        _insist_on_host(there, table, what)
+        return
     if not keys:
         raise DeclarationError(
             f"table {table.fullname} needs a primary key: {what} are noted by it"
@@ -210,6 +221,19 @@ def make_state(table: Table, name: str, what: str) -> None:
     )
 
 
+def _insist_on_host(there: Table, table: Table, what: str) -> None:
+    """
+    Refuse a table of the side table's name that belongs to something else.
+    """
+    host = {f"{table.fullname}.{key.key}" for key in table.primary_key}
+    if any({e.target_fullname for e in f.elements} == host for f in there.foreign_key_constraints):
+        return
+    raise DeclarationError(
+        f"table {table.fullname}: {what} are noted in a table named {there.fullname}, and there is "
+        "one that belongs to something else: rename the column, or one of the tables"
+    )
+
+
 def side_constraints(
     name: str, own: Sequence[str], keys: Sequence[Column[Any]]
 ) -> tuple[PrimaryKeyConstraint, ForeignKeyConstraint]:
@@ -237,14 +261,16 @@ def _has_source(column: Column[Any]) -> bool:
 @cache
 def body(name: str) -> str:
     """
-    A function's body, from a file.
+    A function's body, from a file; ``-- home.sql`` stands for what tells the schema.
     """
-    return (resources.files(__package__) / "sql" / f"{name}.sql").read_text()
+    folder = resources.files(__package__) / "sql"
+    home = (folder / "home.sql").read_text()
+    return (folder / f"{name}.sql").read_text().replace("    -- home.sql\n", home)
 
 
 def state_objects(column: Column[Any]) -> Iterator[DatabaseObject]:
     """
-    The two shared functions and the two triggers that mark rows.
+    The triggers that mark rows, and their functions.
     """
     table: Any = column.table
     if not _has_source(column) or not isinstance(table, Table):
@@ -253,7 +279,12 @@ def state_objects(column: Column[Any]) -> Iterator[DatabaseObject]:
 
 
 def marking(
-    table: Table, state: str, columns: Sequence[Column[Any]], words: tuple[str, ...]
+    table: Table,
+    state: str,
+    columns: Sequence[Column[Any]],
+    words: tuple[str, ...],
+    chunks: tuple[str, ...] = ("", "", ""),
+    references: Mapping[str, str] | None = None,
 ) -> Iterator[DatabaseObject]:
     """
     What marks new and changed rows of a table in a side table.
@@ -263,38 +294,74 @@ def marking(
         state: the side table's name.
         columns: a change of these makes a row stale.
         words: the triggers' names begin with these.
+        chunks: a table whose rows go with a row that moves to another partition, its schema,
+            and ``hard`` if they are deleted softly.
+        references: from columns of the primary key to those of the chunk table.
     """
-    needs = (Identity("table", table.schema, state),)
-    arguments = (state, *(key.name for key in table.primary_key))
-    for verb, options in (
-        ("new", {"events": ("INSERT",), "level": "STATEMENT", "new_table": "pgultra_new"}),
-        ("changed", on_change(columns)),
-    ):
-        function = function_name(table.metadata, "embeddings", f"mark_{verb}")
-        yield Function(
-            name=function,
+    # Both for every table: a conversion to partitions makes triggers, and no functions.
+    functions = {
+        verb: Function(
+            name=function_name(table.metadata, "embeddings", f"mark_{verb}"),
             schema=table.schema,
             body=body(f"mark_{verb}"),
             settings=(("search_path", "pg_catalog, pg_temp"),),
         )
+        for verb in ("new", "changed")
+    }
+    yield from functions.values()
+    names = [key.name for key in table.primary_key]
+    keys = (state, *names)
+    made: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
+        (sql.short_name(*words, "changed"), "changed", keys, on_change(columns))
+    ]
+    # PostgreSQL hands on to partitions the triggers of rows, and not those of statements.
+    if table.dialect_options["postgresql"].get("partition_by"):
+        pairs = [n for name in names for n in (name, (references or {}).get(name, ""))]
+        made += [
+            # Not "…_new": neither of the two can replace the other in place.
+            (sql.short_name(*words, "added"), "changed", keys, {"events": ("INSERT",)}),
+            # The name sorts after RI_, as those of foreign keys' triggers begin.
+            (
+                sql.short_name("moved", *words),
+                "changed",
+                (state, *chunks, *pairs),
+                {"events": ("DELETE",)},
+            ),
+        ]
+    else:
+        once = {"events": ("INSERT",), "level": "STATEMENT", "new_table": "pgultra_new"}
+        made.append((sql.short_name(*words, "new"), "new", keys, once))
+    for name, verb, arguments, options in made:
         yield Trigger(
-            name=sql.short_name(*words, verb),
+            name=name,
             table=table.name,
             schema=table.schema,
             timing="AFTER",
-            function=function,
+            function=functions[verb].name,
             arguments=arguments,
-            requires=needs,
+            requires=(Identity("table", table.schema, state),),
             **options,
         )
 
 
 def on_change(columns: Sequence[Column[Any]]) -> dict[str, Any]:
     """
-    The options of a trigger that fires where one of the columns differs.
+    The options of a trigger that fires where the text of one of the columns differs.
+
+    It is no ``UPDATE OF``: a trigger of the host's may change a column that no UPDATE names.
     """
-    names = [each.name for each in columns]
     changed = " OR ".join(
-        f"old.{sql.identifier(name)} IS DISTINCT FROM new.{sql.identifier(name)}" for name in names
+        f"old.{each} IS DISTINCT FROM new.{each}" for each in map(_as_text, columns)
     )
-    return {"events": ("UPDATE",), "columns": tuple(names), "when": changed}
+    return {"events": ("UPDATE",), "when": changed}
+
+
+def _as_text(column: Column[Any]) -> str:
+    """
+    A column, or its text where values that are equal may have another text, or have no ``=``.
+    """
+    name, type_ = sql.identifier(column.name), column.type
+    exact = isinstance(type_, Enum) or (
+        not isinstance(type_, NullType) and EXACT.fullmatch(type_.compile(dialect=sql.dialect()))
+    )
+    return name if exact else f'{name}::text COLLATE "C"'

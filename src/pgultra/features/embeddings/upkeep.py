@@ -4,13 +4,16 @@ What a host asks of a queue: how it stands, what is missing, what failed.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import IntegrityError
 
 from pgultra.bridge import on_connection
+from pgultra.errors import sqlstate_of
 from pgultra.features.embeddings.queue import Queue, QueueStatus
 from pgultra.features.embeddings.splitting import chunks_of
 from pgultra.features.embeddings.version import queue_of
@@ -18,9 +21,16 @@ from pgultra.features.embeddings.version import queue_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Select
 
 __all__ = ["backfill", "queue_status", "retry_failed"]
+
+BATCH = 50_000
+"""Rows that are noted at once; fewer where rows are being deleted."""
+PATIENCE = 20
+"""So many single rows in a row may be gone; after that it is no deletion."""
+GONE = "23503"
+"""The SQLSTATE of a foreign key whose row is not there."""
 
 
 def _queues(column: Any) -> Iterator[tuple[Queue, str | None]]:
@@ -79,7 +89,7 @@ def backfill(
 
     After an ``Embedding`` with a source was added to a table with rows, after rows were
     loaded with triggers off, and after ``model=`` was changed. It only notes keys; run it
-    again at any time.
+    again at any time. Rows that somebody deletes meanwhile are waited for and left out.
 
     Args:
         connection: a Connection, or an AsyncConnection, and then it is to be awaited.
@@ -114,7 +124,36 @@ def _note(
     )
     if dry_run:
         return connection.scalar(select(func.count()).select_from(rows.subquery())) or 0
-    names = [own.name for own in queue.own]
+    return _put(connection, queue, rows)
+
+
+def _put(connection: Connection, queue: Queue, rows: Select[Any]) -> int:
+    """
+    Note rows a batch at a time, without those that are deleted meanwhile.
+
+    The foreign key waits for who deletes a row, and then takes the batch back. A lock on the
+    rows would need UPDATE on their table. What was noted is in no later batch.
+    """
+    noted, size, gone = 0, BATCH, 0
+    alone = getattr(connection.connection.dbapi_connection, "autocommit", False)
+    while True:
+        try:
+            with nullcontext() if alone else connection.begin_nested():
+                found = _insert(connection, queue, rows.order_by(*queue.keys).limit(size))
+        except IntegrityError as error:
+            gone += size == 1
+            if sqlstate_of(error) != GONE or gone > PATIENCE:
+                raise
+            size = max(1, size // 2)
+            continue
+        noted += found
+        if found < size:
+            return noted
+        size, gone = min(BATCH, size * 2), 0
+
+
+def _insert(connection: Connection, queue: Queue, rows: Select[Any]) -> int:
+    state, names = queue.state, [own.name for own in queue.own]
     statement = upsert(state).from_select([*names, "stale_since"], rows)
     statement = statement.on_conflict_do_update(
         index_elements=names,

@@ -10,14 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, MetaData, Table, select
+from sqlalchemy import Column, Table, func, select
 
-from pgultra import sql
 from pgultra.bridge import on_connection
-from pgultra.errors import DeclarationError, PgultraError
+from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.index import HNSW, IVFFlat
 from pgultra.features.embeddings.nearest import VERSION_OF
-from pgultra.features.embeddings.objects import database_objects, index_name, schema_index
 from pgultra.features.embeddings.queries import resolved
 from pgultra.features.embeddings.queue import Queue
 from pgultra.features.embeddings.side import VersionQueue
@@ -29,10 +27,17 @@ from pgultra.features.embeddings.state import (
     sources,
     state_table,
 )
+from pgultra.features.embeddings.switching import (
+    exchange,
+    hand_over,
+    insist_on_all_rows,
+    insist_on_vectors,
+    lock,
+    place_of,
+)
 from pgultra.features.embeddings.vector import PLACE, VectorType
-from pgultra.objects import Index
-from pgultra.plan import collect, declarations, declare
-from pgultra.plan.options import text
+from pgultra.plan import declarations, declare
+from pgultra.plan.options import flag, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -191,108 +196,43 @@ def queue_of(column: Any) -> Queue:  # Article.embedding, or a column of a table
 
 
 @on_connection
-def switch(connection: Connection, column: Any) -> int:
+def switch(connection: Connection, column: Any, *, incomplete: bool = False) -> int:
     """
     Put the vectors of the next version into the column, and build its index of them.
 
     Afterwards the models declare what was the next version, without ``next_version=``; the
     migration then only drops the side table. The table is locked until the transaction ends:
-    every row is written, and the index is built anew.
+    every row is written, and the index is built anew. Stop the old model's worker first.
 
     Args:
         connection: a Connection, or an AsyncConnection, and then it is to be awaited.
         column: the vector column that declares ``next_version=``.
+        incomplete: go on where rows have no fresh vector. They get the one that there is, or
+            NULL, and stand in the column's queue as in that of the next version.
 
     Returns:
         How many vectors there are.
 
     Raises:
-        PgultraError: rows still wait for their vector.
+        PgultraError: rows have a text and no fresh vector in the next version; or the column
+            is NOT NULL and would get NULL; or row level security or a trigger keeps rows
+            away. Nothing was changed.
 
     Example:
         >>> switch(connection, Article.embedding)  # doctest: +SKIP
         5210
     """
+    flag("switch", incomplete=incomplete)
     own, side = _own(column), next_version(column)
-    queue = queue_of(side)
-    table: Any = own.table
-    schema = sql.schema_on(connection, table.schema)
-    place = sql.qualified(schema, table.name)
-    connection.execute(sql.statement(f"LOCK TABLE {place} IN ACCESS EXCLUSIVE MODE"))
-    if connection.scalar(select(queue.waits).where(queue.waits).limit(1)):
-        raise PgultraError(
-            f"rows of {own} wait for their vector of {side.type.model}: let the worker finish "  # type: ignore[attr-defined]  # our own type
-            "before switch()"
-        )
-    _exchange(connection, own, side, schema)
-    old, new = state_table(own), queue.state
-    names = [each.name for each in new.columns if not each.primary_key]
-    same = [old.c[each.name] == new.c[each.name] for each in new.primary_key]
-    connection.execute(
-        old.update().where(*same).values({old.c[name]: new.c[name] for name in names})
-    )
-    return connection.execute(
-        select(own).with_only_columns(own.is_not(None)).where(own.is_not(None)),
-        execution_options={"preserve_rowcount": True},
-    ).rowcount
-
-
-def _exchange(
-    connection: Connection, own: Column[Any], side: Column[Any], schema: str | None
-) -> None:
-    """
-    The column as it will be declared: its type, its values, its index.
-    """
-    table: Any = own.table
-    later = Table(
-        table.name,
-        MetaData(),
-        *(Column(key.name, key.type, primary_key=True) for key in table.primary_key),
-        Column(own.name, side.type, key=own.key),
-        schema=schema,
-    )
-    place, name = sql.qualified(schema, table.name), sql.identifier(own.name)
-    type_: Any = side.type
-    statements = [
-        f"DROP INDEX IF EXISTS {sql.qualified(schema, each)}"
-        for each in {index_name(c) for c in (own, later.c[own.key]) if c.type.index}  # type: ignore[attr-defined]  # our own type
-    ]
-    statements.append(
-        f"ALTER TABLE {place} ALTER COLUMN {name} TYPE vector({type_.dimensions}) "
-        f"USING NULL::vector({type_.dimensions})"
-    )
-    beside: Any = side.table
-    keys = zip(table.primary_key, beside.primary_key, strict=True)
-    same = " AND ".join(
-        f"h.{sql.identifier(key.name)} = s.{sql.identifier(mine.name)}" for key, mine in keys
-    )
-    other = sql.qualified(sql.schema_on(connection, beside.schema), beside.name)
-    statements.append(
-        f"UPDATE {place} AS h SET {name} = s.embedding "  # noqa: S608  # quoted, all of them
-        f"FROM {other} AS s WHERE {same}"
-    )
-    for each in statements:
-        connection.execute(sql.statement(each))
-    _build(connection, own, later.c[own.key])
-
-
-def _build(connection: Connection, own: Column[Any], later: Column[Any]) -> None:
-    """
-    The index, with the mark that the room's indexes of this MetaData bear.
-    """
-    table: Any = own.table
-    index = later.type.index  # type: ignore[attr-defined]  # our own type
-    if not isinstance(index, HNSW):
-        return  # IVFFlat waits for build_index, which knows the new declaration
-    if index_name(later) not in {each.name for each in later.table.indexes}:
-        schema_index(later)
-    [made] = [each for each in database_objects(later) if isinstance(each, Index)]
-    for each in collect(table.metadata).values():
-        if isinstance(each, Index) and each.mark is not None and each.mark.room == "embeddings":
-            made = made.owned(each.mark.application, "embeddings")
-            break
-    for statement in made.create():
-        connection.execute(sql.statement(statement))
+    old, new = state_table(own), queue_of(side)
+    with connection.begin_nested():  # who is refused keeps no lock
+        places = [place_of(connection, each) for each in (own.table, old, new.state, side.table)]
+        lock(connection, places)
+        insist_on_all_rows(connection, own, places)
+        strict = insist_on_vectors(connection, own, side, new, incomplete=incomplete)
+        exchange(connection, own, side, strict=strict)
+        hand_over(connection, old, new, side)
+        return connection.scalar(select(func.count(own))) or 0
 
 
 def _own(column: Any) -> Column[Any]:

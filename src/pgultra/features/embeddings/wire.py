@@ -288,10 +288,10 @@ def unpacked(value: Any) -> Vector | None:  # what the driver gave: bytes, text,
     A pgvector Vector over the bytes that came.
     """
     if value.__class__ is not bytes:
-        if value is None:
-            return None
-        if isinstance(value, str):
-            return Vector.from_text(value)
+        if value is None or isinstance(value, Vector):  # the host's own codec made it
+            return value
+        if not isinstance(value, bytes | bytearray | memoryview):
+            return Vector.from_text(value) if isinstance(value, str) else Vector(value)
         value = bytes(value)
     vector = _new(Received)
     vector._raw = value

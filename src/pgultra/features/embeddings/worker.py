@@ -12,13 +12,24 @@ import asyncio
 import datetime as dt
 import logging
 import threading
-from dataclasses import dataclass
+import time
 from typing import TYPE_CHECKING, Any
 
 from pgultra.errors import DeclarationError, PgultraError
 from pgultra.features.embeddings.embedder import Embedder
 from pgultra.features.embeddings.splitting import chunks_of
+from pgultra.features.embeddings.troubles import (
+    REFUSALS,
+    Attempt,
+    Unreadable,
+    default_wait,
+    insist_on_some,
+    of_the_row,
+    pause_asked_by,
+    told,
+)
 from pgultra.features.embeddings.version import queue_of
+from pgultra.features.embeddings.worked import Worked
 from pgultra.plan.options import refused, seconds, whole
 
 if TYPE_CHECKING:
@@ -39,42 +50,15 @@ MOST = 1_000_000
 """Of a batch and of attempts: a typing error is more likely than the wish for more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Worked:
-    """
-    What a worker did.
-
-    Attributes:
-        embedded: rows whose vector was written.
-        changed: rows whose text changed while it was embedded; they wait again.
-        failed: rows that were given back with an error.
-        split: parents whose text was cut into chunks, where the table is one of chunks.
-
-    Example:
-        >>> Worked(2, 0, 1) + Worked(3, 1, 0)
-        Worked(embedded=5, changed=1, failed=1, split=0)
-    """
-
-    embedded: int = 0
-    changed: int = 0
-    failed: int = 0
-    split: int = 0
-
-    def __add__(self, other: Worked) -> Worked:
-        return Worked(
-            self.embedded + other.embedded,
-            self.changed + other.changed,
-            self.failed + other.failed,
-            self.split + other.split,
-        )
-
-    def __bool__(self) -> bool:
-        return bool(self.embedded or self.changed or self.failed or self.split)
-
-
 class EmbeddingWorker:
     """
     Embeds what is stale, on a sync or an async engine.
+
+    A row that fails waits, longer each time, and then comes alone. A row that cannot be
+    written keeps its own error, and the others of its batch are written. An error of the
+    embedder that has ``retry_after``, a number of seconds, is no row's fault: the rows wait
+    for so long, a day at most, the attempt is not counted, and this worker asks the embedder
+    for nothing until then.
 
     Args:
         engine: an Engine for ``work``, an AsyncEngine for ``work_async``.
@@ -116,7 +100,8 @@ class EmbeddingWorker:
         self.batch = batch
         self.lease = lease
         self.most_attempts = most_attempts
-        self.wait = wait if wait is not None else _default_wait()
+        self.wait = wait if wait is not None else default_wait()
+        self._rests_until = 0.0
         self._insist()
 
     def _insist(self) -> None:
@@ -137,7 +122,7 @@ class EmbeddingWorker:
 
     def work(self) -> Worked:
         """
-        Embed until nothing is due.
+        Embed until nothing is due, or until the embedder wants to be left alone.
         """
         done = Worked()
         while step := self.work_once():
@@ -154,37 +139,39 @@ class EmbeddingWorker:
         assert self.chunks is not None
         queue = self.chunks.queue(self.queue.table)
         with self.engine.begin() as connection:
-            token, jobs = queue.claim(connection, self.batch, self.lease, self.most_attempts)
+            token, jobs, hidden = self._claim(connection, queue)
         if not jobs:
-            return Worked()
+            return Worked(failed=hidden)
         try:
             pieces = [self.chunks.pieces(job.text) for job in jobs]
         except Exception as error:
-            log.warning("splitting %d rows failed: %s", len(jobs), error)
+            log.warning("splitting %d rows failed: %s", len(jobs), told(error))
             with self.engine.begin() as connection:
-                self._give_back(connection, token, jobs, error, queue)
-            return Worked(failed=len(jobs))
-        written = self._write(queue, token, jobs, pieces, self.chunks.name)
-        return Worked(split=written, changed=len(jobs) - written)
+                self._give_back(connection, queue, token, jobs, error)
+            return Worked(failed=len(jobs) + hidden)
+        written, bad = self._write(queue, token, jobs, pieces, self.chunks.name)
+        return Worked(0, len(jobs) - written - bad, bad + hidden, written)
 
     def _embed_once(self) -> Worked:
-        with self.engine.begin() as connection:
-            token, jobs = self.queue.claim(connection, self.batch, self.lease, self.most_attempts)
-        if not jobs:
+        if self._rests():
             return Worked()
+        with self.engine.begin() as connection:
+            token, jobs, hidden = self._claim(connection, self.queue)
+        if not jobs:
+            return Worked(failed=hidden)
         try:
             vectors = self._checked(jobs, self.embedder.embed(self._texts(jobs)))
         except Exception as error:
-            log.warning("embedding %d rows failed: %s", len(jobs), error)
+            log.warning("embedding %d rows failed: %s", len(jobs), told(error))
             with self.engine.begin() as connection:
-                self._give_back(connection, token, jobs, error)
-            return Worked(failed=len(jobs))
+                self._give_back(connection, self.queue, token, jobs, error)
+            return Worked(failed=len(jobs) + hidden)
         except BaseException:  # Ctrl-C: nobody shall wait for the lease to end
             with self.engine.begin() as connection:
                 self.queue.release(connection, token)
             raise
-        written = self._write(self.queue, token, jobs, vectors, self.embedder.model)
-        return Worked(embedded=written, changed=len(jobs) - written)
+        written, bad = self._write(self.queue, token, jobs, vectors, self.embedder.model)
+        return Worked(written, len(jobs) - written - bad, bad + hidden)
 
     def _write(
         self,
@@ -193,13 +180,28 @@ class EmbeddingWorker:
         jobs: Sequence[Job],
         results: Sequence[Any],
         model: str,
-    ) -> int:
-        with self.engine.begin() as connection:
-            written, left = queue.write_free(connection, token, jobs, results, model)
-        for job, result in left:
+    ) -> tuple[int, int]:
+        """
+        How many rows were written, and how many could not be, which keep their errors.
+
+        Where the batch cannot be written as one, each row gets a transaction of its own.
+        """
+        errors: list[Exception] = []
+        try:
             with self.engine.begin() as connection:
-                written += queue.write(connection, token, [job], [result], model)
-        return written
+                written, left = queue.write_free(connection, token, jobs, results, model)
+        except REFUSALS as error:
+            written, left = 0, self._each(error, jobs, results)
+        for job, result in left:
+            try:
+                with self.engine.begin() as connection:
+                    written += queue.write(connection, token, [job], [result], model)
+            except REFUSALS as error:
+                errors.append(self._refused(error, job))
+                with self.engine.begin() as connection:
+                    self._give_back(connection, queue, token, [job], error)
+        insist_on_some(errors, [job.attempts for job in jobs])
+        return written, len(errors)
 
     def run(self, *, pause: float = 1.0, stop: threading.Event | None = None) -> Worked:
         """
@@ -227,7 +229,7 @@ class EmbeddingWorker:
 
     async def work_async(self) -> Worked:
         """
-        Embed until nothing is due, on an AsyncEngine.
+        Embed until nothing is due, or the embedder wants to be left alone, on an AsyncEngine.
         """
         done = Worked()
         while step := await self.work_once_async():
@@ -245,28 +247,26 @@ class EmbeddingWorker:
         assert self.chunks is not None
         queue = self.chunks.queue(self.queue.table)
         async with self.engine.begin() as connection:
-            token, jobs = await connection.run_sync(
-                queue.claim, self.batch, self.lease, self.most_attempts
-            )
+            token, jobs, hidden = await connection.run_sync(self._claim, queue)
         if not jobs:
-            return Worked()
+            return Worked(failed=hidden)
         try:
             pieces = [self.chunks.pieces(job.text) for job in jobs]
         except Exception as error:
-            log.warning("splitting %d rows failed: %s", len(jobs), error)
+            log.warning("splitting %d rows failed: %s", len(jobs), told(error))
             async with self.engine.begin() as connection:
-                await connection.run_sync(self._give_back, token, jobs, error, queue)
-            return Worked(failed=len(jobs))
-        written = await self._write_async(queue, token, jobs, pieces, self.chunks.name)
-        return Worked(split=written, changed=len(jobs) - written)
+                await connection.run_sync(self._give_back, queue, token, jobs, error)
+            return Worked(failed=len(jobs) + hidden)
+        written, bad = await self._write_async(queue, token, jobs, pieces, self.chunks.name)
+        return Worked(0, len(jobs) - written - bad, bad + hidden, written)
 
     async def _embed_once_async(self) -> Worked:
-        async with self.engine.begin() as connection:
-            token, jobs = await connection.run_sync(
-                self.queue.claim, self.batch, self.lease, self.most_attempts
-            )
-        if not jobs:
+        if self._rests():
             return Worked()
+        async with self.engine.begin() as connection:
+            token, jobs, hidden = await connection.run_sync(self._claim, self.queue)
+        if not jobs:
+            return Worked(failed=hidden)
         texts = self._texts(jobs)
         try:
             by_itself = getattr(self.embedder, "embed_async", None)
@@ -276,17 +276,17 @@ class EmbeddingWorker:
                 made = await asyncio.to_thread(self.embedder.embed, texts)
             vectors = self._checked(jobs, made)
         except Exception as error:
-            log.warning("embedding %d rows failed: %s", len(jobs), error)
+            log.warning("embedding %d rows failed: %s", len(jobs), told(error))
             async with self.engine.begin() as connection:
-                await connection.run_sync(self._give_back, token, jobs, error)
-            return Worked(failed=len(jobs))
+                await connection.run_sync(self._give_back, self.queue, token, jobs, error)
+            return Worked(failed=len(jobs) + hidden)
         except BaseException:  # cancelled: nobody shall wait for the lease to end
             async with self.engine.begin() as connection:
                 await connection.run_sync(self.queue.release, token)
             raise
         model = self.embedder.model
-        written = await self._write_async(self.queue, token, jobs, vectors, model)
-        return Worked(embedded=written, changed=len(jobs) - written)
+        written, bad = await self._write_async(self.queue, token, jobs, vectors, model)
+        return Worked(written, len(jobs) - written - bad, bad + hidden)
 
     async def _write_async(
         self,
@@ -295,13 +295,25 @@ class EmbeddingWorker:
         jobs: Sequence[Job],
         results: Sequence[Any],
         model: str,
-    ) -> int:
-        async with self.engine.begin() as connection:
-            written, left = await connection.run_sync(queue.write_free, token, jobs, results, model)
+    ) -> tuple[int, int]:
+        errors: list[Exception] = []
+        begin = self.engine.begin
+        try:
+            async with begin() as connection:
+                free = await connection.run_sync(queue.write_free, token, jobs, results, model)
+                written, left = free
+        except REFUSALS as error:
+            written, left = 0, self._each(error, jobs, results)
         for job, result in left:
-            async with self.engine.begin() as connection:
-                written += await connection.run_sync(queue.write, token, [job], [result], model)
-        return int(written)
+            try:
+                async with begin() as connection:
+                    written += await connection.run_sync(queue.write, token, [job], [result], model)
+            except REFUSALS as error:
+                errors.append(self._refused(error, job))
+                async with begin() as connection:
+                    await connection.run_sync(self._give_back, queue, token, [job], error)
+        insist_on_some(errors, [job.attempts for job in jobs])
+        return written, len(errors)
 
     # -- both ---------------------------------------------------------------------------------
 
@@ -325,31 +337,49 @@ class EmbeddingWorker:
                 packer(vector)
         return vectors
 
+    def _claim(self, connection: Any, queue: Queue) -> tuple[uuid.UUID, list[Job], int]:
+        """
+        Lease a batch; rows that cannot be read are given back with an error, and counted.
+        """
+        token, jobs = queue.claim(connection, self.batch, self.lease, self.most_attempts)
+        hidden = [job for job in jobs if job.hidden]
+        if hidden:
+            error = Unreadable(queue.table)
+            log.warning("%d rows: %s", len(hidden), error)
+            self._give_back(connection, queue, token, hidden, error)
+        return token, [job for job in jobs if not job.hidden], len(hidden)
+
+    def _rests(self) -> bool:
+        return time.monotonic() < self._rests_until
+
+    def _each(
+        self, error: Exception, jobs: Sequence[Job], results: Sequence[Any]
+    ) -> list[tuple[Job, Any]]:
+        """
+        All rows, to be written one by one; unless the error is of none of them.
+        """
+        if not of_the_row(error):
+            raise error
+        return list(zip(jobs, results, strict=True))
+
+    def _refused(self, error: Exception, job: Job) -> Exception:
+        if not of_the_row(error):
+            raise error
+        log.warning("writing row %s failed: %s", job.key, told(error))
+        return error
+
     def _give_back(
-        self,
-        connection: Any,
-        token: uuid.UUID,
-        jobs: Sequence[Job],
-        error: Exception,
-        queue: Queue | None = None,
+        self, connection: Any, queue: Queue, token: uuid.UUID, jobs: Sequence[Job], error: Exception
     ) -> None:
         """
-        Later, by the strategy; or as late as an endpoint asked for.
+        Later, by the strategy; or as late as an endpoint asked for, and that is no attempt.
         """
-        pause = self.wait(_Attempt(max(job.attempts for job in jobs)))
-        later = dt.timedelta(seconds=max(pause, getattr(error, "retry_after", 0.0)))
-        (queue or self.queue).fail(
-            connection, token, f"{type(error).__name__}: {error}", later, self.most_attempts
-        )
-
-
-@dataclass
-class _Attempt:
-    """
-    What tenacity's wait strategies look at.
-    """
-
-    attempt_number: int
+        asked = pause_asked_by(error) if queue is self.queue else 0.0
+        if asked:
+            self._rests_until = time.monotonic() + asked
+        pause = asked or self.wait(Attempt(max(job.attempts for job in jobs)))
+        later, most = dt.timedelta(seconds=pause), self.most_attempts
+        queue.fail(connection, token, jobs, told(error), later, None if asked else most)
 
 
 def _insist_on_options(
@@ -366,13 +396,3 @@ def _insist_on_options(
         raise refused(PLACE, "lease", lease, "a timedelta above 0, such as timedelta(minutes=5)")
     if wait is not None and not callable(wait):
         raise refused(PLACE, "wait", wait, "a wait strategy of tenacity, or None")
-
-
-def _default_wait() -> Callable[[Any], float]:
-    try:
-        from tenacity import wait_random_exponential
-    except ImportError:
-        raise PgultraError(
-            "EmbeddingWorker waits by tenacity: pip install 'pgultra[embedders]'"
-        ) from None
-    return wait_random_exponential(multiplier=2, max=3600)

@@ -7,11 +7,11 @@ In between, ``adopt`` fills and ``verify`` compares.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    ARRAY,
     LargeBinary,
     Text,
     and_,
@@ -28,8 +28,16 @@ from pgultra.bridge import on_connection
 from pgultra.errors import DecryptionError, EncryptionError
 from pgultra.features.encryption.context import columns_of, plain_column
 from pgultra.features.encryption.naming import column_named, given_names
-from pgultra.features.encryption.usage import encrypted_column, transaction_of_its_own, type_of
-from pgultra.features.encryption.writing import SEALED
+from pgultra.features.encryption.sending import SentRows, bare
+from pgultra.features.encryption.tables import type_of
+from pgultra.features.encryption.usage import (
+    PAUSE,
+    ROUNDS,
+    encrypted_column,
+    insist_on_all_rows,
+    insist_on_batches,
+    transaction_of_its_own,
+)
 from pgultra.plan.options import whole
 
 if TYPE_CHECKING:
@@ -99,7 +107,8 @@ def adopt(
         progress: is called after each batch with the rows done and the rows found.
 
     Raises:
-        EncryptionError: the connection is in a transaction, or a value does not fit.
+        EncryptionError: the connection is in a transaction or commits each statement, a value
+            does not fit, or row level security hides rows from this role.
 
     Example::
 
@@ -108,23 +117,23 @@ def adopt(
             assert verify(connection, Person.email).complete
     """
     work = _Work(column, from_, batch)
-    if connection.in_transaction():
-        raise EncryptionError(
-            "each batch is a transaction of its own: give a connection that is in none"
-        )
+    insist_on_batches(connection)
     with connection.begin():
+        insist_on_all_rows(connection, work.table, "adopt")
         rows, found = work.count(connection)
-    done, last = 0, None
-    while not dry_run:
+    done, remaining = 0, found
+    for _ in range(0 if dry_run else ROUNDS):
+        moved, last = work.fill(connection, None)
+        while last is not None:
+            done += moved
+            if progress is not None:
+                progress(done, max(done, found))
+            moved, last = work.fill(connection, last)
         with connection.begin():
-            last, moved = work.fill(connection, last)
-        if last is None:
+            rows, remaining = work.count(connection)
+        if not remaining:
             break
-        done += moved
-        if progress is not None:
-            progress(done, max(done, found))
-    with connection.begin():
-        rows, remaining = work.count(connection)
+        time.sleep(PAUSE)  # somebody else holds them
     return Adopted(work.name, rows, done, remaining)
 
 
@@ -151,6 +160,7 @@ def verify(
     """
     work = _Work(column, from_, batch)
     with transaction_of_its_own(connection):
+        insist_on_all_rows(connection, work.table, "verify")
         return work.compared(connection)
 
 
@@ -212,29 +222,36 @@ class _Work:
 
     def fill(
         self, connection: Connection, last: Sequence[Any] | None
-    ) -> tuple[Sequence[Any] | None, int]:
+    ) -> tuple[int, Sequence[Any] | None]:
         """
-        One batch; rows are locked as they are read, so that no plaintext changes meanwhile.
+        One batch: how many rows, and the key of its last one.
+
+        Rows are locked as they are read, so that no plaintext changes meanwhile; those that
+        others hold are passed over, since waiting for one with a thousand in hand is a deadlock.
         """
-        page = self._page(last).where(self.todo).with_for_update(key_share=True, of=self.table)
+        with connection.begin():
+            return self._fill(connection, last)
+
+    def _fill(
+        self, connection: Connection, last: Sequence[Any] | None
+    ) -> tuple[int, Sequence[Any] | None]:
+        page = self._page(last).where(self.todo)
+        page = page.with_for_update(key_share=True, skip_locked=True, of=self.table)
         rows = connection.execute(page).all()
         if not rows:
-            return None, 0
-        names = [f"key_{number}" for number in range(len(self.key))]
-        arrays = [
-            bindparam(name, [self.key_of(row)[number] for row in rows], ARRAY(each.type))
-            for number, (name, each) in enumerate(zip(names, self.key, strict=True))
-        ]
-        new = bindparam("new", [self._sealed(row) for row in rows], ARRAY(LargeBinary))
-        values = func.unnest(*arrays, new).table_valued(*names, "new").render_derived("v")
-        same = [each == values.c[name] for name, each in zip(names, self.key, strict=True)]
+            return 0, None
+        self._load_subjects(connection, rows)
+        table, name = bare(self.table, connection), self.column.name
+        sent = SentRows([table.c[each.name] for each in self.key], "new")
         statement = (
-            update(self.table)
-            .values({self.column: type_coerce(values.c.new, LargeBinary)})
-            .where(*same, self.stored.is_(None))
-            .execution_options(**{SEALED: True})
+            update(table).values({name: sent["new"]}).where(*sent.same, table.c[name].is_(None))
         )
-        return self.key_of(rows[-1]), connection.execute(statement).rowcount
+        given = sent.given([*map(self.key_of, rows)], new=map(self._sealed, rows))
+        return connection.execute(statement, given).rowcount, self.key_of(rows[-1])
+
+    def _load_subjects(self, connection: Connection, rows: Sequence[Any]) -> None:
+        if self.of.subjects is not None:
+            self.of.subjects.load(connection, {row[2] for row in rows if row[2] is not None})
 
     def _sealed(self, row: Any) -> bytes:
         parts = self._parts(row)
@@ -262,6 +279,7 @@ class _Work:
         """
         either = self.plain.is_not(None) | self.stored.is_not(None)
         rows: Sequence[Any] = connection.execute(self._page(last).where(either)).all()
+        self._load_subjects(connection, rows)
         return rows
 
     def differs(self, row: Any) -> tuple[Any, ...] | None:

@@ -6,10 +6,14 @@ The primitives are the ``cryptography`` package's. Nothing here knows SQLAlchemy
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass
 from os import urandom
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+# First, since it says what to install where the package is lacking.
+from pgultra.features.encryption.derivation import data_key  # isort: skip
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
 
 from pgultra.errors import DeclarationError, DecryptionError, EncryptionError
 from pgultra.features.encryption.format import (
@@ -22,66 +26,14 @@ from pgultra.features.encryption.format import (
     associated,
 )
 
-try:
-    from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-except ImportError as error:  # pragma: no cover
-    raise ImportError(
-        "encrypted columns need the cryptography package: pip install 'pgultra[encryption]'"
-    ) from error
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgultra.features.encryption.keys import KeyRing, Snapshot
 
-__all__ = ["Box", "derive", "index_key", "pad", "unpad"]
+    _Crypt = Callable[[bytes, bytes, bytes], bytes]
 
-DATA: Final = b"pgultra/encryption/1/data\x00"
-INDEX: Final = b"pgultra/encryption/1/index\x00"
-
-
-def derive(root: bytes, purpose: bytes) -> bytes:
-    """
-    HKDF-SHA-256 without salt, 32 bytes.
-
-    >>> derive(bytes(range(32)), b"example").hex()[:16]
-    '349d15e1acce0d01'
-    """
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(root)
-
-
-def data_key(root: bytes, algorithm: int, column: str, subject: bytes | None = None) -> bytes:
-    """
-    The key that seals one column's values, or one subject's values in it.
-    """
-    purpose = DATA + bytes([algorithm]) + column.encode()
-    return derive(root, purpose) if subject is None else derive(root + subject, purpose)
-
-
-def index_key(root: bytes, domain: str, form: str) -> bytes:
-    """
-    The key that tags values of one domain, in one normal form.
-    """
-    return derive(root, INDEX + domain.encode() + b"\x00" + form.encode())
-
-
-def hasher(key: bytes) -> hmac.HMAC:
-    """
-    HMAC-SHA-256 with a key, made ready once: a copy is quicker than a new one.
-    """
-    return hmac.new(key, digestmod="sha256")
-
-
-def tag_of(keyed: hmac.HMAC, value: bytes, size: int) -> bytes:
-    """
-    What a hasher gives for a value, cut to ``size`` bytes.
-    """
-    one = keyed.copy()
-    one.update(value)
-    return one.digest()[:size]
+__all__ = ["Box", "pad", "unpad"]
 
 
 def pad(value: bytes, block: int) -> bytes:
@@ -116,6 +68,17 @@ class Place:
     id: str
 
 
+class _Ready(NamedTuple):
+    """
+    What one key of one moment seals and opens with.
+    """
+
+    snapshot: Snapshot
+    head: bytes
+    encrypt: _Crypt
+    decrypt: _Crypt
+
+
 class Box:
     """
     Seals and opens the values of one column, with keys that are read when used.
@@ -129,10 +92,8 @@ class Box:
 
     __slots__ = (
         "_cipher",
-        "_head",
         "_known",
         "_ring",
-        "_seal",
         "_suffix",
         "kind",
         "padding",
@@ -152,21 +113,22 @@ class Box:
         self.padding = padding
         self._cipher = cipher_class(self.kind)
         self._suffix = associated(place.id)
-        self._known: Snapshot | None = None
-        self._head = b""
-        self._seal: Callable[[bytes, bytes, bytes], bytes] | None = None
+        self._known: _Ready | None = None
 
-    def _ready(self) -> Snapshot:
+    def _ready(self) -> _Ready:
         """
-        The ring's keys now, and what depends on them only when they changed.
+        The ring's keys now, and what depends on them; made anew only when they changed.
+
+        One value, for threads: a header and a key of two moments would seal for nobody.
         """
         snapshot = self._ring.current()
-        if snapshot is not self._known:
+        ready = self._known
+        if ready is None or ready.snapshot is not snapshot:
             flags = PADDED if self.padding else 0
-            self._head = Header(self.kind, flags, snapshot.active).pack()
-            self._seal = self._cipher_for(snapshot, snapshot.active, self.kind).encrypt
-            self._known = snapshot
-        return snapshot
+            head = Header(self.kind, flags, snapshot.active).pack()
+            cipher = self._cipher_for(snapshot, snapshot.active, self.kind)
+            self._known = ready = _Ready(snapshot, head, cipher.encrypt, cipher.decrypt)
+        return ready
 
     def seal(
         self,
@@ -185,7 +147,7 @@ class Box:
             context: what the value is bound to besides its column.
             subject: a subject's key, mixed into the data key.
         """
-        snapshot = self._ready()
+        snapshot, head, encrypt, _ = self._ready()
         if self.padding:
             value = pad(value, self.padding)
         nonce = urandom(NONCE)
@@ -195,9 +157,9 @@ class Box:
             head = Header(self.kind, flags, snapshot.active, tags).pack()
             key = data_key(snapshot.keys[snapshot.active], self.kind, self.place.id, subject)
             return head + nonce + self._cipher(key).encrypt(nonce, value, head + suffix)
-        head = _with_tags(self._head, tags) if tags else self._head
-        assert self._seal is not None
-        return head + nonce + self._seal(nonce, value, head + suffix)
+        if tags:
+            head = _with_tags(head, tags)
+        return head + nonce + encrypt(nonce, value, head + suffix)
 
     def sealer(
         self, encode: Callable[[Any], bytes], failed: Callable[[Any], Any]
@@ -210,19 +172,17 @@ class Box:
             failed: called with a value that cannot be encoded.
         """
         ring, suffix, padding, expires = self._ring, self._suffix, self.padding, self._ring.expires
-        known: object = _NOTHING
-        head = aad = b""
-        encrypt: Callable[[bytes, bytes, bytes], bytes] = _never
+        now: tuple[object, bytes, bytes, _Crypt] = (_NOTHING, b"", b"", _never)
 
         def seal(value: Any) -> Any:
-            nonlocal known, head, aad, encrypt
+            nonlocal now
             if value is None:
                 return None
+            known, head, aad, encrypt = now
             if ring.snapshot is not known or expires:
-                known = self._ready()
-                assert self._seal is not None
-                head, encrypt = self._head, self._seal
+                known, head, encrypt, _ = self._ready()
                 aad = head + suffix
+                now = known, head, aad, encrypt
             try:
                 raw = encode(value)
                 nonce = urandom(12)
@@ -256,6 +216,24 @@ class Box:
         """
         ``open`` with what is authenticated besides the header already in bytes.
         """
+        return self._opened(sealed, suffix, subject)[1]
+
+    def renew(
+        self,
+        sealed: bytes,
+        context: Sequence[bytes | None],
+        subject: Callable[[], bytes | None],
+    ) -> bytes:
+        """
+        Open, and seal with the active key; the tags stay.
+        """
+        suffix = associated(self.place.id, context) if context else self._suffix
+        header, plain = self._opened(sealed, suffix, subject)
+        return self.seal(plain, tags=header.tags, context=context, subject=subject())
+
+    def _opened(
+        self, sealed: bytes, suffix: bytes, subject: Callable[[], bytes | None] | None
+    ) -> tuple[Header, bytes]:
         key: int | None = None
         snapshot = self._ring.current()
         try:
@@ -272,7 +250,7 @@ class Box:
             plain: bytes = cipher.decrypt(
                 sealed[size : size + NONCE], sealed[size + NONCE :], sealed[:size] + suffix
             )
-            return unpad(plain) if header.flags & PADDED else plain
+            return header, unpad(plain) if header.flags & PADDED else plain
         except (InvalidTag, LookupError, ValueError, TypeError):
             pass  # raised below, where no trace of the reason hangs on it
         raise self.failure(key)
@@ -286,23 +264,22 @@ class Box:
             tags: the byte of the header that says which tags values usually have.
         """
         ring, suffix, expires = self._ring, self._suffix, self._ring.expires
-        known: object = _NOTHING
-        head = whole = b""
-        decrypt: Callable[[bytes, bytes, bytes], bytes] = _never
+        now: tuple[object, bytes, bytes, _Crypt] = (_NOTHING, b"", b"", _never)
         size = _SIZES[tags]
         # Slices made once: making them for each value takes as long as a tenth of decryption.
         start, nonce, rest = slice(FIXED), slice(size, size + NONCE), slice(size + NONCE, None)
         usual = b"" if self.padding else bytes([tags])  # what is padded takes the slow way
 
         def open_(sealed: bytes | None) -> Any:
-            nonlocal known, head, whole, decrypt
+            nonlocal now
             if sealed is None:
                 return None
+            known, head, whole, decrypt = now
             if ring.snapshot is not known or expires:
-                known = snapshot = self._ready()
-                head = self._head[:6] + usual
+                known, head, _, decrypt = self._ready()
+                head = head[:6] + usual
                 whole = b"" if tags else head + suffix
-                decrypt = self._cipher_for(snapshot, snapshot.active, self.kind).decrypt
+                now = known, head, whole, decrypt
             try:
                 if sealed[start] == head:
                     bound = whole or sealed[:size] + suffix

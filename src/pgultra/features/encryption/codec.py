@@ -59,7 +59,9 @@ def codec_of(type_: TypeEngine[Any]) -> Codec:
     if isinstance(type_, types.Uuid):
         return _uuid(type_)
     if isinstance(type_, types.String):
-        return Codec(_limited(type_.length) if type_.length else str.encode, bytes.decode)
+        limited = _limited(type_.length) if type_.length else str.encode
+        # A normal form may be longer ("ß" is "ss"), and so may what is searched for.
+        return Codec(limited, bytes.decode, str.encode)
     if isinstance(type_, types.Float | types.Numeric) and not type_.asdecimal:
         return Codec(_float, lambda raw: float(raw), _same_float)
     if isinstance(type_, types.DateTime) and not type_.timezone:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import LargeBinary, Text, case, cast, func, literal_column, type_coerce, types
 from sqlalchemy.sql.elements import Label
+from sqlalchemy.sql.expression import TableClause
 
 from pgultra.errors import DeclarationError, EncryptionError
 from pgultra.features.encryption.format import associated, split_parts
+from pgultra.features.encryption.judging import judge_context, judge_plain
 from pgultra.features.encryption.naming import column_named
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ def columns_of(of: Encrypted, table: Table) -> list[Column[Any]]:
     The context columns of an encrypted column, in order.
 
     Raises:
-        DeclarationError: the table has no such column, or its type has no fixed text.
+        DeclarationError: the table has no such column, its type has no fixed text, or the
+            database changes it by itself.
     """
     found = []
     for name in of.context:
@@ -60,6 +63,7 @@ def columns_of(of: Encrypted, table: Table) -> list[Column[Any]]:
         if column is None:
             raise DeclarationError(f"{of.described}: context {name!r} is no column of {table}")
         _text_of(of, column)
+        judge_context(of, column)
         found.append(column)
     return found
 
@@ -118,7 +122,7 @@ def opener(of: Encrypted) -> Callable[[Any], Any]:
         if value is None:
             return None
         if plain is not None and value[:1] == PLAIN:
-            return plain(value[1:])
+            return of.guarded(plain, value[1:])
         if value[:1] != SEALED:
             raise EncryptionError(_lost(of))
         try:
@@ -158,16 +162,13 @@ def packed(of: Encrypted, expression: Any) -> ColumnElement[Any]:
     """
     if isinstance(expression, Label):
         expression = expression.element
-    source = getattr(expression, "table", None)
     owner = of.column
-    if source is None or owner is None or owner.table is None:
+    if getattr(expression, "table", None) is None or owner is None or owner.table is None:
         raise EncryptionError(_lost(of))
     base: Any = owner.table
     pieces: list[Any] = [_bytes(SEALED)]
     for column in columns_of(of, base):
-        here = source.corresponding_column(column)
-        if here is None:
-            raise EncryptionError(_lost(of))
+        here = _beside(of, expression, column)
         raw = func.convert_to(cast(here, Text), literal_column("'UTF8'"), type_=LargeBinary)
         size = func.int4send(func.octet_length(raw), type_=LargeBinary)
         pieces.append(func.coalesce(size.op("||")(raw), _bytes(b"\xff" * 4), type_=LargeBinary))
@@ -176,15 +177,45 @@ def packed(of: Encrypted, expression: Any) -> ColumnElement[Any]:
     for piece in pieces[1:]:
         whole = whole.op("||")(piece)
     if of.dual:
-        whole = _either(of, source, base, expression, whole)
+        plain = _beside(of, expression, plain_column(of, base))
+        whole = _either(plain, expression, whole)
     return type_coerce(whole, of)
 
 
-def _either(of: Encrypted, source: Any, base: Table, expression: Any, sealed: Any) -> Any:
-    plain = source.corresponding_column(plain_column(of, base))
-    if plain is None:
+def _beside(of: Encrypted, expression: Any, column: Column[Any]) -> Any:
+    """
+    Another column of the same row as an expression's, where both come out of a subquery.
+
+    Raises:
+        EncryptionError: it is not there; a column of the same name may be of another row.
+    """
+    source = expression.table
+    row = _sources(expression)
+    if row == {expression}:
+        found = source.corresponding_column(column)
+    else:
+        wanted = {each.table.corresponding_column(column) for each in row}
+        found = next((each for each in source.c if _sources(each) == wanted), None)
+    if found is None:
         raise EncryptionError(_lost(of))
-    text = func.convert_to(cast(plain, Text), literal_column("'UTF8'"), type_=LargeBinary)
+    return found
+
+
+def _sources(expression: Any) -> set[Any]:
+    """
+    The columns of tables, or of their aliases, that a column of a subquery stands for.
+    """
+    table = getattr(expression, "table", None)
+    if not expression._proxies or isinstance(getattr(table, "element", table), TableClause):
+        return {expression}
+    return {source for each in expression._proxies for source in _sources(each)}
+
+
+def _either(plain: Any, expression: Any, sealed: Any) -> Any:
+    text: Any = cast(plain, Text)
+    if isinstance(plain.type, types.Date | types.DateTime):
+        text = func.to_jsonb(plain).op("#>>")(literal_column("'{}'"))  # whatever DateStyle is
+    text = func.convert_to(text, literal_column("'UTF8'"), type_=LargeBinary)
     return case(
         (type_coerce(expression, LargeBinary).is_not(None), sealed),
         (plain.is_not(None), _bytes(PLAIN).op("||")(text)),
@@ -200,21 +231,19 @@ def plain_column(of: Encrypted, table: Table) -> Column[Any]:
     The plaintext column that an encrypted one replaces.
 
     Raises:
-        DeclarationError: there is none of this name.
+        DeclarationError: there is none of this name, or none that the database can read.
     """
     assert of.dual is not None
     column = column_named(table, of.dual, of.column)
     if column is None:
         raise DeclarationError(f"{of.described}: dual={of.dual!r} is no column of {table}")
+    judge_plain(of, column)
     return column
 
 
 def plain_reader(of: Encrypted) -> Callable[[bytes], Any]:
     """
     From the text that PostgreSQL prints for a plaintext to the value.
-
-    Raises:
-        DeclarationError: the type has no such text; replace it in one step.
     """
     inner = of.inner
     while isinstance(inner, types.TypeDecorator):
@@ -224,6 +253,4 @@ def plain_reader(of: Encrypted) -> Callable[[bytes], Any]:
         return lambda raw: decode(uuid.UUID(raw.decode()).bytes)
     if isinstance(inner, types.Boolean):
         return lambda raw: decode(b"1" if raw == b"true" else b"0")
-    if isinstance(inner, types.LargeBinary | types.Interval):
-        raise DeclarationError(f"{of.described}: dual is not for {of.inner!r}")
     return decode

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from pgultra.bridge import on_session
 from pgultra.errors import EncryptionError
 from pgultra.features.encryption.comparator import candidates, is_encrypted
+from pgultra.features.encryption.quarantine import Quarantined
 from pgultra.features.encryption.search import Prefix
 
 if TYPE_CHECKING:
@@ -111,11 +112,20 @@ def _find(
         )
     _judge(of, statement, value, starts_with)
     search = of.search
-    wanted = search.normal(value if starts_with is None else starts_with)
-    rows = session.execute(statement.where(candidates(column, wanted)).add_columns(column)).unique()
+    asked = value if starts_with is None else starts_with
+    wanted = search.normal(asked)
+    found: Any = session.execute(statement.where(candidates(column, asked)).add_columns(column))
+    if _is_entity(statement):  # whose collections may be loaded by joins
+        found = found.unique()
+    rows = [row for row in found if not isinstance(row[-1], Quarantined)]
     if starts_with is None:
         return [row[0] for row in rows if search.normal(row[-1]) == wanted]
     return [row[0] for row in rows if search.normal(row[-1]).startswith(wanted)]
+
+
+def _is_entity(statement: Select[Any]) -> bool:
+    [described] = statement.column_descriptions
+    return described.get("entity") is not None and described["expr"] is described["entity"]
 
 
 def _judge(of: Any, statement: Select[Any], value: Any, starts_with: str | None) -> None:
@@ -123,8 +133,9 @@ def _judge(of: Any, statement: Select[Any], value: Any, starts_with: str | None)
         raise EncryptionError("find takes a value or starts_with")
     if len(statement.column_descriptions) != 1:
         raise EncryptionError("find takes a select of one thing: select(Person)")
-    if statement._limit_clause is not None or statement._offset_clause is not None:
-        raise EncryptionError("find filters after LIMIT and OFFSET: slice what it returns")
+    bounds = statement._limit_clause, statement._offset_clause, statement._fetch_clause
+    if any(each is not None for each in bounds):
+        raise EncryptionError("find filters after LIMIT, FETCH and OFFSET: slice what it returns")
     asked = value if starts_with is None else starts_with
     if isinstance(of.search, Prefix) and len(of.search.normal(asked)) < of.search.length:
         if starts_with is None:

@@ -22,7 +22,16 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, LargeBinary, case, func, literal_column, null, type_coerce
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    LargeBinary,
+    case,
+    func,
+    literal_column,
+    null,
+    type_coerce,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.visitors import InternalTraversal
 
@@ -223,8 +232,22 @@ class _Tag(ColumnElement[bytes]):
 @compiles(_Tag)
 def _compile_tag(element: _Tag, compiler: Any, **options: Any) -> str:
     key, _, size = element.which.partition(":")
+    if isinstance(element.column, BindParameter):
+        return str(compiler.process(_tag_of_value(element.column, int(key)), **options))
     within = {"include_table": options["include_table"]} if "include_table" in options else {}
-    return str(compiler.process(_long_form(element.column, int(key), int(size)), **within))
+    text = str(compiler.process(_long_form(element.column, int(key), int(size)), **within))
+    # In the target of ON CONFLICT, where alone schemas are left out, an expression needs them.
+    return f"({text})" if options.get("use_schema") is False else text
+
+
+def _tag_of_value(value: BindParameter[Any], key: int) -> BindParameter[Any]:
+    """
+    A lazy load puts the parent's value in the place of its column: its tag is made here.
+    """
+    of: Any = value.type
+    twin: BindParameter[Any] = value._clone(maintain_key=True)
+    twin.type = of.tag_type((key,))
+    return twin
 
 
 def _long_form(column: Any, key: int, size: int) -> ColumnElement[bytes]:

@@ -4,23 +4,42 @@ Options of a type that contradict each other or the type.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import types
+from sqlalchemy.dialects.postgresql import CITEXT
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from pgultra.errors import DeclarationError
 from pgultra.features.encryption.cipher import cipher_class
+from pgultra.features.encryption.comparator import is_encrypted
 from pgultra.features.encryption.format import ALGORITHMS
 from pgultra.features.encryption.keys import KeyRing
 from pgultra.features.encryption.search import Equality, Prefix, check_searchable
 from pgultra.plan.options import flag, named, one_of, refused, whole
 
 if TYPE_CHECKING:
+    from sqlalchemy import Column, Table
+
     from pgultra.features.encryption.model import Encrypted
 
-__all__ = ["insist_on_ring", "judge", "judge_first"]
+__all__ = [
+    "insist_on_ring",
+    "judge",
+    "judge_context",
+    "judge_defaults",
+    "judge_first",
+    "judge_placed",
+    "judge_plain",
+]
 
 PLACE = "Encrypted"
+MOVING = ("CASCADE", "SET NULL", "SET DEFAULT")
+_EXACT = re.compile(
+    r"C|POSIX|default|unicode|ucs_basic|C\.\S+|pg_\w+|[\w-]+-x-icu|[a-z]{2,3}_[A-Z]{2}\S*"
+)
+"""PostgreSQL's own collations, for which equal texts have equal bytes."""
 
 
 def judge_first(type_: Any, keys: Any, search: Any, unique: Any) -> None:
@@ -78,3 +97,107 @@ def judge(of: Encrypted) -> None:
         raise DeclarationError("subjects needs a context whose first column names the subject")
     if of.search is not None:
         check_searchable(of.search, of.inner)
+
+
+def judge_defaults(column: Column[Any]) -> None:
+    """
+    Refuse a default that SQL would compute: the database cannot seal it.
+
+    Raises:
+        DeclarationError: with what to give instead.
+    """
+    of: Any = column.type
+    for option in ("default", "onupdate"):
+        given = getattr(column, option)
+        if given is not None and not (given.is_callable or given.is_scalar):
+            raise DeclarationError(
+                f"{of.described}: {option}= takes a value or a function of Python's, not SQL: the "
+                "database cannot seal"
+            )
+
+
+def judge_placed(column: Column[Any], table: Table) -> None:
+    """
+    Refuse what would put plaintext into the column, or make its values another column's.
+
+    Raises:
+        DeclarationError: with what to give instead.
+    """
+    of: Any = column.type
+    if column.server_default is not None:
+        raise DeclarationError(
+            f"{of.described}: server_default= would be stored as it is, and stand in migrations; "
+            "give default=, which is sealed in Python"
+        )
+    for other in table.columns:
+        if other is not column and is_encrypted(other.type) and other.type.id == of.id:  # type: ignore[attr-defined]  # our own type
+            raise DeclarationError(
+                f"{of.described} has the id {of.id!r} of {table}.{other.name}: a value of the one "
+                "would open in the other; give each an id= of its own"
+            )
+
+
+def judge_context(of: Encrypted, column: Column[Any]) -> None:
+    """
+    Refuse a context column that changes without the value, or is equal to what it is not.
+
+    Raises:
+        DeclarationError: with the reason.
+    """
+    type_ = column.type
+    collation = getattr(type_, "collation", None)
+    if isinstance(type_, CITEXT | types.CHAR | types.NCHAR) or (
+        collation is not None and not _EXACT.fullmatch(collation)
+    ):
+        raise DeclarationError(
+            f"{of.described}: context column {column.name} is {type_!r}, for which unequal texts "
+            "may be equal in PostgreSQL; give it a text of another type or collation"
+        )
+    for key in column.foreign_keys:
+        rules = {"ON UPDATE": key.onupdate, "ON DELETE": key.ondelete}
+        for event, rule in rules.items():
+            rule = " ".join((rule or "").upper().split())
+            if rule.startswith(MOVING) and (event, rule) != ("ON DELETE", "CASCADE"):
+                raise DeclarationError(
+                    f"{of.described}: context column {column.name} has {event} {rule}, by which "
+                    "the database would change it, and the values would not open; leave it out"
+                )
+
+
+def judge_plain(of: Encrypted, plain: Column[Any]) -> None:
+    """
+    Refuse ``dual=`` of a column that the database cannot read as plaintext.
+
+    Raises:
+        DeclarationError: with what to do instead.
+    """
+    described = f"{of.described}: dual={of.dual!r}"
+    type_, inner = plain.type, of.inner
+    while isinstance(inner, TypeDecorator) and not isinstance(inner, types.Interval):
+        inner = inner.impl_instance
+    if isinstance(inner, types.LargeBinary | types.Interval):
+        raise DeclarationError(f"{of.described}: dual is not for {of.inner!r}; use adopt(from_=)")
+    if is_encrypted(type_) or _decrypts(type_, of.inner):
+        raise DeclarationError(
+            f"{described} is {type_!r}, which is read in Python; let the application write both "
+            "columns, and say adopt(..., from_=...)"
+        )
+    if of.column is not None and of.column.default is not None:
+        raise DeclarationError(
+            f"{described} and default= are not for one column: the default would hide the "
+            "plaintext that is there; give the default to the plain column for this time"
+        )
+
+
+def _decrypts(type_: TypeEngine[Any], inner: TypeEngine[Any]) -> bool:
+    """
+    Whether a type makes of what is stored something else than the column's own type would.
+    """
+    if isinstance(type_, TypeDecorator):
+        own = type(type_)
+        overridden = (
+            own.process_result_value is not TypeDecorator.process_result_value
+            or own.column_expression is not TypeDecorator.column_expression
+        )
+        return (overridden and own is not type(inner)) or _decrypts(type_.impl_instance, inner)
+    return isinstance(type_, types.LargeBinary) or type_._has_column_expression

@@ -242,7 +242,7 @@ class KeyRing:
         snapshot = self.snapshot
         if snapshot is None or (snapshot.expires and time.monotonic() > snapshot.expires):
             if self._lifetime is not None:
-                self.snapshot = None
+                # It stays: another thread may have fetched new ones in this moment.
                 raise EncryptionError(
                     f"key ring {self.name!r}: its keys were not fetched, or their time is over; "
                     "call prefetch() at the start and before each lifetime ends"

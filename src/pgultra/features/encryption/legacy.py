@@ -11,6 +11,7 @@ from sqlalchemy import LargeBinary, String, Text, bindparam, func, type_coerce
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from pgultra.errors import DeclarationError, DecryptionError, EncryptionError
+from pgultra.features.encryption import secrecy
 from pgultra.plan.options import flag, whole
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ class PgcryptoColumn(UserDefinedType[str]):
     """
 
     cache_ok = True
+    sends_passphrase = True
 
     def __init__(self, passphrase: Callable[[], str], minimum: int = WEAK) -> None:
+        secrecy.listen()
         if not callable(passphrase):
             raise DeclarationError(
                 "passphrase is a function that returns it, so that it stands in no repr or pickle"

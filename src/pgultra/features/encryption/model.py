@@ -16,7 +16,7 @@ from pgultra.errors import DecryptionError, EncryptionError
 from pgultra.features.encryption import comparator, context, secrecy, writing
 from pgultra.features.encryption.cipher import Box, Place
 from pgultra.features.encryption.codec import codec_of
-from pgultra.features.encryption.judging import judge, judge_first
+from pgultra.features.encryption.judging import judge, judge_first, judge_placed
 from pgultra.features.encryption.naming import given_names, settled
 from pgultra.features.encryption.objects import SecretColumn
 from pgultra.features.encryption.parameters import TagOf, TagsOf, printer, tag_type
@@ -118,6 +118,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
             return
         if self.id is None:
             self.id = f"{table.name}.{column.name}"
+        judge_placed(column, table)
         self.context, self.dual = tuple(map(settled, self.context)), settled(self.dual)
         self._forget(self.__dict__)
         plan.declare(table, SecretColumn(column.key))
@@ -243,7 +244,15 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         Args:
             value: what Python sees; not None.
             parts: the context, as bytes.
+
+        Raises:
+            EncryptionError: there are not as many parts as the column has context columns.
         """
+        if len(parts) != len(self.context):
+            raise EncryptionError(
+                f"{self.described} is bound to {', '.join(self.context) or 'nothing'}: seal takes "
+                f"{len(self.context)} parts, the row's values as text in bytes, not {len(parts)}"
+            )
         tags = self.tagger.tags(value) if self.search is not None else ()
         subject = self.subject_key(parts)
         return self.box.seal(self.codec.encode(value), tags=tags, context=parts, subject=subject)
@@ -255,16 +264,7 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         Raises:
             EncryptionError: it is not at hand.
         """
-        if self.subjects is None:
-            return None
-        name = parts[0]
-        key = self.subjects.key(name.decode()) if name is not None else None
-        if key is None:
-            raise EncryptionError(
-                f"{self.described}: the subject of this row has no key at hand; call "
-                f"{self.subjects!r}.ensure(connection, subject) first"
-            )
-        return key
+        return None if self.subjects is None else self.subjects.key_of(parts, self.described)
 
     def guarded(self, function: Callable[[Any], Any], value: Any) -> Any:
         """

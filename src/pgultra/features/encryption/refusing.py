@@ -2,7 +2,8 @@
 Statements that would sort, compare or merge ciphertexts, and so answer at random.
 
 Most are refused as they are built (``Person.email < "x"``). What SQLAlchemy builds without
-asking the column's type is looked at once, before the statement runs for the first time.
+asking the column's type is looked at once, before the statement runs for the first time; so
+is what INSERT and UPDATE assign, wherever in the statement they stand.
 """
 
 from __future__ import annotations
@@ -12,12 +13,25 @@ from weakref import WeakSet
 
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.sql import elements, operators, visitors
-from sqlalchemy.sql.elements import Grouping, Label, Over, UnaryExpression, WithinGroup
+from sqlalchemy.sql.dml import Insert, Update
+from sqlalchemy.sql.elements import (
+    BinaryExpression,
+    BindParameter,
+    Case,
+    Grouping,
+    Label,
+    Over,
+    Tuple,
+    UnaryExpression,
+    WithinGroup,
+)
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import CompoundSelect, Select
 
 from pgultra.errors import EncryptionError
+from pgultra.features.encryption.assigning import insist
 from pgultra.features.encryption.comparator import is_encrypted
+from pgultra.features.encryption.parameters import TagOf, TagsOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,8 +53,15 @@ def refuse(
     compiled = getattr(context, "compiled", None)
     if compiled is None or compiled in _seen:
         return
-    for written in _statements(compiled):
+    *others, top = _statements(compiled)
+    for written in (*others, top):
+        parameters_of: dict[str, Any] = {}
         for element in visitors.iterate(written):
+            # Of what the ORM made something else, the attributes may not be the columns' keys.
+            if isinstance(element, Insert | Update) and not any(element is each for each in others):
+                insist(element, compiled.column_keys or () if element is top else ())
+            if isinstance(element, BindParameter) and not element.unique:
+                _insist_on_one_use(element, parameters_of)
             for word, columns, advice in _uses(element):
                 for each in columns:
                     type_ = _type(each)
@@ -49,8 +70,26 @@ def refuse(
     _seen.add(compiled)
 
 
+def _insist_on_one_use(parameter: BindParameter[Any], known: dict[str, Any]) -> None:
+    """
+    A name is sent once: as the tag of one column, or as itself.
+
+    Raises:
+        EncryptionError: it is asked for in two ways.
+    """
+    first, second = known.setdefault(parameter.key, parameter.type), parameter.type
+    tags = [each for each in (first, second) if isinstance(each, TagOf | TagsOf)]
+    if first is not second and tags:
+        raise EncryptionError(
+            f"{tags[0].of.described}: parameter {parameter.key!r} is compared with another column "
+            "too; give each comparison a parameter of its own"
+        )
+
+
 SORTED = "its ciphertexts are random; sort in Python"
 EQUAL = "equal values have different ciphertexts; "
+ASKED = "write the column on the left of ==, or compare in Python"
+_PASSED_ON = ("lag", "lead", "first_value", "last_value", "nth_value", "any_value")
 _ORDERED = (
     aggregate_order_by,
     Over,
@@ -94,8 +133,32 @@ def _uses(element: Any) -> Iterator[tuple[str, Iterable[Any], str]]:
             yield "PARTITION BY", _listed(element.partition_by), EQUAL + "say blind_index(column)"
     elif isinstance(element, UnaryExpression) and element.operator is operators.distinct_op:
         yield "DISTINCT", [element.element], EQUAL + "count distinct blind_index(column)"
-    elif isinstance(element, FunctionElement) and element.name in ("max", "min"):
-        yield element.name, element.clauses, SORTED
+    elif isinstance(element, BinaryExpression):
+        sides = [part for side in (element.left, element.right) for part in _parts(side)]
+        yield "a comparison", sides, EQUAL + ASKED
+    elif isinstance(element, Case) and element.value is not None:
+        yield "CASE value", [element.value], EQUAL + "write case((column == value, ...))"
+    elif isinstance(element, FunctionElement):
+        yield from _in_function(element)
+
+
+def _in_function(element: FunctionElement[Any]) -> Iterator[tuple[str, Iterable[Any], str]]:
+    name = getattr(element, "name", "")
+    if name in ("max", "min", "greatest", "least"):
+        yield name, element.clauses, SORTED
+    elif name == "nullif":
+        yield name, element.clauses, EQUAL + "write case((column == value, None), else_=column)"
+    elif name in _PASSED_ON and not is_encrypted(element.type):
+        advice = f"its result would be a ciphertext; write func.{name}(column, type_=column.type)"
+        yield name, element.clauses, advice
+
+
+def _parts(side: Any) -> Iterable[Any]:
+    """
+    What is compared: in a tuple, each of its columns.
+    """
+    side = _inside(side)
+    return side.clauses if isinstance(side, Tuple) else (side,)
 
 
 def _listed(clause: Any) -> Iterable[Any]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    ARRAY,
     LargeBinary,
     Text,
     and_,
@@ -33,14 +32,19 @@ from pgultra.bridge import on_connection
 from pgultra.errors import DecryptionError, EncryptionError
 from pgultra.features.encryption.context import columns_of
 from pgultra.features.encryption.format import (
-    Header,
     key_bytes,
     key_expression,
     shape_expression,
     tag_expression,
 )
-from pgultra.features.encryption.usage import encrypted_column
-from pgultra.features.encryption.writing import SEALED
+from pgultra.features.encryption.sending import SentRows, bare
+from pgultra.features.encryption.usage import (
+    PAUSE,
+    ROUNDS,
+    encrypted_column,
+    insist_on_all_rows,
+    insist_on_batches,
+)
 from pgultra.plan.options import whole
 
 if TYPE_CHECKING:
@@ -52,9 +56,6 @@ if TYPE_CHECKING:
     Reseal = Callable[[bytes, tuple[bytes | None, ...]], bytes]
 
 __all__ = ["Rotated", "rekey", "rotate"]
-
-ROUNDS = 100
-PAUSE = 0.05
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def rotate(
         progress: is called after each batch with the rows done and the rows found.
 
     Raises:
-        EncryptionError: the connection is in a transaction.
+        EncryptionError: the connection is in a transaction, or row level security hides rows.
 
     Example::
 
@@ -123,9 +124,7 @@ def rotate(
     key = key_expression(target)
 
     def again(sealed: bytes, parts: tuple[bytes | None, ...]) -> bytes:
-        raw = of.box.open(sealed, context=parts, subject=lambda: of.subject_key(parts))
-        tags = Header.parse(sealed).tags
-        renewed: bytes = of.box.seal(raw, tags=tags, context=parts, subject=of.subject_key(parts))
+        renewed: bytes = of.box.renew(sealed, parts, lambda: of.subject_key(parts))
         return renewed
 
     todo = or_(key < number, key > number)
@@ -155,7 +154,8 @@ def rekey(
         progress: is called after each batch with the rows done and the rows found.
 
     Raises:
-        EncryptionError: the connection is in a transaction, or the column has no search.
+        EncryptionError: the connection is in a transaction, the column has no search, or row
+            level security hides rows.
 
     Example::
 
@@ -203,33 +203,24 @@ class _Run:
             .with_for_update(key_share=True, skip_locked=True, of=self.table)
         )
         self.context = len(context)
-        self.write = self._write()
 
-    def _write(self) -> Any:
+    def _prepare(self, connection: Connection) -> None:
         """
         ``UPDATE … FROM unnest(keys, old values, new values) WHERE key and old value match``.
         """
-        names = [f"key_{number}" for number in range(len(self.key))]
-        arrays = [
-            bindparam(name, type_=ARRAY(each.type))
-            for name, each in zip(names, self.key, strict=True)
-        ]
-        values = [bindparam(name, type_=ARRAY(LargeBinary)) for name in ("old", "new")]
-        rows = func.unnest(*arrays, *values).table_valued(*names, "old", "new").render_derived("v")
-        stored = type_coerce(self.column, LargeBinary)
-        same = [each == rows.c[name] for name, each in zip(names, self.key, strict=True)]
-        return (
-            update(self.table)
-            .values({self.column: type_coerce(rows.c.new, LargeBinary)})
-            .where(*same, stored == rows.c.old)
-            .execution_options(**{SEALED: True})
+        table, name = bare(self.table, connection), self.column.name
+        self.rows = SentRows([table.c[each.name] for each in self.key], "old", "new")
+        self.write = (
+            update(table)
+            .values({name: self.rows["new"]})
+            .where(*self.rows.same, table.c[name] == self.rows["old"])
         )
 
     def go(self, connection: Connection, progress: Progress | None, *, dry_run: bool) -> Rotated:
-        if connection.in_transaction():
-            raise EncryptionError(
-                "each batch is a transaction of its own: give a connection that is in none"
-            )
+        insist_on_batches(connection)
+        self._prepare(connection)
+        with connection.begin():
+            insist_on_all_rows(connection, self.table, "sealing anew")
         found = self._count(connection)
         done, failed = 0, set[Any]()
         if not dry_run:
@@ -284,6 +275,9 @@ class _Run:
         rows: Sequence[Any] = connection.execute(read).all()
         if not rows:
             return None, 0
+        subjects = self.column.type.subjects  # type: ignore[attr-defined]  # our own type
+        if subjects is not None:
+            subjects.load(connection, {row[1] for row in rows if row[1] is not None})
         keys: list[Sequence[Any]] = []
         old: list[bytes] = []
         new: list[bytes] = []
@@ -299,8 +293,6 @@ class _Run:
             keys.append(key)
         changed = 0
         if keys:
-            given: dict[str, Any] = {
-                f"key_{number}": [key[number] for key in keys] for number in range(len(self.key))
-            }
-            changed = connection.execute(self.write, {**given, "old": old, "new": new}).rowcount
+            given = self.rows.given(keys, old=old, new=new)
+            changed = connection.execute(self.write, given).rowcount
         return tuple(rows[-1][1 + self.context :]), changed

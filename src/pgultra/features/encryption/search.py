@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import types
 
 from pgultra.errors import DeclarationError, EncryptionError
-from pgultra.features.encryption.cipher import hasher, index_key, tag_of
+from pgultra.features.encryption.derivation import hasher, index_key, tag_of
 from pgultra.features.encryption.format import TAG
 from pgultra.plan.options import flag, named, one_of, refused, whole
 
@@ -268,12 +268,14 @@ class Tagger:
 
     def _raw(self, value: Any) -> bytes:
         search = self.search
+        if (search.forms or isinstance(search, Prefix)) and not isinstance(value, str):
+            raise EncryptionError(
+                f"{self._box.place.table}.{self._box.place.column}: normalize and Prefix are of "
+                f"text, not of {type(value).__name__}; let process_bind_param of the TypeDecorator "
+                "give the normal form, and say search=Equality()"
+            )
         value = search.normal(value)
-        if isinstance(search, Prefix):
-            if not isinstance(value, str):
-                raise EncryptionError(f"a Prefix is of text, not of {type(value).__name__}")
-            value = value[: search.length]
-        return self._encode(value)
+        return self._encode(value[: search.length] if isinstance(search, Prefix) else value)
 
     def _cut(self, key: int, raw: bytes) -> bytes:
         if self._known is not self._box.snapshot:

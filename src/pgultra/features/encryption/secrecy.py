@@ -29,8 +29,18 @@ def listen() -> None:
 def _hide(context: ExceptionContext) -> None:
     """
     Take the parameters out of errors that were raised before they were sealed.
+
+    Out of every error where the server seals: the passphrase is a parameter there.
     """
     error = context.sqlalchemy_exception
-    if error is not None and not isinstance(error, DBAPIError):
+    if error is not None and (not isinstance(error, DBAPIError) or _holds_passphrase(context)):
         error.hide_parameters = True
         error.params = None
+
+
+def _holds_passphrase(context: ExceptionContext) -> bool:
+    compiled = getattr(context.execution_context, "compiled", None)
+    owners = (
+        getattr(each.callable, "__self__", None) for each in getattr(compiled, "binds", {}).values()
+    )
+    return any(getattr(owner, "sends_passphrase", False) for owner in owners)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, MetaData, Table, func, select
 from sqlalchemy import inspect as inspected
 
+from pgultra import sql
 from pgultra.bridge import on_connection
 from pgultra.errors import EncryptionError
 from pgultra.features.encryption.comparator import is_encrypted
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 __all__ = ["KeyUsage", "key_usage"]
+
+
+ROUNDS = 100
+"""So often are rows that others held looked for again."""
+PAUSE = 0.05
+"""Seconds between two rounds."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +100,6 @@ def encrypted_column(given: Any) -> Column[Any]:
     return first
 
 
-def type_of(column: Column[Any]) -> Any:  # Encrypted, which imports what imports this
-    """
-    The type of an encrypted column.
-    """
-    return column.type
-
-
 def _columns(target: Any) -> Iterator[Column[Any]]:
     if isinstance(target, Column):
         yield target
@@ -116,6 +116,41 @@ def _columns(target: Any) -> Iterator[Column[Any]]:
         yield from _columns(target.metadata)
 
 
+def insist_on_batches(connection: Connection) -> None:
+    """
+    Refuse a connection on which a batch could not be a transaction of its own.
+
+    Raises:
+        EncryptionError: it is in one, or commits each statement by itself.
+    """
+    if connection.in_transaction():
+        raise EncryptionError(
+            "each batch is a transaction of its own: give a connection that is in none"
+        )
+    made_so = getattr(connection.dialect, "_on_connect_isolation_level", None)
+    if connection.get_execution_options().get("isolation_level", made_so) == "AUTOCOMMIT":
+        raise EncryptionError(
+            "each batch is a transaction, and this connection commits each statement by itself: "
+            'give connection.execution_options(isolation_level="READ COMMITTED")'
+        )
+
+
+def insist_on_all_rows(connection: Connection, table: Table, what: str) -> None:
+    """
+    Refuse to speak of all rows where policies hide some from this role.
+
+    Raises:
+        EncryptionError: they do.
+    """
+    place = sql.qualified(sql.schema_on(connection, table.schema), table.name)
+    if connection.scalar(select(func.row_security_active(place))):
+        raise EncryptionError(
+            f"{table} has row level security that holds for this role, so {what} would pass over "
+            "the rows that it hides: run it as a role with BYPASSRLS, or as the owner after "
+            f"ALTER TABLE {place} NO FORCE ROW LEVEL SECURITY"
+        )
+
+
 @on_connection
 def key_usage(connection: Connection, target: Any) -> list[KeyUsage]:
     """
@@ -127,6 +162,9 @@ def key_usage(connection: Connection, target: Any) -> list[KeyUsage]:
 
     Returns:
         an entry for each column and key, keys of the ring without rows included.
+
+    Raises:
+        EncryptionError: row level security hides rows from this role.
 
     Example::
 
@@ -152,6 +190,7 @@ def transaction_of_its_own(connection: Connection) -> Iterator[None]:
 
 def _usage(connection: Connection, column: Column[Any]) -> Iterator[KeyUsage]:
     of: Any = column.type
+    insist_on_all_rows(connection, column.table, "key_usage")
     snapshot = of.keys.current()
     rows = _rows(connection, column)
     indexing = of.search.keys if of.search is not None else ()

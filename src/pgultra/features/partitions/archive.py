@@ -216,7 +216,7 @@ def copy_out(connection: Connection, query: str, take: Callable[[bytes], object]
     """
     raw: Any = connection.connection.driver_connection  # the driver's own: all of them differ
     driver = connection.dialect.driver + ("_async" if connection.dialect.is_async else "")
-    statement = f"COPY ({query}) TO STDOUT"
+    statement = f"COPY ({query}) TO STDOUT (ENCODING 'UTF8')"
     if driver == "psycopg":
         with raw.cursor() as cursor, cursor.copy(statement) as copy:
             for piece in copy:
@@ -224,8 +224,10 @@ def copy_out(connection: Connection, query: str, take: Callable[[bytes], object]
     elif driver in ("psycopg_async", "asyncpg_async"):
         from sqlalchemy.util import await_only
 
-        work = _copy_psycopg if driver == "psycopg_async" else _copy_asyncpg
-        await_only(work(raw, query, take))
+        if driver == "psycopg_async":
+            await_only(_copy_psycopg(raw, statement, take))
+        else:
+            await_only(_copy_asyncpg(raw, query, take))
     elif driver == "psycopg2":
         with raw.cursor() as cursor:
             cursor.copy_expert(statement, _Taker(take))
@@ -236,8 +238,8 @@ def copy_out(connection: Connection, query: str, take: Callable[[bytes], object]
         )
 
 
-async def _copy_psycopg(raw: Any, query: str, take: Callable[[bytes], object]) -> None:
-    async with raw.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT") as copy:
+async def _copy_psycopg(raw: Any, statement: str, take: Callable[[bytes], object]) -> None:
+    async with raw.cursor() as cursor, cursor.copy(statement) as copy:
         async for piece in copy:
             take(bytes(piece))
 
@@ -246,7 +248,7 @@ async def _copy_asyncpg(raw: Any, query: str, take: Callable[[bytes], object]) -
     async def output(piece: bytes) -> None:  # asyncpg wants to await something
         take(piece)
 
-    await raw.copy_from_query(query, output=output, format="text")
+    await raw.copy_from_query(query, output=output, format="text", encoding="utf-8")
 
 
 class _Taker:

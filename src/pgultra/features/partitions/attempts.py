@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
-from pgultra.errors import PgultraError
+from pgultra.errors import PgultraError, sqlstate_of
 from pgultra.features.partitions.children import LOCK
 from pgultra.objects._catalog import rows
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["Attempts", "alone", "plainly", "sqlstate_of"]
+__all__ = ["Attempts", "alone", "plainly"]
 
 Answer = TypeVar("Answer")
 
@@ -41,17 +41,6 @@ UNLOCK = """
 SELECT pg_catalog.pg_advisory_unlock(
     CAST(:lock AS int), CAST(CAST(CAST(:table AS bigint) AS bit(32)) AS int))
 """
-
-
-def sqlstate_of(error: DBAPIError) -> str | None:
-    """
-    The SQLSTATE of what the server said, whatever the driver.
-    """
-    for name in ("sqlstate", "pgcode"):
-        state = getattr(error.orig, name, None)
-        if state is not None:
-            return str(state)
-    return None
 
 
 def plainly(name: str) -> str:
@@ -156,7 +145,10 @@ class Attempts:
                     "SELECT pg_catalog.set_config('lock_timeout', :timeout, true), "
                     "pg_catalog.set_config('jit', 'off', true), "
                     "pg_catalog.set_config('TimeZone', 'UTC', true), "
-                    "pg_catalog.set_config('DateStyle', 'ISO', true)"
+                    "pg_catalog.set_config('DateStyle', 'ISO', true), "
+                    "pg_catalog.set_config('IntervalStyle', 'postgres', true), "
+                    "pg_catalog.set_config('bytea_output', 'hex', true), "
+                    "pg_catalog.set_config('extra_float_digits', '1', true)"
                 ),
                 {"timeout": timeout},
             )

@@ -41,7 +41,8 @@ class RangeBound:
     """
     From ``lower`` on, up to ``upper``, which is not in it; None has no limit.
 
-    A limit that Python cannot hold (after the year 9999) reads as None.
+    A limit that Python cannot hold reads as None where it is one, and otherwise, as of a
+    partition that begins after the year 9999, as the last or first moment of Python's.
 
     >>> RangeBound(date(2026, 1, 1), date(2026, 2, 1)).holds(date(2026, 1, 31))
     True
@@ -315,8 +316,8 @@ def parse_bound(text: str, type_: str) -> Bound:
         return ListBound(tuple(i for i in items if i is not None), any(i is None for i in items))
     if found := _RANGE.fullmatch(text):
         ends = []
-        for side in found.groups():
-            values = [_value(item, type_) for item in _items(side)]
+        for is_upper, side in enumerate(found.groups()):
+            values = [_limit(item, type_, is_upper=bool(is_upper)) for item in _items(side)]
             ends.append(values[0] if len(values) == 1 else tuple(values))
         return RangeBound(*ends)
     raise ValueError(f"{text!r} is not the bound of a partition")
@@ -345,6 +346,22 @@ def _items(text: str) -> list[str | None]:
     return items
 
 
+def _limit(text: str | None, type_: str, *, is_upper: bool) -> Any:
+    """
+    One end of a range; a time beyond Python's is its last or first, if the range lies there.
+    """
+    found = _value(text, type_)
+    if found is not None or text is None:
+        return found
+    is_early = text.endswith("BC") or text.startswith(("-infinity", "0001-"))
+    if is_early != is_upper:
+        return None
+    if type_ == "date":
+        return date.min if is_early else date.max
+    zone = _UTC if type_.endswith("with time zone") else None
+    return datetime.min.replace(tzinfo=zone) if is_early else datetime.max.replace(tzinfo=zone)
+
+
 def _value(text: str | None, type_: str) -> Any:
     """
     A constant as a value of Python; what Python cannot hold has no limit.
@@ -354,15 +371,21 @@ def _value(text: str | None, type_: str) -> Any:
     try:
         if type_.startswith("timestamp"):
             found = datetime.fromisoformat(text)
-            return found.astimezone(_UTC) if found.tzinfo is not None else found
+            if found.tzinfo is not None:
+                found = found.astimezone(_UTC)
+            return found.replace(tzinfo=_UTC if type_.endswith("with time zone") else None)
         if type_ == "date":
-            return date.fromisoformat(text)
+            return datetime.fromisoformat(text).date()
     except (ValueError, OverflowError):  # infinity, BC, or after the year 9999
         return None
     if type_ in ("smallint", "integer", "bigint"):
         return int(text)
     if type_.startswith("numeric"):
         return Decimal(text)
+    if type_ in ("real", "double precision"):
+        return float(text)
+    if type_.startswith("character("):
+        return text.rstrip(" ")  # which PostgreSQL adds, and does not compare
     if type_ == "uuid":
         return UUID(text)
     if type_ == "boolean":

@@ -205,6 +205,21 @@ class Grid:
                     return
             cell = self.next(cell)
 
+    def count_between(self, low: Any, high: Any) -> float:
+        """
+        About how many cells lie between two values, as the premake function counts them.
+
+        >>> Grid.of("month").count_between(datetime(2026, 1, 20), datetime(2026, 3, 1))
+        2.0
+        """
+        if self.unit == "integer":
+            return float((high - low) / self.count)
+        begin, end = self._inner(low), self._inner(high)
+        if self.unit == "month":
+            return float(((end.year - begin.year) * 12 + end.month - begin.month) / self.count)
+        step = self.count * (_MINUTE if self.unit == "minute" else timedelta(days=1))
+        return float((end - begin) / step)
+
     def key(self, value: Any) -> Any:
         """
         A value as the key has it: of a moment the lowest uuid7, of a datetime the date.

@@ -15,6 +15,7 @@ from sqlalchemy import MetaData
 
 from pgultra import sql
 from pgultra.features.partitions.bounds import parse_bound
+from pgultra.features.partitions.registration import registration_name
 from pgultra.features.partitions.rules import rules_on
 from pgultra.objects import Mark
 from pgultra.objects._catalog import rows
@@ -50,9 +51,11 @@ SELECT w.place::int AS place, c.oid::bigint AS oid, n.nspname, c.relname, c.relk
             g.tgname, g.tgenabled, pg_catalog.pg_get_triggerdef(g.oid)) ORDER BY g.tgname)
         FROM pg_catalog.pg_trigger AS g
         WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgtype & 1 = 0)::text AS triggers,
-    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS printed
-FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]))
-    WITH ORDINALITY AS w (nspname, relname, place)
+    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS printed,
+    (SELECT f.prosrc FROM pg_catalog.pg_proc AS f WHERE f.pronamespace = n.oid
+        AND f.proname = w.function AND f.pronargs = 0) AS registration
+FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[]), CAST(:functions AS name[]))
+    WITH ORDINALITY AS w (nspname, relname, function, place)
 JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.nspname
 JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = w.relname
 LEFT JOIN pg_catalog.pg_partitioned_table AS p ON p.partrelid = c.oid
@@ -75,8 +78,11 @@ SELECT pg_catalog.current_setting('DateStyle') AS style,
     c.oid::bigint AS oid, n.nspname, c.relname, t.oid::bigint AS parent_oid,
     t.root::bigint AS root_oid, t.level, i.inhdetachpending AS detaching,
     c.relkind = 'p' AS is_partitioned, d.description,
-    pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound, c.relkind::text AS relkind,
-    coalesce(pg_catalog.format_type(a.atttypid, a.atttypmod), '') AS type
+    b.bound, c.relkind::text AS relkind,
+    coalesce(pg_catalog.format_type(a.atttypid, a.atttypmod), '') AS type,
+    q.partstrat::text AS partstrat,
+    ARRAY(SELECT x.attname::text FROM pg_catalog.unnest(q.partattrs::int2[]) AS k (number)
+        JOIN pg_catalog.pg_attribute AS x ON x.attrelid = c.oid AND x.attnum = k.number) AS key
 FROM parent AS t
 JOIN pg_catalog.pg_inherits AS i ON i.inhparent = t.oid
 JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
@@ -84,7 +90,9 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = t.number
 LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
-WHERE c.relispartition
+LEFT JOIN pg_catalog.pg_partitioned_table AS q ON q.partrelid = c.oid
+CROSS JOIN LATERAL pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS b (bound)
+WHERE c.relispartition AND b.bound IS NOT NULL -- one that was dropped meanwhile has none
 ORDER BY t.root, t.level, c.oid
 """
 """
@@ -115,6 +123,7 @@ class Parent:
         application: whose mark partitions bear.
         table: the model's.
         default_schema: what a table without a schema lies in.
+        registration: the body of the function that tells the database its rules.
     """
 
     oid: int | None
@@ -130,6 +139,7 @@ class Parent:
     application: str = "default"
     table: sa.Table = field(repr=False, compare=False, default=None)  # type: ignore[arg-type]  # set by all who read
     default_schema: str = "public"
+    registration: str | None = field(repr=False, compare=False, default=None)
 
     @property
     def spelt(self) -> str:
@@ -167,6 +177,8 @@ class Child:
         is_partitioned: whether it has partitions itself.
         level: 1 for those right below the table at the top.
         foreign: whether its rows lie on another server.
+        divided: by which strategy and columns it is partitioned itself.
+        key_type: the type of the column that its bound is of.
     """
 
     oid: int
@@ -180,6 +192,8 @@ class Child:
     is_partitioned: bool
     level: int
     foreign: bool = False
+    divided: tuple[str, ...] = ()
+    key_type: str = ""
 
     @property
     def spelt(self) -> str:
@@ -215,6 +229,7 @@ def parents_of(
             PARENTS,
             schemas=schemas,
             names=[table.name for table, _ in declared],
+            functions=[registration_name(table) for table, _ in declared],
         )
     }
     parents = []
@@ -241,6 +256,7 @@ def parents_of(
                 tablespace=row.tablespace,
                 triggers=triggers,
                 printed=row.printed,
+                registration=row.registration,
                 **common,
             )
         )
@@ -288,6 +304,8 @@ def read_children(
                 is_partitioned=row.is_partitioned,
                 level=row.level,
                 foreign=row.relkind == "f",
+                key_type=row.type,
+                divided=(STRATEGIES[row.partstrat], *row.key) if row.partstrat else (),
             )
         )
     return tuple(children)

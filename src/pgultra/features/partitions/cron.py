@@ -12,7 +12,8 @@ from pgultra import sql
 from pgultra.bridge import on_connection
 from pgultra.errors import MissingExtension
 from pgultra.features.partitions.children import parents_of
-from pgultra.features.partitions.objects import premake_function, registration_name
+from pgultra.features.partitions.objects import premake_function
+from pgultra.features.partitions.registration import registration_name
 from pgultra.features.partitions.survey import metadata_of
 from pgultra.objects._catalog import rows
 
@@ -41,7 +42,11 @@ def command_of(parent: Parent) -> str:
     function = premake_function(parent.table.metadata, parent.schema)
     premake = sql.qualified(parent.schema, function.name)
     rules = sql.qualified(parent.schema, registration_name(parent.table))
-    return f"SELECT {premake}({sql.literal(parent.spelt)}::regclass, {rules}())"
+    # who waits for a lock without end makes all writers wait who come after
+    return (
+        "WITH patience AS MATERIALIZED (SELECT pg_catalog.set_config('lock_timeout', '2s', true)) "  # noqa: S608  # quoted
+        f"SELECT {premake}({sql.literal(parent.spelt)}::regclass, {rules}()) FROM patience"
+    )
 
 
 def job_name(parent: Parent) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
 from pgultra.features.partitions import keys
+from pgultra.features.partitions.conversion.privacy import guarded
 from pgultra.features.partitions.names import child_name
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ def make_child(
     """
     The statements that make one partition, those of its own levels included.
 
-    They belong into one transaction. Foreign keys, row triggers, row security of the parent,
-    and identity columns are what PostgreSQL hands on with ATTACH; statement triggers, owner,
-    tablespace and storage parameters are taken along here.
+    They belong into one transaction. Foreign keys, row triggers and identity columns are what
+    PostgreSQL hands on with ATTACH; statement triggers, owner, tablespace and storage parameters
+    are taken along here. Who names the partition may do no more than with its parent.
 
     Args:
         parent: the table at the top.
@@ -85,6 +86,7 @@ def make_child(
     statements = [f"CREATE TABLE {child} ({like}{held}){tail}"]
     if parent.owner:
         statements.append(f"ALTER TABLE {child} OWNER TO {sql.identifier(parent.owner)}")
+    statements.append(guarded(child, above))
     statements.append(f"COMMENT ON TABLE {child} IS {sql.literal(parent.mark)}")
     statements += _triggers(parent, child)
     if below is not None:

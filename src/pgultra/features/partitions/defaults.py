@@ -14,7 +14,13 @@ from pgultra.features.partitions.bounds import typed
 from pgultra.features.partitions.growth import drain_bound
 from pgultra.features.partitions.names import child_name, free_name
 from pgultra.features.partitions.planning import expired, sorted_ranges
-from pgultra.features.partitions.survey import metadata_of, moment_of, survey, table_of
+from pgultra.features.partitions.survey import (
+    declared,
+    metadata_of,
+    moment_of,
+    seen,
+    table_of,
+)
 from pgultra.features.partitions.tasks import taken
 
 if TYPE_CHECKING:
@@ -78,12 +84,13 @@ def drain_default(
     metadata, wanted = metadata_of(target), table_of(target)
     done: list[Drained] = []
     with hand.levels():
-        with hand.transaction(patient=True):
+        with hand.transaction():
             moment = moment_of(connection, now)
-            found = survey(connection, metadata, moment)
-        for each in found:
-            if wanted is not None and each.parent.table is not wanted:
+            found = declared(connection, metadata)
+        for bare in found:
+            if not bare.is_ours or (wanted is not None and bare.parent.table is not wanted):
                 continue
+            each = seen(hand, bare, moment, None, indexes=False)
             if not any(level.default for level in each.levels):
                 continue
             assert each.parent.oid is not None  # it has levels

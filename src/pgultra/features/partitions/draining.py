@@ -10,14 +10,19 @@ compares both, deletes them from the default partition and attaches the copy.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import DBAPIError
+
 from pgultra import sql
-from pgultra.errors import PgultraError
+from pgultra.errors import PgultraError, sqlstate_of
+from pgultra.features.partitions.attempts import GIVE_WAY
+from pgultra.features.partitions.movable import insist_unpublished, key_of, may_silence
 from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
@@ -39,33 +44,11 @@ FROM pg_catalog.pg_attribute AS a
 WHERE a.attrelid = CAST(CAST(:table AS text) AS oid) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
-IDENTITY = """
-SELECT ARRAY(
-    SELECT a.attname::text FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k (number, place)
-    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
-    WHERE k.place <= i.indnkeyatts ORDER BY k.place) AS columns
-FROM pg_catalog.pg_index AS i
-WHERE i.indrelid = CAST(CAST(:table AS text) AS oid) AND i.indisunique AND i.indisvalid
-    AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
-    AND NOT EXISTS (
-        SELECT FROM pg_catalog.unnest(i.indkey) AS k (number)
-        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
-        WHERE NOT a.attnotnull)
-ORDER BY i.indisprimary DESC, i.indexrelid
-LIMIT 1
-"""
-REFERRING = """
-SELECT n.nspname || '.' || c.relname AS name
-FROM pg_catalog.pg_constraint AS f
-JOIN pg_catalog.pg_class AS c ON c.oid = f.conrelid
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE f.contype = 'f' AND f.confrelid = CAST(CAST(:table AS text) AS oid)
-ORDER BY 1
-"""
 FOREIGN_KEYS = """
 SELECT f.conname AS name, pg_catalog.pg_get_constraintdef(f.oid) AS definition
 FROM pg_catalog.pg_constraint AS f
 WHERE f.contype = 'f' AND f.conrelid = CAST(CAST(:parent AS text) AS oid) AND f.convalidated
+    AND f.conparentid = 0 -- those are of a partitioned table that it refers to, part by part
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS own
         WHERE own.conrelid = CAST(CAST(:staged AS text) AS oid) AND own.conname = f.conname)
 ORDER BY f.conname
@@ -79,7 +62,6 @@ ORDER BY t.tgname
 """
 OID = "SELECT pg_catalog.to_regclass(:name)::pg_catalog.oid::text AS oid"
 MODES = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
-MAY_SILENCE = "SELECT pg_catalog.has_parameter_privilege('session_replication_role', 'SET') AS may"
 
 
 def trigger_name(child: str) -> str:
@@ -160,27 +142,23 @@ class Drain:
         found = rows(connection, COLUMNS, table=str(self.default[0]))
         self.types = {row.name: row.type for row in found}
         self.columns = [row.name for row in found if not row.generated]
-        identity = rows(connection, IDENTITY, table=str(self.default[0]))
-        if not identity:
-            raise PgultraError(
-                f"{self.source} has no primary key, and no unique index of columns that are never "
-                "NULL: its rows cannot be told apart while they are moved; give it one"
-            )
-        self.key: list[str] = list(identity[0].columns)
-        referring = [row.name for row in rows(connection, REFERRING, table=str(self.parent[0]))]
-        self.silence = bool(rows(connection, MAY_SILENCE)[0].may)
-        if referring and not self.silence:
-            raise PgultraError(
-                f"foreign keys of {', '.join(dict.fromkeys(referring))} refer to {self.table}, and "
-                "rows that move would look deleted to them: run this as a role that may set "
-                "session_replication_role (GRANT SET ON PARAMETER session_replication_role TO …)"
-            )
+        self.key = key_of(connection, self.default[0], self.source)
+        insist_unpublished(connection, self.default[0], self.source)
+        self.silence = may_silence(connection, self.parent[0], self.table)
 
     def run(self, batch: int, progress: Callable[[int], object] | None) -> Drained:
         """
         From wherever an earlier run stopped to the end.
         """
         self._prepare()
+        try:
+            return self._moved(batch, progress)
+        except (DBAPIError, PgultraError) as error:
+            if not isinstance(error, DBAPIError) or sqlstate_of(error) not in GIVE_WAY:
+                self._clear()  # another run would fail as this one did
+            raise
+
+    def _moved(self, batch: int, progress: Callable[[int], object] | None) -> Drained:
         copied = 0
         last: Sequence[str] | None = None
         while True:
@@ -195,6 +173,23 @@ class Drain:
                 break
         number, held = self.attempts.until_it_works(self._finish)
         return Drained(self.table, self.staged, self.bound, number, held)
+
+    def _clear(self) -> None:
+        """
+        Take the copy and its trigger away; while they are there, each row is written twice.
+        """
+        connection = self.attempts.connection
+        if connection.invalidated or connection.closed:
+            return
+        if connection.in_transaction():
+            connection.rollback()
+        drops = [
+            f"DROP TRIGGER IF EXISTS {sql.identifier(self.trigger)} ON {self.source}",
+            f"DROP FUNCTION IF EXISTS {self.function}()",
+            f"DROP TABLE {self.staged}",
+        ]
+        with suppress(DBAPIError):  # what went wrong before is what is to be told
+            self.attempts.run(drops)
 
     # -- the copy and its trigger -------------------------------------------------------------
 
@@ -337,8 +332,7 @@ class Drain:
             if tuple(gone) != tuple(here):
                 raise PgultraError(
                     f"{self.staged} is not what {self.source} holds in its range ({here[0]} rows "
-                    f"for {gone[0]}, or other values); nothing was changed. Drop {self.staged} and "
-                    f"the trigger {self.trigger}, and begin anew"
+                    f"for {gone[0]}, or other values); nothing was changed, and the copy is dropped"
                 )
             self._speak(say, modes)
             for each in self.attach:

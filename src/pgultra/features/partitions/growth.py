@@ -10,9 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
-from pgultra.errors import PgultraError
+from pgultra.errors import PgultraError, sqlstate_of
 from pgultra.features.partitions import ddl
-from pgultra.features.partitions.attempts import plainly, sqlstate_of
+from pgultra.features.partitions.attempts import plainly
 from pgultra.features.partitions.bounds import ListBound, RangeBound, literal, typed
 from pgultra.features.partitions.draining import Drain
 from pgultra.features.partitions.objects import premake_function

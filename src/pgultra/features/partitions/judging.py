@@ -4,7 +4,7 @@ Values of options that no partitions can be made of.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Set
 from datetime import date
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,8 @@ def judge_groups(place: str, groups: Any) -> dict[str, tuple[Any, ...]]:
         option = f"groups[{name!r}]"
         if isinstance(values, bytes | Mapping) or not isinstance(values, Iterable):
             raise refused(place, option, values, "the values of a group: a tuple, list or set")
+        if isinstance(values, Set):  # in one order in every process
+            values = sorted(values, key=repr)
         found[str(name)] = (values,) if isinstance(values, str) else tuple(values)
         if not all(isinstance(value, Hashable) for value in found[str(name)]):
             raise refused(place, option, values, "made of values that a column can have")

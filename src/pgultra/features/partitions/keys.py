@@ -102,6 +102,11 @@ def stored(column: sa.Column[Any], value: Any) -> Any:
     if value is None:
         return None
     found = _bound(column, value)
+    if isinstance(found, bytes | bytearray | memoryview):
+        raise DeclarationError(
+            f"table {column.table}: {value!r} in bounds= or groups= is bytes, of which no "
+            "partition is made: partition by a hash, or by a column of another type"
+        )
     fit = FITS.get(kind_of(column))
     if fit is not None and (isinstance(found, bool) or not isinstance(found, fit)):
         raise DeclarationError(

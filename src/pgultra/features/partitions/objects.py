@@ -8,8 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from pgultra import sql
-from pgultra.features.partitions.registration import registered
+from pgultra.features.partitions.registration import registered, registration_name
 from pgultra.objects import Function, Partitioning
 from pgultra.plan.declare import application_of, function_name
 
@@ -22,9 +21,11 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.rules import Rules
     from pgultra.objects import DatabaseObject
 
-__all__ = ["objects", "premake_function", "registration_name"]
+__all__ = ["objects", "premake_function"]
 
 ROOM = "partitions"
+CELLS = "        -- cells.sql\n"
+"""Where the partitions of a grid are found out: a file of its own."""
 
 
 def objects(table: sa.Table, rules: Rules) -> Iterator[DatabaseObject]:
@@ -74,13 +75,7 @@ def premake_function(metadata: MetaData, schema: str | None) -> Function:
     )
 
 
-def registration_name(table: sa.Table) -> str:
-    """
-    The name of the function that holds a table's rules.
-    """
-    return sql.short_name(table.name, ROOM)
-
-
 @cache
 def _body() -> str:
-    return (files(__package__) / "sql" / "premake.sql").read_text()
+    folder = files(__package__) / "sql"
+    return (folder / "premake.sql").read_text().replace(CELLS, (folder / "cells.sql").read_text())

@@ -20,6 +20,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pgultra import sql
+from pgultra.errors import PgultraError
 from pgultra.features.partitions.bounds import DefaultBound, RangeBound
 from pgultra.features.partitions.calendar import step_of
 from pgultra.features.partitions.rules import ByRange
@@ -38,6 +39,8 @@ __all__ = ["Action", "MaintenancePlan", "Verb", "cutoff_of", "expired", "missing
 Verb: TypeAlias = Literal[
     "clear", "create", "drain", "finish", "index", "detach", "drop", "archive", "dispose"
 ]
+MOST = 500
+"""Partitions that one transaction makes, and the cells of the longest gap that is filled."""
 WORDS = {
     "clear": "clear",
     "create": "create partition",
@@ -160,6 +163,7 @@ def missing(
     current: Any,
     fixed: Sequence[Bound] = (),
     moment: datetime | None = None,
+    fixed_as_read: Sequence[Bound] | None = None,
 ) -> tuple[Bound, ...]:
     """
     The partitions that should be there and are not, in order.
@@ -175,12 +179,13 @@ def missing(
         current: the present as a value of the key; for integers the greatest value.
         fixed: what ``rules.bounds_for`` says.
         moment: the present.
+        fixed_as_read: the same with values as the catalog's are read.
     """
     there = list(bounds)
     wanted: list[Bound] = [
         each
-        for each in fixed
-        if not isinstance(each, DefaultBound) and not any(each.overlaps(other) for other in there)
+        for each, read in zip(fixed, fixed_as_read or fixed, strict=True)
+        if not isinstance(each, DefaultBound) and not any(read.overlaps(other) for other in there)
     ]
     if grid is not None and isinstance(rules, ByRange):
         ranges = sorted_ranges(there)
@@ -188,16 +193,53 @@ def missing(
         cutoff = cutoff_of(rules, grid, moment, current) if moment is not None else None
         if cutoff is not None and first < cutoff:
             first = cutoff
-        edge = next_gap(ranges, first)  # up to there nothing is missing
-        begin = current if edge is None else min(max(first, edge), current)
+        ahead: list[RangeBound] = []
+        cells = list(grid.ahead(current, current, rules.premake))
         at = 0
-        for cell in grid.ahead(begin, current, rules.premake):
+        for cell in cells:
             while at < len(ranges) and _ends_before(ranges[at], cell):
                 at += 1
             near = list(takewhile(partial(_begins_within, cell=cell), ranges[at:]))
-            wanted.extend(piece for piece in cell.minus(near) if not expired(piece, first))
+            ahead.extend(piece for piece in cell.minus(near) if not expired(piece, first))
+        earlier = list(_earlier(grid, ranges, first, cells[0], current))
+        if ranges and len(ahead) <= MOST:  # in portions: the newest first
+            earlier = earlier[max(0, len(earlier) + len(ahead) - MOST) :]
+        wanted += [*earlier, *ahead]
     wanted.extend(each for each in fixed if isinstance(each, DefaultBound) and each not in there)
     return tuple(wanted)
+
+
+def _earlier(
+    grid: Grid, ranges: Sequence[RangeBound], first: Any, present: RangeBound, current: Any
+) -> Iterator[RangeBound]:
+    """
+    What is missing before the present cell; beyond a hole of too many cells is something old.
+
+    Raises:
+        PgultraError: there is nothing yet, and the rules begin too long ago.
+    """
+    if present.lower is None or first >= present.lower:
+        return
+    for hole in RangeBound(grid.cell(first).lower, present.lower).minus(list(ranges)):
+        number = grid.count_between(
+            first if hole.lower is None else max(hole.lower, first),
+            current if hole.upper == present.lower else hole.upper,
+        )
+        if number > MOST and ranges:
+            continue
+        if number > MOST:
+            raise PgultraError(
+                f"it lacks {int(number)} partitions, more than one transaction should make: choose "
+                "a longer every=, a later start= or a smaller premake="
+            )
+        for cell in grid.cells(first if hole.lower is None else hole.lower, hole.upper):
+            upper = hole.upper if cell.upper is None else min(cell.upper, hole.upper)
+            lower = cell.lower
+            if hole.lower is not None and (lower is None or lower < hole.lower):
+                lower = hole.lower
+            piece = RangeBound(lower, upper)
+            if (lower is None or lower < upper) and not expired(piece, first):
+                yield piece
 
 
 def _ends_before(each: RangeBound, cell: RangeBound) -> bool:

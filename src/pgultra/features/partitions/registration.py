@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.calendar import Grid
     from pgultra.features.partitions.rules import Rules
 
-__all__ = ["described", "registered"]
+__all__ = ["described", "registered", "registration_name", "retention_in", "retention_of"]
 
 
 def registered(table: sa.Table, rules: Rules, application: str, premake: str) -> str:
@@ -30,6 +30,37 @@ def registered(table: sa.Table, rules: Rules, application: str, premake: str) ->
     top = {"app": application, "table": table.name, "premake": premake}
     text = json.dumps({**top, **described(table, rules)}, ensure_ascii=False, sort_keys=True)
     return text.replace("$", "\\u0024").replace("\t", "\\t")  # safe between dollar signs
+
+
+def registration_name(table: sa.Table) -> str:
+    """
+    The name of the function that holds a table's rules.
+    """
+    return sql.short_name(table.name, "partitions")
+
+
+def retention_of(table: sa.Table, rules: Rules) -> list[Any]:
+    """
+    What decides which partitions are too old, level by level.
+    """
+    return _retention(json.loads(json.dumps(described(table, rules))))
+
+
+def retention_in(body: str | None) -> list[Any] | None:
+    """
+    The same out of the body of the function in the database; None if it tells no rules.
+    """
+    pieces = (body or "").split("$rules$")
+    try:
+        return _retention(json.loads(pieces[1]))
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _retention(rules: dict[str, Any]) -> list[Any]:
+    grid = rules.get("grid") or {}
+    own = [rules["column"], *(grid.get(name) for name in ("kind", "zone", "retain"))]
+    return [own, *(_retention(rules["then"]) if rules.get("then") else [])]
 
 
 def described(table: sa.Table, rules: Rules) -> dict[str, Any]:

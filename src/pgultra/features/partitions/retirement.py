@@ -49,6 +49,8 @@ PLACE = """
 SELECT h.inhparent::text AS parent, h.inhdetachpending AS detaching
 FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = CAST(CAST(:table AS text) AS oid)
 """
+SEE_ALL = "SELECT pg_catalog.set_config('row_security', 'off', true)"
+"""Rows that row security would hide make the transaction fail, and are not left out."""
 COMMENTED = """
 SELECT c.oid::text AS oid, n.nspname AS schema, c.relname AS name, d.description AS comment,
     c.relispartition AS detaching
@@ -209,6 +211,7 @@ def dispose(
 
     def once() -> Archived | None:
         with attempts.transaction() as connection:
+            rows(connection, SEE_ALL)
             _lock(connection, retired, application)
             if retired.how == "drop":
                 connection.execute(sql.statement(f"DROP TABLE {retired.table}"))

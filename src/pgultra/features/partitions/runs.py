@@ -5,13 +5,15 @@ The log of runs: one row for each table, of the last time that it was maintained
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
-from pgultra.features.partitions.attempts import plainly, sqlstate_of
+from pgultra.errors import sqlstate_of
+from pgultra.features.partitions.attempts import plainly
 from pgultra.objects import Mark
 from pgultra.objects._catalog import rows
 from pgultra.plan.declare import function_name
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["last_runs", "record", "run_table"]
 
+TAKEN = "23505"
+"""unique_violation: of two that make a table of one name, the second gets it."""
 FULL = "53"
 """The class of what a server lacks: room on the disk, above all."""
 COLUMNS = """(
@@ -66,11 +70,13 @@ def record(
         by_log.setdefault(run_table(parent), []).append(parent)
     try:
         for log, several in by_log.items():
-            attempts.until_it_works(
-                lambda log=log, several=several: _write(  # type: ignore[misc]  # mypy infers no lambda with defaults
-                    attempts, log, several, done, problems
-                )
-            )
+            write = partial(_write, attempts, log, several, done, problems)
+            try:
+                attempts.until_it_works(write)
+            except DBAPIError as error:
+                if sqlstate_of(error) != TAKEN:
+                    raise
+                attempts.until_it_works(write)  # another run made the log at the same moment
     except DBAPIError as error:
         state = sqlstate_of(error) or ""
         if state not in ("42501", "25006") and not state.startswith(FULL):  # no right, read-only

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import MetaData
+from sqlalchemy.exc import DBAPIError
 
+from pgultra.errors import PgultraError
 from pgultra.features.partitions.children import parents_of, read_children
 from pgultra.features.partitions.level import Level, present
 from pgultra.features.partitions.partman import managed_by_partman
+from pgultra.features.partitions.registration import retention_in, retention_of
 from pgultra.features.partitions.retirement import retired_tables
 from pgultra.features.partitions.tasks import Task, index_tasks, to_clear, to_create, to_remove
 from pgultra.objects._catalog import rows
 from pgultra.plan.options import refused
+from pgultra.plan.read import autocommits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,11 +29,25 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from pgultra.features.partitions.attempts import Attempts
     from pgultra.features.partitions.children import Child, Parent
     from pgultra.features.partitions.retirement import Retired
     from pgultra.features.partitions.rules import Rules
 
-__all__ = ["Survey", "metadata_of", "moment_of", "survey", "surveyed_again", "table_of"]
+__all__ = [
+    "FAILURES",
+    "Survey",
+    "declared",
+    "metadata_of",
+    "moment_of",
+    "said",
+    "seen",
+    "survey",
+    "table_of",
+]
+
+FAILURES = (DBAPIError, PgultraError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What can go wrong with one table, and shall not keep the others from being seen to."""
 
 
 @dataclass
@@ -43,6 +61,7 @@ class Survey:
         children: all partitions, at every level.
         tasks: what upkeep shall do.
         findings: what a person should look at.
+        is_ours: whether it can be looked at: it is there, and as its model says.
     """
 
     parent: Parent
@@ -50,6 +69,7 @@ class Survey:
     children: tuple[Child, ...] = ()
     tasks: list[Task] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    is_ours: bool = False
 
 
 def metadata_of(given: Any) -> list[MetaData]:
@@ -77,6 +97,13 @@ def table_of(given: Any) -> sa.Table | None:
     return table if isinstance(table, sa.Table) else None
 
 
+def said(error: BaseException) -> str:
+    """
+    What the database, or pgultra, said.
+    """
+    return str(getattr(error, "orig", None) or error).strip()
+
+
 def moment_of(connection: Connection, now: datetime | None) -> datetime:
     """
     The present: as it was given, or by the server's clock.
@@ -100,18 +127,43 @@ def survey(
     """
     Look at every declared table, and tell what is to be done.
 
+    One that cannot be looked at has that as a finding, and the others are looked at.
+
     Args:
         connection: in a transaction.
         metadata: whose tables.
         moment: the present.
         archive_to: where to archive, if the rules do not say it.
     """
+    found = declared(connection, metadata)
+    for place, each in enumerate(found):
+        if not each.is_ours:
+            continue
+        # under AUTOCOMMIT there is no transaction that an error could end
+        point = None if autocommits(connection) else connection.begin_nested()
+        try:
+            found[place] = _surveyed(connection, each, moment, archive_to)
+        except FAILURES as error:
+            if point is not None:
+                point.rollback()
+            each.findings.append(f"{each.parent.spelt} cannot be looked at: {said(error)}")
+        else:
+            if point is not None:
+                point.commit()
+    return found
+
+
+def declared(connection: Connection, metadata: MetaData | Iterable[MetaData]) -> list[Survey]:
+    """
+    Every declared table, and whether it is as its model says; only the catalog is asked.
+    """
     parents = parents_of(connection, metadata)
     theirs = managed_by_partman(connection) if parents else frozenset()
-    ours, found = [], []
+    found = []
     for parent in parents:
         each = Survey(parent)
         found.append(each)
+        key = (parent.rules.key_column(parent.table).name,)
         if parent.oid is None:
             each.findings.append(f"{parent.spelt} is not there: migrate, or call create_all")
         elif (parent.schema, parent.name) in theirs:
@@ -119,52 +171,76 @@ def survey(
                 f"{parent.spelt} is managed by pg_partman and left alone; "
                 "see the how-to on moving over"
             )
-        elif parent.strategy != parent.rules.strategy:
-            state = f"partitioned by {parent.strategy}" if parent.strategy else "a plain table"
+        elif (parent.strategy, parent.key_columns) != (parent.rules.strategy, key):
+            columns = ", ".join(parent.key_columns)
+            state = (
+                f"partitioned by {parent.strategy} ({columns})"
+                if parent.strategy
+                else "a plain table"
+            )
             each.findings.append(
-                f"{parent.spelt} is {state}, not partitioned by {parent.rules.strategy} as its "
-                "model says: see `pgultra partitions convert`"
+                f"{parent.spelt} is {state}, not partitioned by {parent.rules.strategy} "
+                f"({key[0]}) as its model says: see `pgultra partitions convert`"
             )
         else:
-            ours.append(each)
-    _read(connection, ours, moment, archive_to)
+            each.is_ours = True
     return found
 
 
-def surveyed_again(
-    connection: Connection, found: Survey, moment: datetime, archive_to: str | Path | None
-) -> Survey:
-    """
-    Look once more at a table that there is something to do for, now that nobody else is at it.
-
-    What it is and whose it is was asked a moment ago; indexes are asked for if any was lacking.
-    """
-    again = Survey(found.parent)
-    indexes = any(task.index is not None for task in found.tasks)
-    _read(connection, [again], moment, archive_to, indexes=indexes)
-    return again
-
-
-def _read(
+def _surveyed(
     connection: Connection,
-    ours: Sequence[Survey],
+    found: Survey,
     moment: datetime,
     archive_to: str | Path | None,
     *,
     indexes: bool = True,
-) -> None:
-    children = read_children(connection, [each.parent for each in ours])
-    retired = {
-        application: retired_tables(connection, application)
-        for application in {each.parent.application for each in ours}
-    }
-    for each in ours:
-        each.children = tuple(c for c in children if c.root_oid == each.parent.oid)
-        each.levels = tuple(_levels(connection, each.parent, each.children))
-        removals = _look(connection, each, moment, archive_to, retired[each.parent.application])
-        if indexes:  # before removals: a parent's is valid when its last partition gets one
-            each.tasks += index_tasks(connection, each)
-        each.tasks += removals
+) -> Survey:
+    """
+    Look at one table.
+
+    Args:
+        connection: in a transaction; it waits for who has locked the table or a partition.
+        found: from `declared`.
+        moment: the present.
+        archive_to: where to archive, if the rules do not say it.
+        indexes: whether to look for indexes that partitions lack.
+    """
+    parent = found.parent
+    each = Survey(parent, is_ours=True)
+    each.children = read_children(connection, [parent])
+    each.levels = tuple(_levels(connection, parent, each.children))
+    retired = retired_tables(connection, parent.application)
+    removals = _look(connection, each, moment, archive_to, retired)
+    theirs = retention_in(parent.registration)
+    if removals and theirs not in (None, retention_of(parent.table, parent.rules)):
+        removals = []
+        each.findings.append(
+            f"{parent.spelt} keeps rows by other rules in the database than in this model, so "
+            "nothing is taken away: migrate, or let hosts with the old model end"
+        )
+    if indexes:  # before removals: a parent's is valid when its last partition gets one
+        each.tasks += index_tasks(connection, each)
+    each.tasks += removals
+    return each
+
+
+def seen(
+    hand: Attempts,
+    found: Survey,
+    moment: datetime,
+    archive_to: str | Path | None,
+    *,
+    indexes: bool = True,
+) -> Survey:
+    """
+    Look at one table, in a transaction of its own: who waits here holds nothing of another one.
+    """
+
+    def once() -> Survey:
+        with hand.transaction() as connection:
+            return _surveyed(connection, found, moment, archive_to, indexes=indexes)
+
+    return hand.until_it_works(once)
 
 
 def _levels(connection: Connection, parent: Parent, children: Sequence[Child]) -> Iterator[Level]:
@@ -183,7 +259,8 @@ def _levels(connection: Connection, parent: Parent, children: Sequence[Child]) -
             todo += [
                 (each.oid, each.schema, each.name, rules.then)
                 for each in own
-                if each.is_partitioned and not each.detaching
+                if not each.detaching
+                and each.divided == (rules.then.strategy, rules.then.key_column(parent.table).name)
             ]
 
 
@@ -206,6 +283,12 @@ def _look(
         levels.append(level)
         found.tasks += to_clear(connection, found, level)
         found.tasks += to_create(connection, found, level, moment)
+        found.findings += [
+            f"{level.spelt} shall have a partition for values {bound}, and {child.spelt} has some "
+            "of them: declare the groups as they are, or detach that one"
+            for bound, child in level.taken_in_part()
+            if level.oid == found.parent.oid
+        ]
         removals += to_remove(found, level, moment, archive_to, retired)
     # PostgreSQL detaches CONCURRENTLY one partition of a table at a time: the pending one first
     removals.sort(key=lambda task: task.action.verb != "finish")

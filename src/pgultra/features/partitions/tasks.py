@@ -4,12 +4,13 @@ What upkeep shall do to one table: partitions to make, indexes to build, partiti
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
 from pgultra.features.partitions import ddl
-from pgultra.features.partitions.bounds import DefaultBound
+from pgultra.features.partitions.bounds import DefaultBound, parse_bound
 from pgultra.features.partitions.child_indexes import indexes_to_build
 from pgultra.features.partitions.draining import trigger_name
 from pgultra.features.partitions.growth import SHIELD
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Task", "index_tasks", "taken", "to_clear", "to_create", "to_remove"]
 
+TYPES = {
+    "timestamptz": "timestamp with time zone",
+    "timestamp": "timestamp without time zone",
+    "uuid7": "uuid",
+}
+"""What PostgreSQL calls the types of keys, where that is another name."""
 NAMES = """
 SELECT c.relname FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -190,6 +197,19 @@ def to_remove(
             yield Task(action, level, child=child)
     for each in own:
         if each.detaching or each.how not in DONE:
+            if not _too_old(each, level, cutoff):
+                if each.detaching:  # half of it is done, and cannot be taken back
+                    reason = "an earlier run broke off; the rules keep it now"
+                    kept = dataclasses.replace(each, how="detach")
+                    yield Task(
+                        Action("finish", table, each.table, None, reason), level, retired=kept
+                    )
+                found.findings.append(
+                    f"{each.table} was to be taken away ({each.how}) by older rules, and the rules "
+                    f"keep its rows now: it stays; attach it again with ALTER TABLE {level.spelt} "
+                    f"ATTACH PARTITION {each.table} {each.bound}, or drop it by hand"
+                )
+                continue
             asked = getattr(rules, "on_expire", None)
             if not each.detaching and each.how != asked:
                 found.findings.append(
@@ -200,6 +220,19 @@ def to_remove(
             verb = "finish" if each.detaching else "dispose"
             reason = f"an earlier run broke off; to {each.how}"
             yield Task(Action(verb, table, each.table, None, reason), level, retired=each)
+
+
+def _too_old(retired: Retired, level: Level, cutoff: Any) -> bool:
+    """
+    Whether the present rules, too, keep nothing of what was a partition.
+    """
+    if level.grid is None:
+        return False
+    try:
+        bound = parse_bound(retired.bound, TYPES.get(level.grid.kind, level.grid.kind))
+    except ValueError:
+        return False
+    return expired(bound, cutoff)
 
 
 def _detaching(level: Level, child: Child) -> tuple[str, ...]:

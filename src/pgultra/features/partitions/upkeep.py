@@ -14,11 +14,20 @@ from pgultra.bridge import on_connection
 from pgultra.errors import PgultraError
 from pgultra.features.partitions.attempts import Attempts, alone
 from pgultra.features.partitions.child_indexes import build
+from pgultra.features.partitions.conversion.journal import insist_finished
 from pgultra.features.partitions.growth import drain_bound, premake, shield
 from pgultra.features.partitions.planning import MaintenancePlan
 from pgultra.features.partitions.retirement import Retired, detach, dispose, note
 from pgultra.features.partitions.runs import record
-from pgultra.features.partitions.survey import metadata_of, moment_of, survey, surveyed_again
+from pgultra.features.partitions.survey import (
+    FAILURES,
+    declared,
+    metadata_of,
+    moment_of,
+    said,
+    seen,
+    survey,
+)
 from pgultra.features.partitions.tasks import index_tasks
 from pgultra.plan.options import seconds, whole
 from pgultra.plan.read import own_transaction
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
 
     from pgultra.features.partitions.archive import Archived
     from pgultra.features.partitions.draining import Drained
+    from pgultra.features.partitions.level import Level
     from pgultra.features.partitions.planning import Action
     from pgultra.features.partitions.survey import Survey
     from pgultra.features.partitions.tasks import Task
@@ -177,22 +187,34 @@ def maintain(
     hand = Attempts(connection, lock_timeout, attempts, pause)
     result = Maintained()
     with hand.levels():
-        with hand.transaction(patient=True):
+        with hand.transaction():
             moment = moment_of(connection, now)
-            found = survey(connection, several, moment, archive_to)
-        for each in found:
-            if not each.tasks:
-                result.findings += each.findings
+            found = declared(connection, several)
+        for place, bare in enumerate(found):
+            if not bare.is_ours:
+                result.findings += bare.findings
                 continue
-            assert each.parent.oid is not None  # there is something to do
-            with alone(connection, each.parent.oid) as held:
-                if not held:
-                    result.busy.append(each.parent.spelt)
+            try:
+                each = found[place] = seen(hand, bare, moment, archive_to)
+                if not each.tasks:
+                    result.findings += each.findings
                     continue
-                with hand.transaction(patient=True):  # somebody may have been here meanwhile
-                    again = surveyed_again(connection, each, moment, archive_to)
-                result.findings += again.findings
-                _Work(hand, again, progress, result).run(moment, archive_to, batch)
+                assert each.parent.oid is not None  # there is something to do
+                with alone(connection, each.parent.oid) as held:
+                    if not held:
+                        result.busy.append(each.parent.spelt)
+                        continue
+                    # somebody may have been here meanwhile
+                    indexes = any(task.index is not None for task in each.tasks)
+                    again = seen(hand, each, moment, archive_to, indexes=indexes)
+                    result.findings += again.findings
+                    _Work(hand, again, progress, result).run(moment, archive_to, batch)
+            except FAILURES as error:
+                if connection.invalidated or connection.closed:
+                    raise
+                if connection.in_transaction():
+                    connection.rollback()
+                result.problems.append(Problem(bare.parent.spelt, "look at it", said(error)))
         result.waited = hand.tried
         _record(hand, found, result)
     return result
@@ -202,7 +224,7 @@ def _record(hand: Attempts, found: Sequence[Survey], result: Maintained) -> None
     """
     Write down which tables were seen to; those that another run is at are its business.
     """
-    parents = [each.parent for each in found if each.levels]
+    parents = [each.parent for each in found if each.is_ours]
     done: dict[str, int] = {}
     problems: dict[str, list[str]] = {}
     for action in result.done:
@@ -244,9 +266,8 @@ class _Work:
                 raise
             if connection.in_transaction():
                 connection.rollback()
-            said = str(getattr(error, "orig", None) or error).strip()
             names = "; ".join(str(task.action) for task in tasks)
-            self.result.problems.append(Problem(self.found.parent.spelt, names, said))
+            self.result.problems.append(Problem(self.found.parent.spelt, names, said(error)))
             return False
         self.result.done += [task.action for task in tasks]
         return True
@@ -326,13 +347,14 @@ class _Work:
                 child.bound.render(),
                 rules.on_expire,
             )
-            self.hand.until_it_works(partial(self.note, retired, application))
+            self.hand.until_it_works(partial(self.note, retired, level))
         detach(self.hand, (level.schema, level.name), retired, plainly=level.default is not None)
         place = archive_to if archive_to is not None else getattr(rules, "archive", None)
         archived = dispose(self.hand, retired, application, place)
         if archived is not None:
             self.result.archived.append(archived)
 
-    def note(self, retired: Retired, application: str) -> None:
+    def note(self, retired: Retired, level: Level) -> None:
         with self.hand.transaction() as connection:
-            note(connection, retired, application)
+            insist_finished(connection, level.parent)
+            note(connection, retired, level.parent.application)

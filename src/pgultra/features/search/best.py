@@ -74,7 +74,7 @@ class Best(FromClause):
     ]
     inherit_cache = True
     named_with_column = True
-    name = "best"
+    name = "pgultra_best"
 
     def __init__(
         self,

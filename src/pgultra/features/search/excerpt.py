@@ -12,6 +12,7 @@ from pgultra.errors import DeclarationError
 from pgultra.features.search.parts import ROW
 from pgultra.features.search.template import HOLE, document_of, template_of
 from pgultra.features.search.words import (
+    INTEGER,
     count,
     plain,
     read,
@@ -70,8 +71,9 @@ def headline(
     Example:
         ``select(Article.title, search.headline(Article.search, "fox"))``
     """
-    max_words, min_words = count(max_words, "max_words"), count(min_words, "min_words")
-    fragments, length = count(fragments, "fragments"), count(length, "length")
+    max_words = count(max_words, "max_words", INTEGER)
+    min_words = count(min_words, "min_words", INTEGER)
+    fragments, length = count(fragments, "fragments", INTEGER), count(length, "length", INTEGER)
     for option, sign in (("start", start), ("stop", stop), ("delimiter", delimiter)):
         if not isinstance(sign, str):
             raise refused("search.headline", option, sign, "a text")

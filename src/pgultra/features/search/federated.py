@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import NoInspectionAvailable
 
 from pgultra.errors import DeclarationError
-from pgultra.features.search.top import live_rows, ranked
+from pgultra.features.search.top import live_rows, ranked, rows_of_class
 from pgultra.features.search.words import is_sql, number, rules_behind, table_behind
 from pgultra.plan.options import flag, named, refused
 
@@ -206,7 +206,8 @@ def _arm(
     The page's share of one source.
     """
     rows, vector = source.selectable(), source.vector()
-    statement = select(rows).where(*source.filters, *live_rows(vector))
+    own = rows_of_class(source.entity)
+    statement = select(rows).where(*own, *source.filters, *live_rows(vector))
     best = ranked(
         statement,
         vector,

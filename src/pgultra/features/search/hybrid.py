@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
+from operator import eq
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
     Float,
     Integer,
+    Label,
     Select,
     Table,
     case,
@@ -29,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import NoInspectionAvailable
 
 from pgultra.errors import DeclarationError
-from pgultra.features.search.top import live_rows, ranked
+from pgultra.features.search.top import live_rows, ranked, rows_of_class
 from pgultra.features.search.words import count, is_sql, number
 from pgultra.plan import facts_of
 from pgultra.plan.options import names, refused
@@ -147,20 +149,20 @@ def hybrid(
     _judge(filters, weights, by, smoothing)
     limit = count(limit, "limit")
     table, source = _table(entity)
-    statement = select(source).where(*filters)
+    statement = select(source).where(*rows_of_class(entity), *filters)
     most = max(100, 5 * limit) if candidates is None else count(candidates, "candidates")
-    keys = [column.key for column in source.primary_key]
+    keys = [f"key_{place}" for place, _ in enumerate(source.primary_key)]
     sides = []
     for kind, query, weight in (("text", text, weights[0]), ("vector", vector, weights[1])):
         if query is not None:
             ranker = _ranker(table, kind, by)
             own = statement.where(*_live(source, ranker, statement))
-            found = ranker.candidates(own, query, most).cte(f"by_{kind}")
-            sides.append((kind, found, weight))
-    best = _fused(sides, keys, limit, smoothing).cte("fused")
+            found = _named(ranker.candidates(own, query, most), keys)
+            sides.append((kind, found.cte(f"pgultra_by_{kind}"), weight))
+    best = _fused(sides, keys, limit, smoothing).cte("pgultra_fused")
     result: Any = (
         select(entity, best.c.score, best.c.text_rank, best.c.vector_rank)
-        .where(*(column == best.c[f"k_{column.key}"] for column in source.primary_key))
+        .where(*map(eq, source.primary_key, (best.c[key] for key in keys)))
         .order_by(best.c.score.desc(), *source.primary_key)
     )
     typed: Select[Entity, float, int | None, int | None] = result
@@ -203,7 +205,7 @@ def _fused(
         score = score + each
     ranks = {kind: side.c.rank for kind, side, _ in sides}
     total = cast(score, Float(53)).label("score")
-    places = [known[key].label(f"k_{key}") for key in keys]
+    places = [known[key].label(key) for key in keys]
     return (
         select(
             *places,
@@ -217,6 +219,14 @@ def _fused(
         .order_by(total.desc(), *places)
         .limit(number(limit))
     )
+
+
+def _named(found: Select[Any], keys: list[str]) -> Select[Any]:
+    """
+    A ranker's rows with names of ours for the key's columns: one may be called ``rank``.
+    """
+    labelled = map(Label, [*keys, "rank"], found.selected_columns)
+    return found.with_only_columns(*labelled, maintain_column_froms=True)
 
 
 def _equal(one: Any, other: Any, keys: list[str]) -> Any:

@@ -130,10 +130,11 @@ def _triggers(vector: Vector) -> Iterator[Trigger]:
 
 
 def _distinct(vector: Vector, name: str) -> str:
-    column = sql.identifier(name)
-    type_ = vector.table.c
+    [column] = (each for each in vector.table.columns if each.name == name)
     cast = ""
-    for each in type_:
-        if each.name == name and each.type.compile(dialect=sql.dialect()) == "JSON":
-            cast = "::text"  # json has no equality
-    return f"OLD.{column}{cast} IS DISTINCT FROM NEW.{column}{cast}"
+    if column.type.compile(dialect=sql.dialect()) == "JSON":
+        cast = "::text"  # json has no equality
+    elif getattr(column.type, "collation", None):
+        cast = ' COLLATE "C"'  # some collations take cafe and café for the same
+    name = sql.identifier(name)
+    return f"OLD.{name}{cast} IS DISTINCT FROM NEW.{name}{cast}"

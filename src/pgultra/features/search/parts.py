@@ -30,7 +30,15 @@ from pgultra.plan.options import one_of, whole
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["BUDGET", "WEIGHTS", "Part", "Resolved", "resolve_part", "shared_budgets"]
+__all__ = [
+    "BUDGET",
+    "WEIGHTS",
+    "Part",
+    "Resolved",
+    "has_one_text",
+    "resolve_part",
+    "shared_budgets",
+]
 
 BUDGET = 130_000
 """
@@ -46,7 +54,7 @@ LARGEST = 2**31 - 1
 Weight = Literal["A", "B", "C", "D"]
 WEIGHTS: tuple[Weight, ...] = ("A", "B", "C", "D")
 
-TEXT_TYPES = {"TEXT": "text", "VARCHAR": "character varying", "CHAR": "bpchar", "CITEXT": "citext"}
+TEXT_TYPES = {"TEXT": "text", "VARCHAR": "character varying", "CHAR": "bpchar"}
 PLAIN_TYPES = {"INTEGER", "BIGINT", "SMALLINT", "UUID", "BOOLEAN", "NUMERIC"}
 IMMUTABLE_FUNCTIONS = {
     "btrim", "coalesce", "initcap", "left", "lower", "lpad", "ltrim", "md5", "nullif",
@@ -205,7 +213,7 @@ def resolve_part(table: Table, source: Any, part: Part, keys: dict[str, str]) ->
                 f"search on table {table.fullname}: there is no column {element!r}; its columns "
                 f"are {', '.join(column.key for column in table.c)}"
             )
-        return _of_column(table.c[key], part)
+        return _of_column(_stored(table.c[key]), part)
     if isinstance(element, Column):
         return _of_column(_own(table, element), part)
     if isinstance(element, TextClause) or not isinstance(element, ColumnElement):
@@ -230,7 +238,20 @@ def _own(table: Table, column: Column[Any]) -> Column[Any]:
             f"search on table {table.fullname}: the part {column} is a column of another table; "
             "use search.Related(...) for rows that hang on this one"
         )
-    return found
+    return _stored(found)
+
+
+def _stored(column: Column[Any]) -> Column[Any]:
+    """
+    A column that PostgreSQL knows before it computes others.
+    """
+    if column.__dict__.get("computed") is not None:  # a vector's own looks at its parts
+        raise DeclarationError(
+            f"search on table {column.table.fullname}: {column.name} is computed, and neither "
+            "another computed column nor a trigger before the row is written can read it; give "
+            "its expression as the part"
+        )
+    return column
 
 
 def _of_column(column: Column[Any], part: Part) -> Resolved:
@@ -257,10 +278,20 @@ def _of_type(
     if base in TEXT_TYPES:
         whole = f"(COALESCE({name}, ''::{TEXT_TYPES[base]}))::text"
         return replace(made, text=whole, longest=length)
-    cast = f"COALESCE(({name})::text, ''::text)"
-    return replace(
-        made, text=cast, immutable=immutable and base in PLAIN_TYPES, longest=_digits(base)
-    )
+    cast = f"COALESCE(({name})::text, ''::text)"  # not ''::citext, which triggers cannot see
+    immutable = immutable and has_one_text(type_)
+    return replace(made, text=cast, immutable=immutable, longest=_digits(base))
+
+
+def has_one_text(type_: TypeEngine[Any]) -> bool:
+    """
+    Whether a value's text is always the same, as PostgreSQL's own casts to text promise.
+
+    That of an enum is not: its labels can be renamed.
+    """
+    ddl = type_.compile(dialect=sql.dialect())
+    base = re.split(r"[(\s]", ddl, maxsplit=1)[0].upper()
+    return not ddl.endswith("[]") and base in {*TEXT_TYPES, *PLAIN_TYPES, "CITEXT"}
 
 
 def _digits(base: str) -> int | None:

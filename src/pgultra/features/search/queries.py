@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import REAL, Boolean, ColumnElement, Text, cast, func, literal_column
+from sqlalchemy import REAL, Boolean, ColumnElement, Text, and_, cast, func, literal_column
 
 from pgultra.features.search.template import HOLE, Score
-from pgultra.features.search.words import constant, plain, read
+from pgultra.features.search.words import constant, own_reading, plain, read
 from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
-    from pgultra.features.search.words import Searched, Words
+    from pgultra.features.search.words import Kind, Searched, Words
 
 __all__ = [
     "any_word",
@@ -46,7 +46,7 @@ def match(
         query: what the user typed, as it is.
         config: the configuration, for a column that is no ``TSVectorType``.
         language: one value of the language column, for columns with several; without it
-            the query is read in each language that is declared.
+            each row is judged as its own language reads the query.
 
     Raises:
         ValueError: the query holds a NUL character, which PostgreSQL cannot take.
@@ -54,7 +54,7 @@ def match(
     Example:
         ``select(Article).where(search.match(Article.search, "quick -lazy"))``
     """
-    return _matches(column, read(column, query, config, language))
+    return _matches(column, query, config, language, "websearch")
 
 
 def phrase(
@@ -72,7 +72,7 @@ def phrase(
     Example:
         ``select(Article).where(search.phrase(Article.search, "quick brown fox"))``
     """
-    return _matches(column, read(column, query, config, language, "phrase"))
+    return _matches(column, query, config, language, "phrase")
 
 
 def any_word(
@@ -90,7 +90,7 @@ def any_word(
     Example:
         ``select(Article).where(search.any_word(Article.search, "who paints foxes"))``
     """
-    return _matches(column, read(column, query, config, language, "any"))
+    return _matches(column, query, config, language, "any")
 
 
 def prefix(
@@ -108,7 +108,7 @@ def prefix(
     Example:
         ``select(Article).where(search.prefix(Article.search, "quick bro"))``
     """
-    return _matches(column, read(column, query, config, language, "prefix"))
+    return _matches(column, query, config, language, "prefix")
 
 
 def rank(
@@ -126,7 +126,8 @@ def rank(
     Args:
         column: a vector.
         query: what the user typed, as it is.
-        weights: by letter; those left out keep PostgreSQL's (A 1.0, B 0.4, C 0.2, D 0.1).
+        weights: by letter, from 0 to 1; those left out keep PostgreSQL's (A 1.0, B 0.4,
+            C 0.2, D 0.1).
         normalization: PostgreSQL's flags: 1 divides by the logarithm of the length, 2 by
             the length, 32 gives a number below 1; they can be added.
         config: as for ``match``.
@@ -237,17 +238,23 @@ def _options(weights: Mapping[str, float] | None, normalization: int) -> tuple[l
     if (
         not isinstance(weights, Mapping)
         or not weights.keys() <= known.keys()
-        or not all(isinstance(each, Real) for each in weights.values())
+        or not all(isinstance(each, Real) and 0 <= each <= 1 for each in weights.values())
     ):
-        takes = "a mapping of the letters A, B, C and D to numbers"
+        takes = "a mapping of the letters A, B, C and D to numbers from 0 to 1"
         raise refused("search", "weights", weights, takes)
     known.update({letter: float(weight) for letter, weight in weights.items()})
     numbers = ",".join(map(str, known.values()))
     return [f"'{{{numbers}}}'::float4[]"], str(int(normalization))
 
 
-def _matches(column: Any, tsquery: ColumnElement[Any]) -> ColumnElement[bool]:
-    found: ColumnElement[bool] = plain(column).op("@@", is_comparison=True, return_type=Boolean())(
-        tsquery
-    )
-    return found
+def _matches(
+    column: Any, query: Any, config: str | None, language: str | None, kind: Kind
+) -> ColumnElement[bool]:
+    """
+    What the index finds; and again in the row's own language, where rows have several.
+    """
+    tsquery = read(column, query, config, language, kind)  # judges the column too
+    matches = plain(column).op("@@", is_comparison=True, return_type=Boolean())
+    found: ColumnElement[bool] = matches(tsquery)
+    own = own_reading(column, query, config, language, kind)
+    return found if own is None else and_(found, matches(own))

@@ -11,18 +11,23 @@ that are declared without one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ClauseElement, Column, Table
+from sqlalchemy.exc import InvalidRequestError
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
+from pgultra.features.search.words import rules_behind
 from pgultra.objects import Function, Trigger
 from pgultra.plan import facts_of, function_name
 from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from sqlalchemy import ForeignKeyConstraint
 
     from pgultra.objects import DatabaseObject
 
@@ -47,12 +52,34 @@ ROWS = {
         "(SELECT {columns} FROM new_rows EXCEPT ALL SELECT {columns} FROM old_rows))"
     ),
 }
+CHANGED = {
+    "INSERT": "SELECT FROM new_rows LIMIT 1",
+    "DELETE": "SELECT FROM old_rows LIMIT 1",
+    "UPDATE": (
+        "SELECT FROM (SELECT {columns} FROM old_rows EXCEPT ALL SELECT {columns} FROM new_rows) "
+        "AS c LIMIT 1"
+    ),
+}
+"""Whether any row changed; old rows are as many as new ones, so one side is enough."""
+
+LOCK = """SELECT FROM {target} AS t
+WHERE EXISTS (SELECT FROM {changed} AS c WHERE {same})
+ORDER BY {order} FOR UPDATE OF t;
+"""
+"""
+Who is about to refer to a row holds it FOR KEY SHARE, by the foreign key's own check. So the
+writer of its text waits for them, sees their rows, and is waited for by those who come later.
+"""
+
 EMPTIED = """UPDATE {parent} AS p
 SET {vector} = CASE WHEN p.{vector} IS NULL THEN ''::tsvector END"""
-TOUCH_BODY = """BEGIN
-    EXECUTE format(TG_ARGV[0], TG_TABLE_SCHEMA);
-    RETURN NULL;
-END"""
+HOME = """SELECT n.nspname FROM pg_constraint AS k
+JOIN pg_class AS r ON r.oid = k.{there}
+JOIN pg_namespace AS n ON n.oid = r.relnamespace
+WHERE k.contype = 'f' AND k.{here} = {table} AND r.relname = {name} LIMIT 1"""
+"""Where the other table of a foreign key is; $1 is the trigger's own table."""
+
+TOUCH_BODY = resources.files(__package__).joinpath("sql/touch.sql").read_text(encoding="utf-8")
 PATH = (("search_path", "pg_catalog, pg_temp"),)
 
 
@@ -124,65 +151,139 @@ class Chain:
         """
         The triggers that keep the vector, and the function that they run.
 
+        All chains of the vector that meet in a table have one set of triggers there, and each
+        gives the same.
+
         Args:
             vector: the column of the parent.
         """
-        yield from self._watch(self.link, vector, self.up, self._seen(self.link))
-        if self.down:
-            yield from self._watch(self.target, vector, (), self._seen(self.target))
+        rules = rules_behind(next(each for each in self.parent.columns if each.name == vector))
+        chains = (self,) if rules is None else rules.vector(self.parent).chains
+        for table in dict.fromkeys((self.link, self.target)):
+            met = tuple(each for each in chains if table in (each.link, each.target))
+            yield from _Watch(table, vector, met).objects()
 
-    def _seen(self, table: Table) -> list[str]:
-        """
-        Columns of a table whose change changes the text.
-        """
-        names = [mine for _, mine in self.up] if table is self.link else []
-        names += [mine for mine, _ in self.down] if table is self.link else []
-        if table is self.target:
-            names += [theirs for _, theirs in self.down] + [self.column.name]
-        live = facts_of(table).live
-        if live is not None:
-            names.append(live.column)
-        return list(dict.fromkeys(names))
 
-    def _watch(
-        self, table: Table, vector: str, up: tuple[tuple[str, str], ...], seen: list[str]
-    ) -> Iterator[DatabaseObject]:
-        function = function_name(self.parent.metadata, "search", "touch")
-        yield Function(name=function, schema=table.schema, body=TOUCH_BODY, settings=PATH)
-        columns = ", ".join(f"{_name(name)}" for name in seen)
-        if up:
-            joined = " AND ".join(f"q.{_name(theirs)} = c.{_name(mine)}" for theirs, mine in up)
-        else:
-            joined = (
-                f"EXISTS (SELECT FROM {_place(self.link)} AS l "
-                f"WHERE {_joined(self.up, 'l', 'q', flipped=True)} "
-                f"AND {_joined(self.down, 'l', 'c')})"
-            )
-        key = [column.name for column in self.parent.primary_key] or [name for name, _ in self.up]
+@dataclass(frozen=True, eq=False)
+class _Watch:
+    """
+    The triggers on one table for one vector.
+
+    Attributes:
+        table: the table.
+        vector: the column of the parent.
+        chains: those of the vector that lead over the table.
+    """
+
+    table: Table
+    vector: str
+    chains: tuple[Chain, ...]
+
+    def objects(self) -> Iterator[DatabaseObject]:
+        """
+        The triggers, and the function that they run.
+        """
+        function = function_name(self.table.metadata, "search", "touch")
+        yield Function(name=function, schema=self.table.schema, body=TOUCH_BODY, settings=PATH)
+        columns = self._columns()
+        names = (self.table.name, "search", self.chains[0].parent.name, self.vector)
         for event in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
-            if event == "TRUNCATE":
-                text = EMPTIED.format(parent=_place(self.parent), vector=_name(vector))
-            else:
-                text = TOUCH.format(
-                    parent=_place(self.parent),
-                    vector=_name(vector),
-                    key=", ".join(f"p.{_name(name)}" for name in key),
-                    qualified_key=", ".join(f"q.{_name(name)}" for name in key),
-                    changed=ROWS[event].format(columns=columns),
-                    joined=joined,
-                )
+            arguments = [self._touch(event, columns), "", self._home()]
+            if event in CHANGED:
+                arguments[1] = CHANGED[event].format(columns=columns)
+            while not arguments[-1]:
+                arguments.pop()
             yield Trigger(
-                name=sql.short_name(table.name, "search", self.parent.name, vector, event.lower()),
-                table=table.name,
-                schema=table.schema,
+                name=sql.short_name(*names, event.lower()),
+                table=self.table.name,
+                schema=self.table.schema,
                 timing="AFTER",
                 events=(event,),
                 level="STATEMENT",
                 function=function,
-                arguments=(text,),
+                arguments=tuple(arguments),
                 old_table="old_rows" if event in ("UPDATE", "DELETE") else None,
                 new_table="new_rows" if event in ("UPDATE", "INSERT") else None,
             )
+
+    def _columns(self) -> str:
+        """
+        Columns whose change changes the text; texts byte by byte, as not all types compare.
+        """
+        keys: list[str] = []
+        texts: list[str] = []
+        for chain in self.chains:
+            if self.table is chain.link:
+                keys += [mine for _, mine in chain.up] + [mine for mine, _ in chain.down]
+            if self.table is chain.target:
+                keys += [theirs for _, theirs in chain.down]
+                texts.append(chain.column.name)
+        live = facts_of(self.table).live
+        if live is not None:
+            keys.append(live.column)
+        seen = {name: _name(name) for name in keys}
+        for name in texts:
+            seen.setdefault(name, f'({_name(name)})::text COLLATE "C" AS {_name(name)}')
+        return ", ".join(seen.values())
+
+    def _touch(self, event: str, columns: str) -> str:
+        table = self.chains[0].parent
+        parent, vector = _place(table), _name(self.vector)
+        if event == "TRUNCATE":
+            return EMPTIED.format(parent=parent, vector=vector)
+        key = [column.name for column in table.primary_key]
+        key = key or [name for name, _ in self.chains[0].up]
+        changed = ROWS[event].format(columns=columns)
+        text = TOUCH.format(
+            parent=parent,
+            vector=vector,
+            key=", ".join(f"p.{_name(name)}" for name in key),
+            qualified_key=", ".join(f"q.{_name(name)}" for name in key),
+            changed=changed,
+            joined=" OR ".join(dict.fromkeys(map(self._joined, self.chains))),
+        )
+        through = [each.down for each in self.chains if each.down and self.table is each.target]
+        return self._lock(through[0], changed) + text if event == "UPDATE" and through else text
+
+    def _joined(self, chain: Chain) -> str:
+        """
+        What ties a row of the parent, q, to a changed one, c.
+        """
+        if self.table is chain.link:
+            return " AND ".join(f"q.{_name(theirs)} = c.{_name(mine)}" for theirs, mine in chain.up)
+        return (
+            f"EXISTS (SELECT FROM {_place(chain.link)} AS l "
+            f"WHERE {_joined(chain.up, 'l', 'q', flipped=True)} "
+            f"AND {_joined(chain.down, 'l', 'c')})"
+        )
+
+    def _lock(self, down: tuple[tuple[str, str], ...], changed: str) -> str:
+        names = [theirs for _, theirs in down]
+        return LOCK.format(
+            target=_place(self.table),
+            changed=changed,
+            same=" AND ".join(f"c.{_name(name)} = t.{_name(name)}" for name in names),
+            order=", ".join(f"t.{_name(name)}" for name in names),
+        )
+
+    def _home(self) -> str:
+        """
+        A query for the schema of tables without one, if the trigger's own table has one.
+        """
+        if self.table.schema is None:
+            return ""
+        for chain in self.chains:
+            for child, other in ((chain.link, chain.target), (chain.link, chain.parent)):
+                known, sought = (child, other) if other.schema is None else (other, child)
+                if known.schema is not None and sought.schema is None:
+                    place = sql.literal(sql.qualified(known.schema, known.name)) + "::regclass"
+                    return HOME.format(
+                        here="conrelid" if known is child else "confrelid",
+                        there="confrelid" if known is child else "conrelid",
+                        table="$1" if known is self.table else place,
+                        name=sql.literal(sought.name),
+                    )
+        return ""
 
 
 def _name(name: str) -> str:
@@ -272,14 +373,18 @@ def _foreign_key(child: Table, parent: Table) -> tuple[tuple[str, str], ...]:
     """
     Pairs of a column of the parent and one of the child.
     """
-    found = [
-        constraint
-        for constraint in child.foreign_key_constraints
-        if constraint.elements[0].target_fullname.rpartition(".")[0] == parent.fullname
-    ]
+    found = [each for each in child.foreign_key_constraints if _refers(each, parent)]
     if len(found) != 1:
         raise DeclarationError(
             f"search on table {parent.fullname}: table {child.fullname} has {len(found)} foreign "
             "keys to it, and one is needed to follow related rows"
         )
     return tuple((element.column.name, element.parent.name) for element in found[0].elements)
+
+
+def _refers(constraint: ForeignKeyConstraint, parent: Table) -> bool:
+    element = constraint.elements[0]
+    try:
+        return element.column.table is parent
+    except InvalidRequestError:  # it names a table that is not there, as yet
+        return element.target_fullname.rpartition(".")[0] == parent.fullname

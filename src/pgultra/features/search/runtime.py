@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, literal_column, select, true, tuple_, update
+from sqlalchemy import bindparam, case, literal_column, select, true, tuple_, update
 
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError
@@ -17,7 +17,7 @@ from pgultra.features.search.words import plain, rules_behind, table_behind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Column, Connection, Table
 
 __all__ = ["Backfilled", "backfill"]
 
@@ -53,7 +53,8 @@ def backfill(
     """
     Make the vectors of rows that were there before, in batches, in the order of the key.
 
-    Only rows whose vector differs are written, so it can be run again at any time. If the
+    Only rows whose vector differs are written, so it can be run again at any time; of a vector
+    with ``Related`` parts all are, since what they say is known when they are written. If the
     connection is not in a transaction, each batch is committed; then an interrupted run
     goes on from ``after=`` the last key that it reported, or from the start at the cost
     of looking again. A generated column needs none: its migration fills it.
@@ -99,7 +100,7 @@ def _batch(
         raise DeclarationError(f"search.backfill: table {table.fullname} has no primary key")
     ahead = select(*key).order_by(*key).limit(size)
     if done.last is not None:
-        ahead = ahead.where(tuple_(*key) > tuple_(*done.last))
+        ahead = ahead.where(tuple_(*key) > _values(key, done.last))
     rows = connection.execute(ahead).all()
     if not rows:
         return None
@@ -107,7 +108,15 @@ def _batch(
     other = case((table.c[column].is_(None), literal_column("''::tsvector")))
     changed = connection.execute(
         update(table)
-        .where(tuple_(*key) >= tuple_(*first), tuple_(*key) <= tuple_(*last), stale)
+        .where(tuple_(*key) >= _values(key, first), tuple_(*key) <= _values(key, last), stale)
         .values({table.c[column]: other})
     ).rowcount
     return Backfilled(done.seen + len(rows), done.changed + changed, last)
+
+
+def _values(key: Sequence[Column[Any]], values: Sequence[Any]) -> Any:
+    """
+    The values of a key, each sent as its column sends them.
+    """
+    pairs = zip(key, values, strict=True)
+    return tuple_(*(bindparam(None, value, column.type) for column, value in pairs))

@@ -14,8 +14,10 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    inspect,
     literal_column,
 )
+from sqlalchemy.sql.util import ClauseAdapter
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.best import RANKED, Best, Way
@@ -26,8 +28,10 @@ from pgultra.features.search.words import (
     bound,
     checked,
     count,
+    own_reading,
     plain,
     read,
+    readings,
     rules_behind,
     source_behind,
     table_behind,
@@ -39,9 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Unpack
 
-    from pgultra.features.search.words import Searched, Words
+    from pgultra.features.search.words import Kind, Searched, Words
 
-__all__ = ["live_rows", "ranked", "spelt", "top"]
+__all__ = ["live_rows", "ranked", "rows_of_class", "spelt", "top"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -55,9 +59,14 @@ where the last scan of it ended, and each call gives others. Evaluated before th
 """
 MATCHES = f"({HOLE} @@ {HOLE})"
 MATCHES_OR_STANDS = f"({HOLE} @@ {HOLE} OR (numnode({HOLE}) = 0 AND {HOLE}))"
+MATCHES_TWICE = f"({HOLE} @@ {HOLE} AND {HOLE} @@ {HOLE})"
+"""By the index in any language, and in the row's own."""
+TWICE_OR_STANDS = f"({MATCHES_TWICE} OR ({HOLE} AND numnode({HOLE}) = 0 AND {HOLE}))"
 WITH_DELETED = "pgultra.deleted"
-"""The execution option by which a statement asks for deleted rows too."""
+"""The execution option by which a statement asks for deleted rows too, or for them alone."""
 WHICH = ("all", "any")
+EMPTY = (", ", "least({}) = 0")
+"""Whether some language leaves no word of a query."""
 
 
 class _Options(TypedDict, total=False):
@@ -136,6 +145,7 @@ def top(
     A query of stop words alone ("to be or not to be") leaves nothing to look up in the
     vector. Then rows are found by the words as they stand in the parts of highest weight,
     all with rank 0; a trigram index (``gin_trgm_ops``) on such a part makes that quick.
+    Where rows have several languages, that holds for those whose language leaves nothing.
 
     Args:
         statement: a select that gives each row once, with any filters; or a mapped class.
@@ -158,7 +168,8 @@ def top(
 
     Returns:
         the statement with ``rank`` as its last column. Rows of equal rank are in the order
-        of the primary key. Soft-deleted rows are left out.
+        of the primary key. Soft-deleted rows are left out, unless the execution options of
+        ``statement`` ask for them.
 
     Example:
         ``session.execute(search.top(select(Article), Article.search, "fox", 10))``
@@ -244,13 +255,23 @@ def ranking(
         words: as for ``top``.
         fallback: as for ``top``.
     """
-    tsquery = read(column, query, config, language, "any" if words == "any" else "websearch")
+    kind: Kind = "any" if words == "any" else "websearch"
+    tsquery = read(column, query, config, language, kind)
     element = plain(column)
     as_it_stands = spelt(column, query) if fallback and isinstance(query, str) else None
-    if as_it_stands is None:
-        matches = Truth(MATCHES, (element, tsquery))
-    else:  # PostgreSQL folds the second half away when words are left
+    own = own_reading(column, query, config, language, kind)
+    # PostgreSQL folds the fallback away when words are left, in each language that rows have.
+    if own is not None and as_it_stands is not None:
+        text, given = readings(column, query, config, language, kind, EMPTY, "numnode({})")
+        empty = Truth(text, given)
+        holes = (element, tsquery, element, own, empty, own, as_it_stands)
+        matches = Truth(TWICE_OR_STANDS, holes)
+    elif own is not None:
+        matches = Truth(MATCHES_TWICE, (element, tsquery, element, own))
+    elif as_it_stands is not None:
         matches = Truth(MATCHES_OR_STANDS, (element, tsquery, tsquery, as_it_stands))
+    else:
+        matches = Truth(MATCHES, (element, tsquery))
     conditions = [matches, *live_rows(column, statement)]
     if way.candidates is not None and not way.newest:
         conditions.append(FIRST)
@@ -303,16 +324,32 @@ MOST = 32
 
 def live_rows(column: Any, statement: Select[Any] | None = None) -> list[ColumnElement[bool]]:
     """
-    The predicate of live rows, if the table has one and nobody asked for the others.
+    The predicate of live rows, if the table has one, or of what the statement asks for.
     """
     table = table_behind(column)
     rules = rules_behind(column)
-    if not isinstance(table, Table) or (rules is not None and rules.filter_live is False):
+    asked = None if statement is None else statement.get_execution_options().get(WITH_DELETED)
+    if not isinstance(table, Table) or asked == "include":
         return []
-    if statement is not None and statement.get_execution_options().get(WITH_DELETED) == "include":
+    if asked != "only" and rules is not None and rules.filter_live is False:
         return []
     live = facts_of(table).live if rules is None else rules.live(table)
-    return [] if live is None else [live.expression(source_behind(column))]
+    if live is None:
+        return []
+    found = live.expression(source_behind(column))
+    return [~found if asked == "only" else found]
+
+
+def rows_of_class(entity: Any) -> list[ColumnElement[bool]]:
+    """
+    What tells a class's rows from others in its table: a condition, where several share it.
+    """
+    inspected: Any = inspect(entity, raiseerr=False)
+    mapper = getattr(inspected, "mapper", None)
+    found = None if mapper is None else mapper._single_table_criterion
+    if found is None:
+        return []
+    return [ClauseAdapter(inspected.selectable).traverse(found)]
 
 
 def _key(source: FromClause) -> list[ColumnElement[Any]]:

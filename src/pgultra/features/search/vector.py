@@ -12,7 +12,14 @@ from sqlalchemy import ClauseElement
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
-from pgultra.features.search.parts import WEIGHTS, Part, Resolved, resolve_part, shared_budgets
+from pgultra.features.search.parts import (
+    WEIGHTS,
+    Part,
+    Resolved,
+    has_one_text,
+    resolve_part,
+    shared_budgets,
+)
 from pgultra.features.search.related import Chain, Related, chain_of
 from pgultra.plan.options import refused, shown
 
@@ -60,7 +67,9 @@ class Vector:
         """
         Whether PostgreSQL would take it for a generated column.
         """
-        return not self.chains and all(part.immutable for part in self.parts)
+        names = {column.name: column.type for column in self.table.columns}
+        language = self.language is None or has_one_text(names[self.language])
+        return not self.chains and language and all(part.immutable for part in self.parts)
 
     def regconfig(self, row: str = "") -> str:
         """

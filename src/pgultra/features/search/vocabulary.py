@@ -56,23 +56,20 @@ __all__ = ["did_you_mean", "make_tables", "roll_up", "suggest", "vocabulary_obje
 
 COUNT = """INSERT INTO {delta} (word, change)
 SELECT word, sum(change) FROM (
-    SELECT unnest(tsvector_to_array(to_tsvector('simple'::regconfig, {text}))) AS word, change
-    FROM {rows} AS r) AS words
+    SELECT unnest(tsvector_to_array(to_tsvector('simple'::regconfig, text))) AS word, change
+    FROM ({rows}) AS texts) AS words
 WHERE length(word) BETWEEN 2 AND 40 AND word !~ '[0-9/@.:_%]'
 GROUP BY word HAVING sum(change) <> 0"""
-FORGET = """WITH forgotten AS (DELETE FROM {words})
-DELETE FROM {delta}"""
-CHANGES = {
-    "INSERT": "(SELECT {c}, 1 AS change FROM new_rows{live})",
-    "DELETE": "(SELECT {c}, -1 AS change FROM old_rows{live})",
-    "UPDATE": (
-        "(SELECT {c}, -1 AS change FROM (SELECT {c} FROM old_rows{live} EXCEPT ALL "
-        "SELECT {c} FROM new_rows{live}) AS gone UNION ALL "
-        "SELECT {c}, 1 FROM (SELECT {c} FROM new_rows{live} EXCEPT ALL "
-        "SELECT {c} FROM old_rows{live}) AS come)"
-    ),
-}
-ANEW = "(SELECT {c}, 1 AS change FROM {table}{live})"
+EMPTIED = """LOCK TABLE {words} IN SHARE ROW EXCLUSIVE MODE;
+WITH forgotten AS (DELETE FROM {words}) DELETE FROM {delta}"""
+"""A TRUNCATE waits for a roll-up, or the words that this adds would stay."""
+TEXTS = 'SELECT ({text}) COLLATE "C" AS text, {change} AS change FROM {rows} AS r{live}'
+"""Texts are compared, not columns: some types cannot be, and some collations see no difference."""
+ALTERED = """SELECT text, sum(change) AS change
+    FROM ({old} UNION ALL {new}) AS both_sides GROUP BY text HAVING sum(change) <> 0"""
+ANEW = """WITH forgotten AS (DELETE FROM {words}), swept AS (DELETE FROM {delta})
+"""
+"""In one statement with COUNT: what another transaction counts meanwhile is in neither."""
 UNUSED = "DELETE FROM {words} WHERE count <= 0"
 LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({name}, 0))"
 THRESHOLD = "0.3"
@@ -119,10 +116,9 @@ def vocabulary_objects(
     words, delta = (_place(table, name) for name in _names(table.name, vector.column.name))
     for event in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
         if event == "TRUNCATE":
-            made = FORGET.format(words=words, delta=delta)
+            made = EMPTIED.format(words=words, delta=delta)
         else:
-            rows = CHANGES[event].format(**_columns(vector, parts))
-            made = COUNT.format(delta=delta, text=_text(parts), rows=rows)
+            made = COUNT.format(delta=delta, rows=_changes(vector, parts, event))
         yield Trigger(
             name=sql.short_name(table.name, vector.column.name, "words", event.lower()),
             table=table.name,
@@ -164,17 +160,24 @@ def chosen_parts(
     return parts
 
 
-def _columns(vector: Vector, parts: list[Resolved]) -> dict[str, str]:
-    names = dict.fromkeys(name for part in parts for name in part.columns)
+def _changes(vector: Vector, parts: list[Resolved], event: str) -> str:
+    """
+    The texts that come with an event, and those that go.
+    """
+    come = _texts(vector, parts, "new_rows", 1)
+    go = _texts(vector, parts, "old_rows", -1)
+    either = {"INSERT": come, "DELETE": go, "UPDATE": ALTERED.format(old=go, new=come)}
+    return either[event]
+
+
+def _texts(vector: Vector, parts: list[Resolved], rows: str, change: int) -> str:
     live = facts_of(vector.table).live
-    return {
-        "c": ", ".join(map(sql.identifier, names)),
-        "live": "" if live is None else f" WHERE {live.text()}",
-    }
-
-
-def _text(parts: list[Resolved]) -> str:
-    return " || ' ' || ".join(part.document("r.") for part in parts)
+    return TEXTS.format(
+        text=" || ' ' || ".join(part.document("r.") for part in parts),
+        change=change,
+        rows=rows,
+        live="" if live is None else f" WHERE {live.text()}",
+    )
 
 
 HERE = "\x03"
@@ -309,9 +312,9 @@ def roll_up(connection: Connection, column: Any, *, anew: bool = False) -> int:
         vector = rules.vector(table)
         parts = chosen_parts(vector, rules.vocabulary, rules.attributes)
         place = sql.qualified(schema, table.name)
-        run(sql.statement(FORGET.format(**filled)))
-        rows = ANEW.format(table=place, **_columns(vector, parts))
-        run(sql.statement(COUNT.format(delta=names[delta], text=_text(parts), rows=rows)))
+        run(sql.statement(f"LOCK TABLE {place} IN ACCESS SHARE MODE"))  # before words
+        count = COUNT.format(delta=names[delta], rows=_texts(vector, parts, place, 1))
+        run(sql.statement(ANEW.format(**filled) + count))
     template = resources.files(__package__).joinpath("sql/roll_up.sql").read_text()
     changed = run(sql.statement(template.format(**filled))).rowcount
     run(sql.statement(UNUSED.format(**filled)))

@@ -45,8 +45,10 @@ __all__ = [
     "cut",
     "each_configuration",
     "number",
+    "own_reading",
     "plain",
     "read",
+    "readings",
     "regconfig",
     "rules_behind",
     "source_behind",
@@ -159,6 +161,7 @@ def each_configuration(column: Any, config: str | None, language: str | None) ->
 
 
 MOST = 2**63 - 1
+INTEGER = 2**31 - 1
 QUERIES = (str, ClauseElement, type(None))
 Kind = Literal["websearch", "phrase", "prefix", "any"]
 
@@ -173,15 +176,76 @@ def read(
     """
     A query as a tsquery, in one configuration or several.
     """
+    text, given = readings(column, query, config, language, kind, (" || ", "({})"))
+    return Parsed(text, given)
+
+
+def readings(
+    column: Any,  # a vector in any form
+    query: Any,  # a text or an expression
+    config: str | None,
+    language: str | None,
+    kind: Kind,
+    joined: tuple[str, str],
+    each: str = "{}",
+) -> tuple[str, tuple[Any, ...]]:
+    """
+    A query in each configuration, as text with holes and what fills them.
+
+    Args:
+        column: the vector.
+        query: the query.
+        config: as for ``match``.
+        language: as for ``match``.
+        kind: how it is read.
+        joined: what stands between several, and around them.
+        each: what stands around each.
+    """
     if not isinstance(query, str):
         insist_on_words("query", query)
     given = _GIVEN[kind](query)
     found = [
-        READERS[kind].format(hole=HOLE, regconfig=name)
+        each.format(READERS[kind].format(hole=HOLE, regconfig=name))
         for name in each_configuration(column, config, language)
     ]
-    text = found[0] if len(found) == 1 else f"({' || '.join(found)})"
-    return Parsed(text, given * len(found))
+    between, around = joined
+    text = found[0] if len(found) == 1 else around.format(between.join(found))
+    return text, given * len(found)
+
+
+def own_reading(
+    column: Any,  # a vector in any form
+    query: Any,  # a text or an expression
+    config: str | None = None,
+    language: str | None = None,
+    kind: Kind = "websearch",
+) -> ColumnElement[Any] | None:
+    """
+    A query as a tsquery in the row's own configuration; None where all rows have the same.
+
+    What all languages make of a query finds rows by the index, and some too many: a word that
+    must not be there is another one in each language.
+    """
+    rules = rules_behind(column)
+    if rules is None or config is not None or language is not None:
+        return None
+    configuration = rules.configuration
+    if len(configuration.names) == 1:
+        return None
+    name = rules.vector(table_behind(column)).language
+    spoken = next((each for each in source_behind(column).c if each.name == name), None)
+    if spoken is None:  # a subquery without the language
+        return None
+    given, reader = _GIVEN[kind](query), READERS[kind]
+    others = [pair for pair in configuration.languages if pair[1] != configuration.default]
+    cases = "".join(
+        f"WHEN {sql.literal(value)}::text "
+        f"THEN {reader.format(hole=HOLE, regconfig=configuration.literal(name))} "
+        for value, name in others
+    )
+    rest = reader.format(hole=HOLE, regconfig=configuration.literal())
+    text = f"(CASE ({HOLE})::text {cases}ELSE {rest} END)"
+    return Parsed(text, (spoken, *given * (len(others) + 1)))
 
 
 def is_sql(given: Any) -> bool:
@@ -264,22 +328,23 @@ def number(value: int | None, option: str = "limit") -> ColumnElement[int] | Non
     return None if value is None else literal_column(str(count(value, option)), Integer())
 
 
-def count(value: Any, option: str) -> int:
+def count(value: Any, option: str, most: int = MOST) -> int:
     """
     How many, as an option says it; a text of digits will do.
 
     Raises:
-        DeclarationError: it is no whole number from 0 on.
+        DeclarationError: it is no whole number from 0 on, or more than PostgreSQL reads.
     """
-    if type(value) is int and 0 <= value <= MOST:
+    if type(value) is int and 0 <= value <= most:
         return value
     try:
         found = int(value)
-        if 0 <= found <= MOST and (found == value or not isinstance(value, float)):
+        if 0 <= found <= most and (found == value or not isinstance(value, float)):
             return found
     except (TypeError, ValueError, OverflowError):
         pass
-    raise refused("search", option, value, "a whole number from 0 on")
+    takes = "a whole number from 0 on" if most == MOST else f"a whole number from 0 to {most}"
+    raise refused("search", option, value, takes)
 
 
 def _calm(query: Any) -> tuple[Any, ...]:

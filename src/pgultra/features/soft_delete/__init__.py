@@ -39,7 +39,8 @@ The cascade runs in the database, so raw SQL gets it too.
 
 from __future__ import annotations
 
-# For their listeners on Session: the filter, and what session.delete becomes.
+# For their listeners: cascades are checked, the filter, and what session.delete becomes.
+from pgultra.features.soft_delete import configured as _configured  # noqa: F401  # it registers itself
 from pgultra.features.soft_delete import filter as _filter  # noqa: F401  # it registers itself
 from pgultra.features.soft_delete import flush as _flush  # noqa: F401  # it registers itself
 from pgultra.features.soft_delete.findings import Finding, audit

@@ -23,7 +23,7 @@ def of_stamp(shape: Shape) -> str:
     """
     return _text(
         {
-            "table": shape.table.name,
+            "table": str(shape.table),
             "key": shape.primary_key,
             "cascade": bool(shape.below),
             "restore": bool(shape.parents),
@@ -138,9 +138,13 @@ def _home(shape: Shape, edges: Iterable[Edge]) -> dict[str, Any]:
     if shape.table.schema is None:
         return {}
     for edge in edges:
-        for known, other in ((edge.parent, edge.child), (edge.child, edge.parent)):
+        for known, other, columns in (
+            (edge.parent, edge.child, edge.child_columns),
+            (edge.child, edge.parent, edge.parent_columns),
+        ):
             if known.schema is not None and other.schema is None:
-                return {"home": {"from": [known.schema, known.name], "to": other.name}}
+                found = {"to": other.name, "deleted_at": columns.deleted_at}
+                return {"home": {"from": [known.schema, known.name], **found}}
     return {}
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table, and_, delete, func, inspect, literal, select, tuple_
+from sqlalchemy import DateTime, Table, and_, delete, func, inspect, literal, select, tuple_
 from sqlalchemy.orm import RelationshipDirection
 
 from pgultra.errors import DeclarationError
 from pgultra.features.soft_delete import mapped
 from pgultra.features.soft_delete.departure import matching
-from pgultra.features.soft_delete.edges import at_root, edges_of, name_of
+from pgultra.features.soft_delete.edges import at_root, edges_of, name_of, root_of, tables_around
 from pgultra.features.soft_delete.indexes import rules_of
 from pgultra.features.soft_delete.options import columns_of
 from pgultra.features.soft_delete.shape import order
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Column, Connection
+    from sqlalchemy import Column, ColumnElement, Connection
+    from sqlalchemy.orm import Mapper
 
     from pgultra.features.soft_delete.options import SoftDeleteOptions
 
     Key = tuple[Any, ...]
     Pairs = list[tuple[Column[Any], Column[Any]]]
 
-__all__ = ["Chart", "Collected", "target_of"]
+__all__ = ["Chart", "Collected", "earlier", "target_of"]
 
 CHUNK = 10_000
 SETTING = "pgultra.hard_delete"
@@ -91,11 +92,7 @@ class Chart:
         self.edges = edges_of(table.metadata)
         groups = order(tuple(sorted(self.edges, key=lambda edge: edge.sort_key)))
         self.place = {name: number for number, group in enumerate(groups) for name in group}
-        self.tables = {name_of(each): each for each in table.metadata.tables.values()}
-        mapper = mapped.mapper_of(table)
-        for other, its in mapped.tables():
-            if mapper is not None and its.registry is mapper.registry:
-                self.tables.setdefault(name_of(other), other)
+        self.tables = tables_around(table)
 
     def below(self, table: Table) -> Iterator[tuple[Table, Pairs]]:
         """
@@ -112,40 +109,42 @@ class Chart:
                     ],
                 )
 
-    def beside(self, table: Table) -> Iterator[tuple[Table, Pairs]]:
+    def parts(self, table: Table) -> Iterator[tuple[Table, Pairs]]:
         """
-        Rows without a life of their own: of joined subclasses, of many-to-many tables.
+        The tables of joined subclasses: their rows are parts of this table's.
         """
-        mapper = mapped.mapper_of(table)
-        if mapper is None:
-            return
-        inheriting: list[Any] = [each for each in mapper.self_and_descendants if not each.concrete]
-        for each in reversed(inheriting):  # deepest first
+        for each in reversed(_inheriting(table)):  # deepest first
             local: Any = each.local_table
             if each.inherits is not None and local is not each.inherits.local_table:
                 columns = [
                     next(c for c in each.get_property_by_column(key).columns if c.table is local)
-                    for key in mapper.primary_key
+                    for key in table.primary_key
                 ]
-                keys: Any = mapper.primary_key
+                keys: Any = table.primary_key
                 yield local, list(zip(keys, columns, strict=True))
-        done = set()
-        for each in inheriting:
-            for relationship in each.relationships:
-                secondary: Any = relationship.secondary
+
+    def links(self, table: Table) -> Iterator[tuple[Table, Pairs]]:
+        """
+        The many-to-many tables, from whichever side they are known: their rows have no life.
+        """
+        inheriting = _inheriting(table)
+        found: dict[tuple[Any, ...], tuple[Table, Pairs]] = {}
+        for other in inheriting[0].registry.mappers if inheriting else ():
+            for relationship in other.relationships:
                 if (
-                    relationship.direction is RelationshipDirection.MANYTOMANY
-                    and not relationship.viewonly
-                    and (secondary, relationship.key) not in done
+                    relationship.direction is not RelationshipDirection.MANYTOMANY
+                    or relationship.viewonly
                 ):
-                    done.add((secondary, relationship.key))
-                    yield (
-                        secondary,
-                        [
-                            (at_root(each, here), there)
-                            for here, there in relationship.synchronize_pairs
-                        ],
-                    )
+                    continue
+                for owner, pairs in (
+                    (other, relationship.synchronize_pairs),
+                    (relationship.mapper, relationship.secondary_synchronize_pairs or ()),
+                ):
+                    if owner in inheriting:
+                        secondary: Any = relationship.secondary
+                        columns: Any = [(at_root(owner, here), there) for here, there in pairs]
+                        found[secondary, *(there for _, there in pairs)] = (secondary, columns)
+        yield from found.values()
 
     def collect(
         self,
@@ -172,8 +171,8 @@ class Chart:
             parent, above, depth = waiting.pop(0)
             for child, pairs in self.below(parent):
                 fresh = []
-                for key, at in _children(connection, parent, above, child, pairs):
-                    if before is not None and (at is None or at >= before):
+                for key, old in _children(connection, parent, above, child, pairs, before):
+                    if not old:
                         return None
                     if collected.add(child, key, depth + 1):
                         fresh.append(key)
@@ -187,12 +186,17 @@ class Chart:
         """
         with unguarded(connection):
             for table, depths in collected.depths.items():
-                for beside, pairs in self.beside(table):
-                    _delete_beside(connection, beside, pairs, table, list(depths))
+                for link, pairs in self.links(table):
+                    _delete_beside(connection, link, pairs, table, list(depths))
             groups: dict[int, list[Table]] = {}
             for table in collected.depths:
                 groups.setdefault(self.place.get(name_of(table), -1), []).append(table)
             for place in sorted(groups, reverse=True):
+                # Not sooner: rows further below may refer to the table of a subclass.
+                for table in groups[place]:
+                    for part, pairs in self.parts(table):
+                        keys = list(collected.depths[table])
+                        _delete_beside(connection, part, pairs, table, keys)
                 _delete_group(connection, groups[place], collected)
 
 
@@ -209,30 +213,56 @@ def unguarded(connection: Connection) -> Iterator[None]:
     connection.execute(select(func.set_config(SETTING, before, True)))
 
 
+def _inheriting(table: Table) -> list[Mapper[Any]]:
+    """
+    The classes of a hierarchy, the root first; none for a table without classes.
+    """
+    root = mapped.mapper_of(table)
+    found = root.self_and_descendants if root is not None else ()
+    return [each for each in found if root_of(each) is root]
+
+
+def earlier(at: Any, before: datetime) -> ColumnElement[bool]:
+    """
+    Whether a column says an earlier time: PostgreSQL compares, with or without a time zone.
+    """
+    return at < literal(before, DateTime(timezone=True))  # type: ignore[no-any-return]  # a column's comparison
+
+
 def _column(table: Table, name: str) -> Column[Any]:
     return next(column for column in table.columns if column.name == name)
 
 
 def _children(
-    connection: Connection, parent: Table, keys: list[Key], child: Table, pairs: Pairs
-) -> Iterator[tuple[Key, Any]]:
+    connection: Connection,
+    parent: Table,
+    keys: list[Key],
+    child: Table,
+    pairs: Pairs,
+    before: datetime | None,
+) -> Iterator[tuple[Key, bool]]:
+    """
+    The rows right below some, and whether each was deleted before a time; any will do for None.
+    """
     upper: Any = parent.alias()
     lower: Any = child.alias()
     primary = [lower.c[column.key] for column in child.primary_key]
     rules = rules_of(child)
-    at = lower.c[columns_of(child, rules)["deleted_at"].key] if rules else literal(None)
+    old: Any = literal(before is None)
+    if before is not None and rules is not None:
+        old = earlier(lower.c[columns_of(child, rules)["deleted_at"].key], before)
     joins = [upper.c[above.key] == lower.c[below.key] for above, below in pairs]
     parent_key = [upper.c[column.key] for column in parent.primary_key]
     for start in range(0, len(keys), CHUNK):
         statement = (
-            select(*primary, at)
+            select(*primary, old)
             .join_from(upper, lower, and_(*joins))
             .where(matching(parent_key, keys[start : start + CHUNK]))
             .order_by(*primary)
             .with_for_update(of=lower)
         )
         for row in connection.execute(statement):
-            yield tuple(row[:-1]), row[-1]
+            yield tuple(row[:-1]), bool(row[-1])
 
 
 def _delete_beside(

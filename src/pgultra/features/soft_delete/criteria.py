@@ -10,14 +10,15 @@ only, so that a statement from the cache pays nothing:
 - explicit ``join()`` and ``outerjoin()`` constructs get the criterion into their ON, and a
   full join keeps the rows of either side whose partner is deleted;
 - ``joinedload(..., innerjoin=True)`` to a soft-deletable class becomes an outer join;
-- entities that it overlooks are found (`surface`).
+- entities that it overlooks are found (`surface`);
+- a joined subclass whose root is not in FROM is filtered by its key (`joined`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_
+from sqlalchemy import and_, true
 from sqlalchemy.orm import RelationshipProperty
 from sqlalchemy.orm.util import LoaderCriteriaOption, _ORMJoin
 from sqlalchemy.sql import visitors
@@ -25,12 +26,15 @@ from sqlalchemy.sql.selectable import Join, Select
 from sqlalchemy.sql.visitors import InternalTraversal
 
 from pgultra.features.soft_delete import surface
+from pgultra.features.soft_delete.joined import apart, live_by_key, lonely
 from pgultra.features.soft_delete.model import SoftDelete
+from pgultra.features.soft_delete.relationships import prepare_late
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sqlalchemy import ColumnElement, FromClause
+    from sqlalchemy.orm import Mapper
 
 __all__ = ["DEAD", "LIVE", "Criterion"]
 
@@ -64,15 +68,21 @@ class Criterion(LoaderCriteriaOption):
         """
         Register the criterion, and look for what it would not reach.
         """
+        prepare_late()
         attributes = compile_state.global_attributes
         self.get_global_criteria(attributes)
-        _inner_joins_to_outer(compile_state.attributes)
         statement = getattr(compile_state, "select_statement", None)
+        self._by_key(attributes, _changed(compile_state))
+        _inner_joins_to_outer(compile_state.attributes)
         if statement is None:
             return
+        surface.refuse_changes(statement)
         mappers = surface.mappers(statement)
         if isinstance(statement, Select):
             surface.refuse_hidden(statement)
+            for entity in compile_state._entities:  # of its columns, made before we are asked
+                if (column := getattr(entity, "column", None)) is not None:
+                    entity.column = surface.rebuilt(column)
             if not surface.found(statement):  # nothing that SQLAlchemy would ask us about
                 compile_state.select_statement = surface.completed(statement)
         for mapper in mappers:
@@ -80,8 +90,53 @@ class Criterion(LoaderCriteriaOption):
             if self.mending not in found:
                 found.append(self.mending)
 
+    def _by_key(self, attributes: dict[Any, Any], changed: Mapper[Any] | None) -> None:
+        """
+        Put in place of the twin what joined subclasses need; one is changed by an UPDATE.
+        """
+        for (_, mapper), found in [
+            (key, value)
+            for key, value in attributes.items()
+            if key[0] == "additional_entity_criteria" and self.twin in value and apart(key[1])
+        ]:
+            joined = _Changed if mapper is changed else _Joined
+            found[:] = [joined(self, mapper) if each is self.twin else each for each in found]
+
     def __reduce__(self) -> Any:
         raise TypeError("the soft-delete criterion belongs to a statement and is not pickled")
+
+
+class _Joined:
+    """
+    The criterion of a joined subclass in SELECTs that have the root's table in FROM.
+    """
+
+    include_aliases = True
+    propagate_to_loaders = True
+    entity = None
+
+    def __init__(self, criterion: Criterion, mapper: Mapper[Any]) -> None:
+        self.criterion = criterion
+        self.mapper = mapper
+
+    def _should_include(self, compile_state: Any) -> bool:
+        return all(entity.mapper is not self.mapper for entity in lonely(compile_state))
+
+    def _resolve_where_criteria(self, entity: Any) -> Any:
+        return self.criterion.twin._resolve_where_criteria(entity)
+
+
+class _Changed(_Joined):
+    """
+    The criterion of a joined subclass in an UPDATE of it, which names its own table only.
+    """
+
+    def _should_include(self, compile_state: Any) -> bool:
+        return True
+
+    def _resolve_where_criteria(self, entity: Any) -> Any:
+        dead = self.criterion.kind == "deleted"
+        return live_by_key(self.mapper, self.mapper.local_table, dead=dead)
 
 
 class _Mending:
@@ -108,14 +163,20 @@ class _Mending:
             self._mend(compile_state)
         return False
 
+    def _resolve_where_criteria(self, entity: Any) -> Any:
+        # For an UPDATE in a CTE nobody asks whether we are to be included.
+        return true()
+
     def _mend(self, state: Any) -> None:
         select = state.select_statement
         known = {*state.extra_criteria_entities, *state._join_entities}
         for clause in state.from_clauses:
             known.update(_entities(clause))
+        alone = lonely(state)
         state._where_criteria = (
             *map(surface.rebuilt, state._where_criteria),
-            *surface.missing(select, known),
+            *surface.missing(select, known - alone),
+            *self._beside(state, alone),
         )
         tree = _Tree(
             self.criterion,
@@ -126,6 +187,17 @@ class _Mending:
             key: tree.joined(each, top=False) for key, each in state.eager_joins.items()
         }
         state._where_criteria += tuple(tree.where)
+
+    def _beside(self, state: Any, alone: set[Any]) -> Iterator[Any]:
+        """
+        The criteria of the entities that lost theirs because of another one of their mapper.
+        """
+        mappers = {entity.mapper for entity in alone}
+        kept = {*alone, *state._join_entities}
+        for entity, adapter in state.extra_criteria_entities.values():
+            if entity.mapper in mappers and entity not in kept:
+                live = self.criterion._resolve_where_criteria(entity)
+                yield adapter.traverse(live) if adapter else live
 
 
 class _Tree:
@@ -187,6 +259,16 @@ class _Tree:
 
     def _live(self, entity: Any) -> Any:
         return self.criterion._resolve_where_criteria(entity)
+
+
+def _changed(compile_state: Any) -> Any:
+    """
+    The mapper whose rows a statement writes; one in from_statement() is not asked itself.
+    """
+    if hasattr(compile_state, "mapper"):
+        return compile_state.mapper
+    table = getattr(getattr(compile_state, "statement", None), "table", None)
+    return None if table is None else table._annotations.get("parentmapper")
 
 
 def _entity(clause: Any) -> Any:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, ForeignKeyConstraint, Table
+from sqlalchemy import Column, String, Table
 from sqlalchemy.orm import RelationshipDirection
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression
+from sqlalchemy.types import NullType
 
 from pgultra.errors import DeclarationError
-from pgultra.features.soft_delete import mapped
+from pgultra.features.soft_delete import keys, mapped
 from pgultra.features.soft_delete.indexes import rules_of
-from pgultra.features.soft_delete.options import SoftDeleteOptions, names_of
+from pgultra.features.soft_delete.options import SoftDeleteOptions, columns_of, names_of
 from pgultra.features.soft_delete.shape import Edge, TableName
 from pgultra.plan.declare import entries
 
@@ -37,6 +38,7 @@ __all__ = [
     "name_of",
     "relationships_of",
     "root_of",
+    "tables_around",
 ]
 
 
@@ -62,8 +64,37 @@ def edges_of(metadata: MetaData) -> tuple[Edge, ...]:
         seen.append(current)
         found, elsewhere = _edges_in(current)
         edges.update(found)
-        waiting += [each for each in elsewhere if each not in seen and each not in waiting]
+        above = [each for each in _neighbours(current) if current in _edges_in(each)[1]]
+        waiting += [
+            each for each in (*elsewhere, *above) if each not in seen and each not in waiting
+        ]
     return tuple(edges)
+
+
+def _neighbours(metadata: MetaData) -> list[MetaData]:
+    """
+    The other MetaData that have classes of the same registries: their cascades may lead here.
+    """
+    mapped_tables = list(mapped.tables())
+    here = {mapper.registry for table, mapper in mapped_tables if table.metadata is metadata}
+    found = {
+        table.metadata: None
+        for table, mapper in mapped_tables
+        if mapper.registry in here and table.metadata is not metadata
+    }
+    return list(found)
+
+
+def tables_around(table: Table) -> dict[TableName, Table]:
+    """
+    The tables to which edges of a table may lead: of its MetaData, or of classes like its own.
+    """
+    found = {name_of(each): each for each in table.metadata.tables.values()}
+    mapper = mapped.mapper_of(table)
+    for other, its in mapped.tables():
+        if mapper is not None and its.registry is mapper.registry:
+            found.setdefault(name_of(other), other)
+    return found
 
 
 Known = tuple["tuple[Any, ...]", "dict[Edge, None]", "list[weakref.ref[MetaData]]"]
@@ -117,7 +148,7 @@ def _edges_below(table: Table, rules: SoftDeleteOptions) -> Iterator[tuple[Edge,
         mapper = _original(table, rules)
         translated = mapper is not None
     if mapper is None:
-        pairs_by_child = _from_keys(table, rules)
+        pairs_by_child = keys.cascades(table, rules)
     else:
         mapper.registry.configure(cascade=True)
         pairs_by_child = (joined(each) for each in relationships_of(mapper, rules))
@@ -129,6 +160,7 @@ def _edges_below(table: Table, rules: SoftDeleteOptions) -> Iterator[tuple[Edge,
                 f"table {table.fullname}: option cascade={rules.cascade!r} leads to table "
                 f"{there.fullname}, which is not soft-deletable: declare soft_delete.Rules() on it"
             )
+        _check_names(table, rules, there, child_rules)
         edge = Edge(
             parent=name_of(table),
             child=name_of(there),
@@ -140,6 +172,23 @@ def _edges_below(table: Table, rules: SoftDeleteOptions) -> Iterator[tuple[Edge,
             child_primary_key=tuple(column.name for column in there.primary_key),
         )
         yield edge, there
+
+
+def _check_names(
+    table: Table, rules: SoftDeleteOptions, child: Table, child_rules: SoftDeleteOptions
+) -> None:
+    """
+    Refuse a child that cannot say who deleted it: the cascade copies that from the parent.
+    """
+    given = columns_of(table, rules)["deleted_by"].type
+    taken = columns_of(child, child_rules)["deleted_by"].type
+    kinds = {each._type_affinity for each in (given, taken)}
+    if len(kinds) > 1 and NullType not in kinds and taken._type_affinity is not String:
+        raise DeclarationError(
+            f"table {table.fullname}: option cascade={rules.cascade!r} leads to table "
+            f"{child.fullname}, whose {child_rules.deleted_by} has the type {taken!r} and cannot "
+            f"take {given!r} from here: give both columns one type"
+        )
 
 
 def _original(table: Table, rules: SoftDeleteOptions) -> Mapper[Any] | None:
@@ -344,44 +393,3 @@ def at_root(mapper: Mapper[Any], column: Any) -> Column[Any]:
         if isinstance(candidate, Column) and candidate.table is root.local_table:
             return candidate
     return column  # type: ignore[no-any-return]  # a column by inspection
-
-
-def _from_keys(
-    table: Table, rules: SoftDeleteOptions
-) -> Iterator[tuple[Table, list[tuple[Column[Any], Column[Any]]]]]:
-    """
-    For a table that no class is mapped to: the foreign keys that ``cascade`` names.
-    """
-    if rules.cascade == "orm":
-        return
-    place = f"table {table.fullname}: option cascade={rules.cascade!r}"
-    for entry in rules.cascade:
-        column: Any = entry if isinstance(entry, Column) else _column(table.metadata, entry)
-        if column is None or column.table.metadata is not table.metadata:
-            column = _column(table.metadata, str(entry), table.schema)
-        key = _key_to(column, table) if column is not None else None
-        if key is None:
-            raise DeclarationError(
-                f"{place}: {entry!s} is not a foreign key to this table: name the child's column, "
-                "as in cascade=('comment.article_id',)"
-            )
-        yield (
-            column.table,
-            [(element.column, element.parent) for element in key.elements],
-        )
-
-
-def _column(metadata: MetaData, name: str, schema: str | None = None) -> Column[Any] | None:
-    table_name, _, column_name = str(name).rpartition(".")
-    table = metadata.tables.get(table_name)
-    if table is None and schema is not None:
-        table = metadata.tables.get(f"{schema}.{table_name}")
-    return table.columns.get(column_name) if table is not None else None
-
-
-def _key_to(column: Column[Any], table: Table) -> ForeignKeyConstraint | None:
-    for foreign_key in column.foreign_keys:
-        constraint = foreign_key.constraint
-        if constraint is not None and constraint.referred_table is table:
-            return constraint
-    return None

@@ -3,7 +3,8 @@ The listener that filters every ORM statement of every session.
 
 It runs for each statement, so it does little: one option is added, made once for all. A
 statement that is executed again, such as a constant of a module, keeps its filtered
-twin. Refreshing an object and loading its deferred columns is not filtered.
+twin. Refreshing an object and loading its deferred columns is not filtered, but what is
+loaded along with it is.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _execute(state: ORMExecuteState) -> Any:
     statement: Any = state.statement
     if not state.is_select:
         return bulk.execute(state, criterion) if statement.is_dml else None
-    if criterion is None or state.is_column_load:
+    if criterion is None:
         return None
     options = statement._with_options
     if options and PROPAGATED in options:  # a lazy load from an object that asked for it
@@ -76,6 +77,10 @@ def _execute(state: ORMExecuteState) -> Any:
     if surface.BEFORE_2_1 and "yield_per" in state.execution_options and state.is_relationship_load:
         # Any listener lets it leak into the loads behind a stream (SQLAlchemy #13301).
         state.update_execution_options(yield_per=None)
+    if state.is_column_load:
+        # SQLAlchemy itself leaves the refreshed entity out; such statements are made anew.
+        state.statement = _filtered(state, statement, criterion)
+        return None
     memo = statement.__dict__
     seen = memo.get(SEEN)
     mark = id(statement)

@@ -11,7 +11,7 @@ from sqlalchemy import MetaData, Table, inspect, or_, select
 
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError
-from pgultra.features.soft_delete.edges import edges_of, name_of
+from pgultra.features.soft_delete.edges import edges_of, name_of, tables_around
 from pgultra.features.soft_delete.indexes import rules_of
 from pgultra.features.soft_delete.options import columns_of
 
@@ -120,7 +120,7 @@ def _contradictions(table: Table) -> Iterator[tuple[str, list[Any], Any]]:
 def _orphans(
     connection: Connection, table: Table, edge: Edge, limit: int | None
 ) -> Iterator[Finding]:
-    other = next(each for each in table.metadata.tables.values() if name_of(each) == edge.parent)
+    other = tables_around(table)[edge.parent]
     child: Any = table.alias()
     parent: Any = other.alias()
 

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import column, event, func, update, values
-from sqlalchemy.orm import PassiveFlag, Session, attributes
-from sqlalchemy.util.langhelpers import safe_reraise
+from sqlalchemy.orm import PassiveFlag, Session, UOWTransaction, attributes
 
-from pgultra.features.soft_delete import mapped, turns
+from pgultra.features.soft_delete import changes, mapped, turns
 from pgultra.features.soft_delete.departure import (
     COLUMNS,
     depart,
@@ -33,7 +32,7 @@ from pgultra.features.soft_delete.tops import Doomed, stale, tops_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy.orm import InstanceState, Mapper, UOWTransaction
+    from sqlalchemy.orm import InstanceState, Mapper, MapperProperty
 
 __all__: list[str] = []
 
@@ -43,7 +42,54 @@ Rows in one statement of VALUES.
 """
 
 PENDING = "pgultra.soft_delete.doomed"
+SAVED = "pgultra.soft_delete.saved"
 PASSIVE = PassiveFlag.PASSIVE_NO_INITIALIZE | PassiveFlag.INCLUDE_PENDING_MUTATIONS
+
+
+class _Flush(UOWTransaction):
+    """
+    A flush out of which soft-deletable objects are taken, whenever they are found to be deleted.
+
+    Listeners of the application run after ours and may call ``session.delete``, and the unit
+    of work finds orphans by itself. SQLAlchemy made the object as its own class; a test pins
+    what is overridden here.
+    """
+
+    @property
+    def has_work(self) -> bool:
+        """
+        Whether there is anything to write; marks are.
+        """
+        return bool(self.states or self.attributes[PENDING])
+
+    def register_object(
+        self,
+        state: InstanceState[Any],
+        isdelete: bool = False,
+        listonly: bool = False,
+        cancel_delete: bool = False,
+        operation: str | None = None,
+        prop: MapperProperty[Any] | None = None,
+    ) -> bool:
+        """
+        Take part in the flush; one that is to be deleted is taken out of it, to be marked.
+        """
+        saved: dict[InstanceState[Any], None] = self.attributes[SAVED]
+        if cancel_delete:
+            saved.pop(state, None)
+        if (
+            isdelete
+            and not listonly
+            and issubclass(state.class_, SoftDelete)
+            and self.session._contains_state(state)
+        ):
+            if state in self.states:
+                saved[state] = None  # what is new in it is written first
+            else:
+                self.attributes[PENDING].append(_doomed(state.obj()))
+                remove(self.session, [state])
+            return True
+        return super().register_object(state, isdelete, listonly, cancel_delete, operation, prop)
 
 
 @event.listens_for(Session, "before_flush")
@@ -62,20 +108,9 @@ def _before(session: Session, context: UOWTransaction, instances: Any) -> None:
         if isinstance(instance, SoftDelete)
         and (chosen is None or attributes.instance_state(instance) in chosen)
     ]
-    if not doomed:
-        return
+    context.attributes.update({PENDING: doomed, SAVED: {}})
+    context.__class__ = _Flush
     remove(session, [each.state for each in doomed])
-    if _has_more(session, chosen):
-        context.attributes[PENDING] = doomed
-        return
-    # The flush would end here. A failure must end the transaction as it does in a flush.
-    transaction = session._autobegin_t()._begin()
-    try:
-        depart(session, *_mark(session, doomed))
-        transaction.commit()
-    except BaseException:
-        with safe_reraise():
-            transaction.rollback(_capture_exception=True)
 
 
 @event.listens_for(Session, "after_flush_postexec")
@@ -83,27 +118,14 @@ def _after(session: Session, context: UOWTransaction) -> None:
     """
     Mark what was taken out, now that new rows are there and changed keys are written.
     """
-    doomed = context.attributes.pop(PENDING, None) if mapped.any_mapped() else None
+    if not isinstance(context, _Flush):
+        return
+    doomed, saved = context.attributes.pop(PENDING), context.attributes.pop(SAVED)
+    if saved:
+        doomed += [_doomed(state.obj()) for state in saved]
+        remove(session, list(saved))
     if doomed:
         depart(session, *_mark(session, doomed))
-
-
-def _has_more(session: Session, chosen: set[InstanceState[Any]] | None) -> bool:
-    """
-    Whether the flush goes on: the same test that SQLAlchemy makes.
-    """
-    for instance in (*session.new, *session.dirty, *session.deleted):
-        state = attributes.instance_state(instance)
-        if chosen is not None and state not in chosen:
-            continue
-        if (
-            state.key is None
-            and state._orphaned_outside_of_session
-            and state.mapper._is_orphan(state)
-        ):
-            continue  # will be expunged
-        return True
-    return False
 
 
 def _orphans(session: Session, chosen: set[InstanceState[Any]] | None) -> Iterator[Any]:
@@ -143,31 +165,28 @@ def _doomed(instance: Any) -> Doomed:
     state = attributes.instance_state(instance)
     mapper = state.mapper
     root = root_of(mapper)
-    changes = {}
-    for key in state.committed_state:
-        columns = getattr(mapper.attrs.get(key), "columns", ())
-        own = next((each for each in columns if each.table is root.local_table), None)
-        if own is not None and not own.primary_key:
-            changes[own] = state.dict.get(key)
+    changed = changes.of(instance, root)
     at, by, deletion = (deleted_column(mapper, name) for name in COLUMNS)
     for mine in (at, by, deletion):
-        changes.pop(mine, None)
+        changed.pop(mine, None)
     actor = state.dict.get(mapper.get_property_by_column(by).key)
     if actor is not None:
-        changes[by] = actor
+        changed[by] = actor
     version = None
     if mapper.version_id_col is not None:
         key = mapper.get_property_by_column(mapper.version_id_col).key
         getattr(instance, key)  # loads it if it is expired
         history = state.attrs[key].history
         version = (history.deleted or history.unchanged or (None,))[0]
-    return Doomed(state, instance, root, changes, version)
+    return Doomed(state, instance, root, changed, version, changes.targets_of(instance))
 
 
 def _mark(session: Session, doomed: Sequence[Doomed]) -> tuple[set[Mapper[Any]], list[UUID]]:
     """
     Write the marks; gives the mappers at the top of what was deleted, and the deletions.
     """
+    for each in doomed:
+        changes.complete(each)
     for root in dict.fromkeys(each.root for each in doomed):
         connection = session.connection(bind_arguments={"mapper": root})
         if len(doomed) == 1:
@@ -187,7 +206,8 @@ def _mark(session: Session, doomed: Sequence[Doomed]) -> tuple[set[Mapper[Any]],
                 deletions.append(deletion)
     rest = [each for each in doomed if each not in tops]
     for each in rest:
-        _write_changes(session, each)
+        each.values.pop(deleted_column(each.root, "deleted_by"), None)
+        changes.write(session.connection(bind_arguments={"mapper": each.root}), each, root=True)
     for root in dict.fromkeys(each.root for each in rest) if deletions else ():
         states = [each.state for each in rest if each.root is root]
         for state, found in witness(session, root, states, deletions):
@@ -208,7 +228,8 @@ def _write(session: Session, doomed: Doomed, before: Sequence[UUID]) -> UUID | N
     statement = update(mapped.table_of(root)).where(
         matching(list(root.primary_key), [doomed.key]), at.is_(None)
     )
-    marks = {**doomed.values, at: func.now(), deletion: chosen}
+    own = {each: new for each, new in doomed.values.items() if each.table is root.local_table}
+    marks = {**own, at: func.now(), deletion: chosen}
     version = root.version_id_col
     if version is not None:
         statement = statement.where(version == doomed.version)
@@ -219,6 +240,7 @@ def _write(session: Session, doomed: Doomed, before: Sequence[UUID]) -> UUID | N
     row = connection.execute(statement.values(marks).returning(at, by, deletion)).first()
     if row is not None:
         stamp(doomed.state, row)
+        changes.write(connection, doomed, root=False)
         return chosen
     taken = list(witness(session, root, [doomed.state], before)) if before else []
     for state, found in taken:  # by a cascade through rows that this session did not know
@@ -248,8 +270,8 @@ def _write_many(session: Session, root: Mapper[Any], doomed: Sequence[Doomed]) -
     connection = session.connection(bind_arguments={"mapper": root})
     deletions = []
     for start in range(0, len(doomed), MANY):
-        some = {each.key: each for each in doomed[start : start + MANY]}
-        chosen = {key: uuid4() for key in some}
+        # A row is known by its deletion: its key may come back as another value.
+        chosen = {uuid4(): each for each in doomed[start : start + MANY]}
         given = values(
             *(column(f"k{number}", key.type) for number, key in enumerate(keys)),
             column("deletion", deletion.type),
@@ -257,8 +279,8 @@ def _write_many(session: Session, root: Mapper[Any], doomed: Sequence[Doomed]) -
             name="doomed",
         ).data(
             [
-                (*key, chosen[key], *((each.values[by],) if names else ()))
-                for key, each in some.items()
+                (*each.key, new, *((each.values[by],) if names else ()))
+                for new, each in chosen.items()
             ]
         )
         marks = {at: func.now(), deletion: given.c.deletion}
@@ -266,23 +288,9 @@ def _write_many(session: Session, root: Mapper[Any], doomed: Sequence[Doomed]) -
             update(table)
             .values({**marks, by: given.c.by} if names else marks)
             .where(*(key == given.c[f"k{number}"] for number, key in enumerate(keys)), at.is_(None))
-            .returning(*keys, at, by, deletion)
+            .returning(at, by, deletion)
         )
         for row in connection.execute(statement):
-            key = tuple(row[: len(keys)])
-            stamp(some[key].state, row[len(keys) :])
-            deletions.append(chosen[key])
+            stamp(chosen[row[-1]].state, row)
+            deletions.append(row[-1])
     return deletions
-
-
-def _write_changes(session: Session, doomed: Doomed) -> None:
-    """
-    Write the other changes of an object that went with another.
-    """
-    by = deleted_column(doomed.root, "deleted_by")
-    changes = {each: value for each, value in doomed.values.items() if each is not by}
-    if changes:
-        table = mapped.table_of(doomed.root)
-        key = matching(list(doomed.root.primary_key), [doomed.key])
-        connection = session.connection(bind_arguments={"mapper": doomed.root})
-        connection.execute(update(table).where(key).values(changes))

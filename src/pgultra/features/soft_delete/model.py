@@ -17,19 +17,13 @@ from sqlalchemy import (
     literal_column,
 )
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import CascadeOptions, Mapper, synonym
+from sqlalchemy.orm import Mapper, synonym
 from sqlalchemy.orm.descriptor_props import ConcreteInheritedProperty
 from sqlalchemy.orm.exc import UnmappedColumnError
 
 from pgultra.errors import DeclarationError, PgultraWarning
 from pgultra.features.soft_delete import mapped
-from pgultra.features.soft_delete.edges import (
-    edges_of,
-    excluded,
-    name_of,
-    relationships_of,
-    root_of,
-)
+from pgultra.features.soft_delete.edges import edges_of, name_of, root_of
 from pgultra.features.soft_delete.indexes import build_all, rules_of
 from pgultra.features.soft_delete.objects import before_update_triggers, objects
 from pgultra.features.soft_delete.options import (
@@ -333,33 +327,6 @@ def _warn_of_unique(table: Table, rules: SoftDeleteOptions, place: str) -> None:
             PgultraWarning,
             stacklevel=2,
         )
-
-
-@event.listens_for(Mapper, "mapper_configured")
-def _configured(mapper: Mapper[Any], class_: type[Any]) -> None:
-    """
-    Check the cascades of a soft-deletable class; make joined loads keep their parent rows.
-    """
-    if not mapped.any_mapped():
-        return
-    for relationship in mapper.relationships:
-        if relationship.innerjoin and issubclass(relationship.mapper.class_, SoftDelete):
-            # An inner join to a deleted row would make a live row vanish.
-            relationship.innerjoin = False
-    if issubclass(class_, SoftDelete) and isinstance(mapper.local_table, Table):
-        rules = rules_of(mapper.local_table)
-        if rules is None or mapped.mapper_of(mapper.local_table) is not mapper:
-            return
-        try:
-            relationships_of(mapper, rules)
-        except DeclarationError:
-            mapper.configured = False  # so that SQLAlchemy refuses to go on, now and later
-            raise
-        for relationship in excluded(mapper, rules):
-            with warnings.catch_warnings():
-                # "delete-orphan requires delete": the orphans' part stays as it is.
-                warnings.simplefilter("ignore")
-                relationship.cascade = CascadeOptions(relationship.cascade - {"delete"})
 
 
 def _place(table: Table) -> str:

@@ -186,12 +186,14 @@ def _triggers(table: sa.Table, shape: Shape) -> Iterator[tuple[str, dict[str, An
     )
     if shape.refuse_orphans and shape.above:
         keys = tuple(dict.fromkeys(name for edge in shape.above for name in edge.child_key))
+        # A generated key is computed after the BEFORE triggers, from columns that are not known.
+        generated = any(_column(table, name).computed is not None for name in keys)
         yield (
             "under",
             {
-                "timing": "BEFORE",
+                "timing": "AFTER" if generated else "BEFORE",
                 "events": ("INSERT", "UPDATE"),
-                "columns": keys,
+                **({} if generated else {"columns": keys}),
                 "when": f"{since} IS NULL",
                 "arguments": (arguments.of_under(shape),),
             },

@@ -236,4 +236,6 @@ def _clash(option: str, column: Column[Any]) -> str | None:
     }.get(option)
     if wanted is not None and not isinstance(column.type, wanted):
         return f"has the type {column.type!r} instead of {wanted.__name__}"
+    if isinstance(column.type, Uuid) and not (column.type.native_uuid and column.type.as_uuid):
+        return f"has the type {column.type!r}, which is not uuid on both sides: write Uuid()"
     return None

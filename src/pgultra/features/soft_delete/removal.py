@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, text, tuple_
+from sqlalchemy import Text, cast, func, literal, select, text, tuple_
 from sqlalchemy.exc import IntegrityError
 
 from pgultra.bridge import on_connection, on_session
 from pgultra.errors import DeclarationError
 from pgultra.features.soft_delete import mapped, turns
-from pgultra.features.soft_delete.chart import Chart, target_of
+from pgultra.features.soft_delete.chart import Chart, earlier, target_of
 from pgultra.features.soft_delete.departure import matching, remove
 from pgultra.features.soft_delete.edges import mappers_below, root_of
 from pgultra.features.soft_delete.model import SoftDelete
@@ -125,7 +125,8 @@ def purge(
         progress: called after each batch with what was done so far.
 
     Raises:
-        DeclarationError: the target is not soft-deletable, or nothing says how old.
+        DeclarationError: the target is not soft-deletable, or nothing says how old, or it is
+            said without a time zone.
 
     Example:
         ``soft_delete.purge(connection, Article, older_than=timedelta(days=90))``
@@ -135,6 +136,16 @@ def purge(
     if limit is None:
         raise DeclarationError(
             f"purge of table {table.fullname}: say older_than=..., or purge_after in its options"
+        )
+    if isinstance(limit, datetime) and limit.tzinfo is None:
+        raise DeclarationError(
+            f"purge of table {table.fullname}: older_than={limit!r} has no time zone: say which, "
+            "as in datetime(2026, 1, 1, tzinfo=UTC)"
+        )
+    if not list(table.primary_key):
+        raise DeclarationError(
+            f"purge of table {table.fullname}: it has no primary key, which tells its rows apart: "
+            "declare one"
         )
     if batch_size < 1:
         raise DeclarationError(f"purge of table {table.fullname}: batch_size={batch_size}")
@@ -155,7 +166,7 @@ def purge(
             if not batch:
                 return done
             keys = [tuple(row[1:]) for row in batch]
-            done += _removed(connection, chart, table, keys, before)
+            done += _removed(connection, chart, table, keys, before, set())
         last = tuple(batch[-1])
         if progress is not None:
             progress(done)
@@ -173,9 +184,12 @@ def _batch(
     The next rows by age, after those that were looked at already.
     """
     columns = [at, *table.primary_key]
-    statement = select(*columns).where(at < before)
+    # As text that no setting changes: -infinity has no datetime.
+    since = func.btrim(cast(func.to_jsonb(at), Text), '"')
+    statement = select(since, *table.primary_key).where(earlier(at, before))
     if last is not None:
-        statement = statement.where(tuple_(*columns) > tuple_(*last))
+        reached = (cast(literal(last[0], Text), at.type), *last[1:])
+        statement = statement.where(tuple_(*columns) > tuple_(*reached))
     statement = statement.order_by(*columns).limit(size).with_for_update(skip_locked=True)
     return connection.execute(statement).all()
 
@@ -186,10 +200,16 @@ def _removed(
     table: Table,
     keys: list[tuple[Any, ...]],
     before: datetime,
+    gone: set[tuple[Any, ...]],
 ) -> Purged:
     """
     Remove some rows; if one of them is still needed, halve until it is found.
+
+    Those in ``gone`` went already, below others of the same batch.
     """
+    keys = [key for key in keys if key not in gone]
+    if not keys:
+        return Purged()
     savepoint = connection.begin_nested()
     try:
         collected = chart.collect(connection, table, keys, before)
@@ -203,13 +223,14 @@ def _removed(
         raise
     if collected is not None:
         savepoint.commit()
+        gone.update(collected.depths[table])
         return Purged(removed=len(collected))
     savepoint.rollback()
     if len(keys) == 1:
         return Purged(skipped=1)
     half = len(keys) // 2
-    return _removed(connection, chart, table, keys[:half], before) + _removed(
-        connection, chart, table, keys[half:], before
+    return _removed(connection, chart, table, keys[:half], before, gone) + _removed(
+        connection, chart, table, keys[half:], before, gone
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm.attributes import instance_dict, set_attribute
 from pgultra import sql
 from pgultra.bridge import on_session
 from pgultra.errors import PgultraError, RestoreConflict
-from pgultra.features.soft_delete import conflicts, mapped, turns
+from pgultra.features.soft_delete import conflicts, mapped, savepoints, turns
 from pgultra.features.soft_delete.departure import CHUNK, departed, matching
 from pgultra.features.soft_delete.edges import edges_of, links, mappers_below, name_of, root_of
 from pgultra.features.soft_delete.locks import before_restore
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from sqlalchemy import Connection, Select, Table
-    from sqlalchemy.orm import Mapper, Session
+    from sqlalchemy.orm import InstanceState, Mapper, Session
 
     Keys = dict[Mapper[Any], list[tuple[Any, ...]]]
 
@@ -115,8 +115,11 @@ def restore(session: Session, obj: SoftDelete) -> list[SoftDelete]:
         savepoint.rollback()
         raise
     savepoint.commit()
-    _attach(session, revived)
-    return list(_loaded(session, revived))
+    returned = _attach(session, revived)
+    loaded = list(_loaded(session, revived))
+    # The rollback of a savepoint expires them, so that none goes on claiming to live.
+    session._register_altered({inspect(each) for each in loaded} - returned)
+    return loaded
 
 
 def identified(obj: Any) -> tuple[Mapper[Any], tuple[Any, ...]]:
@@ -278,11 +281,12 @@ def _said(error: IntegrityError) -> str:
     return f"{primary} ({detail})" if detail else str(primary)
 
 
-def _attach(session: Session, revived: Keys) -> None:
+def _attach(session: Session, revived: Keys) -> set[InstanceState[Any]]:
     """
     Let the very objects that this transaction deleted be part of the session again.
 
     One whose row was loaded anew meanwhile, to look at it in the bin, gives way to its twin.
+    Gives those that leave again when a savepoint is rolled back.
     """
     gone = departed(session)
     found = [
@@ -298,6 +302,9 @@ def _attach(session: Session, revived: Keys) -> None:
         and inspect(each).session is session
         and inspect(each).key not in session.identity_map
     ]
+    returns = list(savepoints.returns(session, back))
+    if returns:
+        savepoints.remember(session, returns)
     for each in back:
         if inspect(each).session is session:  # else expunged with another
             session.expunge(each)
@@ -308,6 +315,7 @@ def _attach(session: Session, revived: Keys) -> None:
             # Their members may be deleted still; they are loaded again when asked for.
             instance_dict(each).pop(relationship.key, None)
     session.add_all(back)
+    return {inspect(each.instance()) for each in returns}
 
 
 def _loaded(session: Session, revived: Keys) -> Iterator[SoftDelete]:

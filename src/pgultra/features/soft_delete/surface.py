@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlalchemy import Table
 from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql.dml import Delete, Update
 from sqlalchemy.sql.elements import (
     BinaryExpression,
     ColumnClause,
@@ -30,6 +31,7 @@ from sqlalchemy.sql.selectable import FromClause, Select, SelectBase
 
 from pgultra.errors import PgultraError
 from pgultra.features.soft_delete import mapped
+from pgultra.features.soft_delete.joined import apart, live_by_key
 from pgultra.features.soft_delete.model import SoftDelete, deleted_column
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ __all__ = [
     "mappers",
     "missing",
     "rebuilt",
+    "refuse_changes",
     "refuse_hidden",
 ]
 
@@ -61,6 +64,8 @@ def mappers(statement: Any) -> set[Any]:
 def found(select: Select[Any]) -> set[Any]:
     """
     The entities that SQLAlchemy finds by itself: mappers and aliases.
+
+    A joined subclass that stands in the WHERE alone is not left to it (`joined`).
     """
     sources: list[Any] = [*select._from_obj, *(target for target, *_ in select._setup_joins)]
     entities = {each._annotations.get("parententity") for each in sources}
@@ -68,7 +73,9 @@ def found(select: Select[Any]) -> set[Any]:
         if not isinstance(column, FunctionFilter | Over | WithinGroup):
             entities.add(next(_entities([column]), None))
     if not BEFORE_2_1:
-        entities.update(_entities(select._where_criteria))
+        entities.update(
+            each for each in _entities(select._where_criteria) if not apart(each.mapper)
+        )
     return entities - {None}
 
 
@@ -127,6 +134,32 @@ def refuse_hidden(select: Select[Any]) -> None:
                     )
 
 
+def refuse_changes(statement: Any) -> None:
+    """
+    Refuse a DELETE or UPDATE in a CTE that would change deleted rows, or remove live ones.
+
+    Raises:
+        PgultraError: there is one.
+    """
+    outer = (statement, getattr(statement, "element", None))  # what from_statement() wraps
+    for each in visitors.iterate(statement):
+        if isinstance(each, Delete | Update) and not any(each is one for one in outer):
+            entity: Any = each.table._annotations.get("parententity")
+            soft = entity is not None and issubclass(entity.mapper.class_, SoftDelete)
+            if soft and isinstance(each, Delete):
+                raise PgultraError(
+                    f"delete({entity.mapper.class_.__name__}) in a CTE would remove its rows for "
+                    "good: execute it by itself, or write an update() that sets deleted_at"
+                )
+            unfiltered = soft and (entity.is_aliased_class or apart(entity.mapper))
+            known = () if entity is None else (entity, entity.mapper)
+            if unfiltered or next(missing(each, known), None) is not None:
+                raise PgultraError(
+                    f"cannot filter deleted rows from the UPDATE or DELETE in a CTE ({each}): "
+                    "execute it by itself, or with_deleted(statement)"
+                )
+
+
 def rebuilt(clause: Any) -> Any:
     """
     An expression in which every SELECT is completed; tables stay themselves.
@@ -174,11 +207,18 @@ def missing(select: Any, known: Collection[Any]) -> Iterator[ColumnElement[bool]
             tables = (each for each in visitors.iterate(source) if isinstance(each, Table))
             mappers = (mapped.mapper_of(table) for table in tables)
             candidates += [(mapper, source) for mapper in mappers if mapper is not None]
+    by_key: list[Any] = [*select._where_criteria]
     for mapper, source in candidates:
         live = _in(deleted_column(mapper), [source, *sources])
-        if live is not None and not any(live is each for each in there):
-            there.append(live)
-            yield live.is_(None)
+        if live is not None:
+            if not any(live is each for each in there):
+                there.append(live)
+                yield live.is_(None)
+        elif apart(mapper):
+            condition = live_by_key(mapper, source)
+            if condition is not None and not any(condition.compare(each) for each in by_key):
+                by_key.append(condition)
+                yield condition
 
 
 def _soft(clauses: Iterable[Any]) -> Iterator[tuple[Any, Any, Any]]:

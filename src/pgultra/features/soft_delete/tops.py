@@ -5,14 +5,14 @@ Which of several objects that are deleted at once stand at the top: the others g
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm.exc import StaleDataError
 
 from pgultra.features.soft_delete import mapped
-from pgultra.features.soft_delete.departure import matching
+from pgultra.features.soft_delete.departure import asked
 from pgultra.features.soft_delete.edges import edges_of, links, name_of
 from pgultra.features.soft_delete.model import deleted_column
 from pgultra.features.soft_delete.shape import TableName, order
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Column, MetaData, Row
-    from sqlalchemy.orm import InstanceState, Mapper, Session
+    from sqlalchemy.orm import InstanceState, Mapper, RelationshipProperty, Session
 
 __all__ = ["Doomed", "in_order", "stale", "tops_of"]
 
@@ -42,6 +42,7 @@ class Doomed:
         root: the mapper at the root of its hierarchy.
         values: changes that were made to it and not written yet, by column.
         version: the version that it was loaded with, if its class counts versions.
+        targets: objects to which it was moved, by relationship.
     """
 
     state: InstanceState[Any]
@@ -49,6 +50,7 @@ class Doomed:
     root: Mapper[Any]
     values: dict[Any, Any]
     version: Any = None
+    targets: dict[RelationshipProperty[Any], Any] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -142,16 +144,14 @@ def _locked(
     wanted = list(members)
     found: dict[tuple[Any, ...], Row[Any]] = {}
     for start in range(0, len(wanted), CHUNK):
-        some = wanted[start : start + CHUNK]
         statement = (
             select(*columns)
             .select_from(mapped.table_of(root))
-            .where(matching(keys, some), deleted_column(root).is_(None))
+            .where(deleted_column(root).is_(None))
             .order_by(*keys)
             .with_for_update()
         )
-        for row in connection.execute(statement):
-            found[tuple(row._mapping[key] for key in keys)] = row
+        found.update(asked(connection, statement, keys, wanted[start : start + CHUNK]))
     if version is not None:
         for key, member in members.items():
             if key not in found or found[key]._mapping[version] != member.version:

@@ -8,7 +8,6 @@ plain SQL through ``op.execute``, which never imports pgultra.
 
 from __future__ import annotations
 
-from pgultra.integrations.alembic import partitions as _partitions  # noqa: F401  # registers
 from pgultra.integrations.alembic.door import StepOp
 
 __all__ = ["StepOp"]

@@ -12,19 +12,23 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import MetaData
 
 from pgultra import sql
-from pgultra.integrations.alembic import filters, operations
+from pgultra.errors import ConflictingObjects
+from pgultra.integrations.alembic import filters, operations, partitions
 from pgultra.objects import Index
-from pgultra.plan import check
-from pgultra.plan.compare import Step
-from pgultra.plan.declare import application_of
+from pgultra.plan.check import beside, check
+from pgultra.plan.compare import Conflict, Step
+from pgultra.plan.declare import application_of, is_declared
 from pgultra.plan.order import acts_of, ordered
 from pgultra.plan.read import home_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from alembic.autogenerate.api import AutogenContext
     from alembic.operations.ops import UpgradeOps
 
     from pgultra.objects import Identity
+    from pgultra.plan.read import Home
 
 __all__ = ["StepOp"]
 
@@ -91,7 +95,24 @@ def _render(context: AutogenContext, operation: StepOp) -> list[str]:
         lines.append(f"{alembic}execute({sqlalchemy}DDL({constant}))")
     if operation.concurrently:
         lines.append("")
+    if not step.statements():  # an extension is not dropped, and a function needs a body
+        lines.append("pass")
     return lines
+
+
+def _insist_on_one_place(upgrade: UpgradeOps, several: Sequence[MetaData], home: Home) -> None:
+    """
+    Make no table where the others are not: what stands on these would not be found any more.
+    """
+    reason = beside(home)
+    if reason is None or not any(map(is_declared, several)):
+        return
+    made = [o for o in upgrade.ops if isinstance(o, ops.CreateTableOp) and o.schema is None]
+    conflicts = [Conflict(f"table {each.table_name}: {reason}") for each in made]
+    for conflict in conflicts:
+        conflict.refused = True
+    if conflicts:
+        raise ConflictingObjects(conflicts)
 
 
 @comparators.dispatch_for("autogenerate", priority=DispatchPriority.LAST, subgroup="pgultra")
@@ -106,6 +127,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
     connection = operations.connection_of(context)
     default = home_of(connection, several)
     operations.leave_host_views(upgrade, several, default)
+    _insist_on_one_place(upgrade, several, default)
     steps: list[Step] = []
     ours: set[Identity] = set()
     applications = dict.fromkeys(map(application_of, several))
@@ -118,6 +140,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
                 (o.schema, o.table_name) for o in upgrade.ops if isinstance(o, ops.DropTableOp)
             ],
             altered=operations.altered(upgrade, default),
+            released=operations.released(upgrade, default),
             schemas=None if context.opts.get("include_schemas") else frozenset({default}),
             home=default if len(applications) == 1 else home_of(connection, together),
         )
@@ -136,4 +159,5 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchRe
             StepOp(act.item) if isinstance(act.item, Step) else act.item
             for act in ordered([*operations.table_acts(upgrade, default), *acts])
         ]
+    partitions.mend(upgrade, several, connection)  # last: before, an index is Alembic's or ours
     return PriorityDispatchResult.CONTINUE

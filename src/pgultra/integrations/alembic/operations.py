@@ -14,8 +14,9 @@ from sqlalchemy.exc import InvalidRequestError
 
 from pgultra.errors import PgultraWarning
 from pgultra.objects import Identity
-from pgultra.plan.order import TABLES, Act, words_of, words_of_schema_items
+from pgultra.plan.order import TABLES, Act
 from pgultra.plan.rebuild import GROWN
+from pgultra.plan.words import words_of, words_of_schema_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ __all__ = [
     "altered",
     "connection_of",
     "leave_host_views",
+    "released",
     "spelt",
     "table_acts",
     "take_over",
@@ -70,6 +72,26 @@ def altered(upgrade: UpgradeOps, default: str | None) -> dict[Identity, frozense
             table = _table(operation, default)
             found[table] = found.get(table, frozenset()) | {operation.column_name}
     return found
+
+
+def released(upgrade: UpgradeOps, default: str | None) -> frozenset[Identity]:
+    """
+    Tables, columns, indexes and checks that are dropped, and columns whose default changes.
+    """
+    found: set[Identity] = set()
+    for operation in _walk(upgrade.ops):
+        if isinstance(operation, ops.DropTableOp):
+            found.add(_table(operation, default))
+        elif isinstance(operation, ops.DropIndexOp):
+            found.add(_own("index", operation, operation.index_name, default))
+        elif isinstance(operation, ops.DropConstraintOp):
+            found.add(_own("check", operation, operation.constraint_name, default))
+        elif isinstance(operation, ops.DropColumnOp) or (
+            isinstance(operation, ops.AlterColumnOp)
+            and operation.modify_server_default is not False
+        ):
+            found.add(_own("column", operation, operation.column_name, default))
+    return frozenset(found)
 
 
 def _table(operation: Any, default: str | None) -> Identity:  # any operation on a table
@@ -156,7 +178,7 @@ def table_acts(upgrade: UpgradeOps, default: str | None) -> list[Act]:
     acts: list[Act] = []
     chained: Act | None = None
     for operation in upgrade.ops:
-        act = Act(operation, TABLES, mentions=_mentions(operation))
+        act = Act(operation, TABLES, mentions=_mentions(operation), forgets=_forgets(operation))
         if isinstance(operation, ops.CreateTableOp):
             act.makes = frozenset({_table(operation, default)})
             if operation.schema is not None:
@@ -211,16 +233,13 @@ def _referred(constraint: ForeignKeyConstraint, default: str | None) -> Identity
 
 def _mentions(operation: MigrateOperation) -> frozenset[str]:
     """
-    Names in defaults, generated columns, checks and indexes, at any depth.
+    Names in what a table's own expressions are, at any depth.
     """
     if isinstance(operation, ops.OpContainer):
         return frozenset().union(*map(_mentions, operation.ops))
-    if isinstance(operation, ops.DropTableOp | ops.DropColumnOp):
-        return _mentions(operation.reverse())
-    if isinstance(operation, ops.DropIndexOp):
-        return _mentions(operation._reverse) if operation._reverse else frozenset()
     if isinstance(operation, ops.CreateTableOp):
-        return words_of_schema_items(operation.columns)
+        divided = operation.kw.get("postgresql_partition_by")
+        return words_of_schema_items([*operation.columns, divided])
     if isinstance(operation, ops.AddColumnOp):
         return words_of_schema_items([operation.column])
     if isinstance(operation, ops.CreateIndexOp):
@@ -228,9 +247,27 @@ def _mentions(operation: MigrateOperation) -> frozenset[str]:
     if isinstance(operation, ops.CreateCheckConstraintOp):
         return words_of(str(operation.condition))
     if isinstance(operation, ops.AlterColumnOp):
-        default = operation.modify_server_default
-        return words_of(str(getattr(default, "arg", default)))
+        return _words_of_default(operation.modify_server_default)
     return frozenset()
+
+
+def _forgets(operation: MigrateOperation) -> frozenset[str]:
+    """
+    Names in what is dropped, and in defaults as they were before, at any depth.
+    """
+    if isinstance(operation, ops.OpContainer):
+        return frozenset().union(*map(_forgets, operation.ops))
+    if isinstance(operation, ops.DropTableOp | ops.DropColumnOp):
+        return _mentions(operation.reverse())
+    if isinstance(operation, ops.DropIndexOp):
+        return _mentions(operation._reverse) if operation._reverse else frozenset()
+    if isinstance(operation, ops.AlterColumnOp):
+        return _words_of_default(operation.existing_server_default)
+    return frozenset()
+
+
+def _words_of_default(default: Any) -> frozenset[str]:  # as Alembic holds it
+    return words_of(str(getattr(default, "arg", default)))
 
 
 def taken_over(plan: Plan) -> set[Identity]:

@@ -12,7 +12,6 @@ from pgultra import plan
 from pgultra.integrations.cli.database import URL_OPTION, connected
 from pgultra.integrations.cli.output import print_diff, print_json
 from pgultra.integrations.cli.target import PATH, load
-from pgultra.plan.check import schemas_of
 from pgultra.plan.describe import as_json as plan_as_json
 from pgultra.plan.describe import as_text, changes
 from pgultra.plan.extensions import absent_extensions
@@ -42,8 +41,7 @@ def check(
     """
     metadata = load(path, declared=False)
     with connected(url) as connection:
-        schemas = schemas_of(connection, metadata)
-        found = plan.check(connection, metadata, schemas=schemas)
+        found = plan.check(connection, metadata)
         absent = absent_extensions(connection, found)
     if as_json:
         print_json({**plan_as_json(found), "extensions": [each.as_json() for each in absent]})

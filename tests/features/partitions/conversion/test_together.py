@@ -88,7 +88,11 @@ def under_lock(engine: sa.Engine, months: int) -> list[int]:
     with engine.connect() as connection:
         convert(connection, table)
         undo_conversion(connection, table)
-    locked = [at for at, text in enumerate(sent) if text.startswith("LOCK TABLE")]
+    locked = [
+        at
+        for at, text in enumerate(sent)
+        if text.startswith("LOCK TABLE") and "journal" not in text
+    ]
     assert len(locked) == 2
     return [sent.index("COMMIT", at) - at for at in locked]
 

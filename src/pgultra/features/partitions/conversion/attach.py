@@ -5,27 +5,32 @@ The way without a copy: the table becomes the first partition of a new, empty on
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
-from pgultra.errors import PgultraError
+from pgultra.errors import PgultraError, sqlstate_of
 from pgultra.features.partitions.bounds import RangeBound
 from pgultra.features.partitions.conversion import build, exchange
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.concurrent import concurrently
-from pgultra.features.partitions.conversion.homes import value_of
+from pgultra.features.partitions.conversion.homes import homes_of, value_of
 from pgultra.features.partitions.conversion.run import Conversion
+from pgultra.features.partitions.conversion.survey import table_oid
 from pgultra.features.partitions.conversion.turning import rehearse
-from pgultra.features.partitions.conversion.widening import widen, widen_itself
+from pgultra.features.partitions.conversion.widening import CHECK_VIOLATION, widen, widen_itself
 from pgultra.features.partitions.ddl import BOUND
-from pgultra.features.partitions.names import child_name
 from pgultra.objects import Mark
 from pgultra.plan.declare import application_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy import Connection
 
     from pgultra.features.partitions.conversion.design import Design, Planned
     from pgultra.features.partitions.conversion.homes import Homes
@@ -40,6 +45,18 @@ CHECK_STATE = text(
 )
 
 
+CHILDREN = text(
+    "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_inherits AS i "
+    "JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid "
+    "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
+    "WHERE i.inhparent = CAST(CAST(:oid AS bigint) AS oid)"
+)
+LASTING = timedelta(days=7)
+"""So long the conversion of a table with short partitions may take."""
+ROUNDS = 5
+"""So often the bound is decided anew, because a row came that is beyond it."""
+
+
 class Attachment(Conversion):
     """
     A table on its way to become a partition.
@@ -51,6 +68,9 @@ class Attachment(Conversion):
     def divided(self, found: Design, homes: Homes) -> Homes:
         """
         Decide what the first partition holds: all rows there are, up to the end of the next cell.
+
+        Nothing bounds it below, so that rows of long ago are taken as before; and it holds the
+        days that the indexes and the CHECK may take.
 
         Raises:
             PgultraError: the rules have no such partition.
@@ -70,12 +90,15 @@ class Attachment(Conversion):
             present = grid.value_at(homes.moment)
             last = present if last is None else max(last, present)
         end = grid.cell(0 if last is None else last)
-        spare = grid.next(end) or end
-        self.first = RangeBound(ranges[0][1].lower, spare.upper)
+        ends = [grid.next(end) or end]
+        if grid.unit != "integer":
+            ends.append(grid.cell(grid.value_at(homes.moment + LASTING)))
+        upper = max(ends, key=lambda each: (each.upper is None, each.upper)).upper
+        self.first, self.child = RangeBound(None, upper), ranges[0][0]
         left = tuple(
             (name, bound)
             for name, bound in ranges
-            if spare.upper is not None and bound.lower is not None and bound.lower >= spare.upper
+            if upper is not None and bound.lower is not None and bound.lower >= upper
         )
         return dataclasses.replace(homes, named=(*left, *others))
 
@@ -85,13 +108,19 @@ class Attachment(Conversion):
         """
         entry = super().opened(found, homes)
         entry.state["nets"] = []
-        entry.state["child"] = child_name(
-            found.names.name, self.first, self.rules, self.rules.grid(self.table)
-        )
-        entry.state["bound"] = self.first.render()
-        column = sql.identifier(self.rules.key_column(self.table).name)
-        entry.state["check"] = self.first.check(column)
+        entry.state |= self.decided()
         return entry
+
+    def decided(self) -> dict[str, str]:
+        """
+        The first partition: its name, its bound, and the CHECK that says the same.
+        """
+        column = sql.identifier(self.rules.key_column(self.table).name)
+        return {
+            "child": self.child,
+            "bound": self.first.render(),
+            "check": self.first.check(column),
+        }
 
     def do_build(self) -> None:
         """
@@ -138,18 +167,71 @@ class Attachment(Conversion):
         A CHECK that says what the bound will say, so that ATTACH need not look.
         """
         found = self.design()
-        for statement, wanted in zip(self.checking(found), (None, False), strict=True):
-
-            def once(statement: str = statement, wanted: bool | None = wanted) -> None:
-                with self.patience.transaction(blocking=wanted is None) as connection:
-                    asked = {"oid": found.old.oid, "name": BOUND}
-                    if connection.execute(CHECK_STATE, asked).scalar() is wanted:
-                        connection.execute(sql.statement(statement))
-
-            self.patience.until_it_works(once)
+        for _ in range(ROUNDS):
+            with self.patience.transaction() as connection:
+                there = self.checked(connection, found)
+            if there is None:
+                self.patience.until_it_works(partial(self.bounded, found))
+            if there or self.holds(found):
+                break
+        else:
+            raise PgultraError(
+                f"{self.table.fullname}: while its rows are checked, there come others again and "
+                f"again that are not {self.entry.state['bound']}: start again, or convert with "
+                "way='copy'"
+            )
         with self.patience.transaction() as connection:
             self.entry.state["shape"] = self.look().shape()
             self.done(connection, "check")
+
+    def checked(self, connection: Connection, found: Design) -> bool | None:
+        """
+        Whether the CHECK is valid; None if it is not there.
+        """
+        state: bool | None = connection.execute(
+            CHECK_STATE, {"oid": found.old.oid, "name": BOUND}
+        ).scalar()
+        return state
+
+    def bounded(self, found: Design) -> None:
+        """
+        Add the CHECK; its bound is decided by the rows there are now, which may be others.
+        """
+        with self.patience.transaction() as connection:
+            oid = table_oid(connection, self.schema, found.names.new_name)
+            children = [(row[0], row[1]) for row in connection.execute(CHILDREN, {"oid": oid})]
+            own = [name for _, name in children]
+            homes = homes_of(connection, found, self.table, self.rules, own)
+        homes = self.divided(found, homes)
+        texts = []
+        if self.decided() != {word: self.entry.state[word] for word in self.decided()}:
+            texts += [f"DROP TABLE {sql.qualified(*each)}" for each in children]  # all are empty
+            texts += [*homes.statements(), *build.told_apart(found, homes)]
+        self.entry.state |= self.decided()
+        with self.patience.transaction(blocking=True) as connection:
+            for each in (*texts, self.checking(found)[0]):
+                connection.execute(sql.statement(each))
+            self.journal.write(connection, self.entry)
+
+    def holds(self, found: Design) -> bool:
+        """
+        Validate the CHECK; if a row breaks it that came before it did, it goes again.
+        """
+        table = found.names.table
+
+        def once(statement: str) -> None:
+            with self.patience.transaction() as connection:
+                connection.execute(sql.statement(statement))
+
+        try:
+            self.patience.until_it_works(partial(once, self.checking(found)[1]))
+        except DBAPIError as error:
+            if sqlstate_of(error) != CHECK_VIOLATION:
+                raise
+            drop = f"ALTER TABLE {table} DROP CONSTRAINT {BOUND}"
+            self.patience.until_it_works(partial(once, drop))
+            return False
+        return True
 
     def checking(self, found: Design) -> tuple[str, str]:
         """

@@ -39,6 +39,7 @@ class Planned:
         tail: of an index: from USING on.
         comment: its comment.
         tablespace: where it lies, if not in the database's own.
+        instead: the name of the unique rule without the partition key that it stands for.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Planned:
     tail: str = ""
     comment: str | None = None
     tablespace: str | None = None
+    instead: str | None = None
 
     @property
     def columns(self) -> frozenset[str]:
@@ -137,7 +139,6 @@ class Design:
             source=self.names.table,
             target=self.names.new,
             columns=tuple(self.old.stored),
-            updatable=tuple(self.old.updatable),
             key=self.key,
             pages=pages,
             types={name: types[name] for name in self.key},
@@ -166,7 +167,13 @@ class Design:
         return found
 
 
-def design(old: Survey, table: sa.Table, rules: Rules, give_up: Collection[str] = ()) -> Design:
+def design(
+    old: Survey,
+    table: sa.Table,
+    rules: Rules,
+    give_up: Collection[str] = (),
+    home: str | None = None,
+) -> Design:
     """
     Decide what the new table has, and collect what stands in the way.
 
@@ -175,6 +182,7 @@ def design(old: Survey, table: sa.Table, rules: Rules, give_up: Collection[str] 
         table: the model's.
         rules: how it shall be partitioned.
         give_up: names of constraints, indexes and dependents that may be lost.
+        home: the schema of tables that name none; the table's own if left out.
     """
     from pgultra.features.partitions.conversion.obstacles import notes, obstacles
 
@@ -198,7 +206,7 @@ def design(old: Survey, table: sa.Table, rules: Rules, give_up: Collection[str] 
         clause=rules.clause(table),
         indexes=indexes,
         lost=frozenset(give_up),
-        widened=tuple(widened(old, table, unique, give_up)),
+        widened=tuple(widened(old, table, unique, give_up, home)),
     )
     return dataclasses.replace(
         found,
@@ -228,7 +236,7 @@ def _indexes(
         constraint = constraints.get(index["constraint"])
         if index["unique"] and not holds:
             if index["name"] in replaced:
-                yield replaced[index["name"]]
+                yield dataclasses.replace(replaced[index["name"]], instead=index["name"])
             continue  # an obstacle, unless it was given up
         yield Planned(
             name=index["name"],

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
-from pgultra.errors import PgultraError
-from pgultra.features.partitions.attempts import sqlstate_of
+from pgultra.errors import PgultraError, sqlstate_of
 from pgultra.features.partitions.conversion import exchange
 from pgultra.features.partitions.conversion.attach import taken_away
 from pgultra.features.partitions.conversion.latch import latch
+from pgultra.features.partitions.conversion.meanwhile import (
+    insist_kept,
+    insist_mirrored,
+    mirror_again,
+)
+from pgultra.features.partitions.conversion.snapshots import outlive
 from pgultra.features.partitions.conversion.survey import Survey, table_oid
 from pgultra.features.partitions.conversion.ties import validate
 from pgultra.features.partitions.conversion.together import together
 from pgultra.features.partitions.conversion.turning import note, reinstate, turn
-from pgultra.features.partitions.conversion.widening import insist, seal
+from pgultra.features.partitions.conversion.widening import insist, relent, seal
 
 if TYPE_CHECKING:
     from pgultra.features.partitions.conversion.design import Design
@@ -67,17 +72,26 @@ def _give_back(work: Conversion, found: Design) -> None:
     The names.
     """
     names = found.names
+    with work.patience.transaction() as connection:
+        insist_kept(work, connection, found, work.look())
     if work.announce is not None:
         work.announce("compare")
-    work.compare(found.route().reversed(names.table, names.old))
+    route = found.route().reversed(names.table, names.old)
+    work.compare(route)
+    mirror_again(work, work.table.name, names.back, route)
+    whole = work.entry.state.get("whole")
 
     def once() -> None:
+        if whole is not None:
+            outlive(work.patience, whole)
         with work.patience.transaction(blocking=True) as connection:
             before = Survey(work.entry.state["before"])
             oid = table_oid(connection, work.schema, work.table.name)
             assert oid is not None  # it has the name since the exchange
             latch(connection, oid, exchange.give_back(found, before, before).acts[0])
             now = work.look()
+            insist_kept(work, connection, found, now)
+            insist_mirrored(work, now, names.back)
             note(work, connection, now.oid, ())
             step = exchange.give_back(found, now, before)
             together(connection, (act.text for act in step.acts[1:]))
@@ -138,6 +152,7 @@ def end(work: Conversion) -> None:
         try:
             work.run(exchange.untie_old(found))
         except DBAPIError as error:
+            relent(work.patience, found)
             if sqlstate_of(error) != STANDS_ON_IT:
                 raise
             raise PgultraError(

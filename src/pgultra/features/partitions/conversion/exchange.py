@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
 from pgultra.features.partitions.conversion.acts import Act, Step
-from pgultra.features.partitions.conversion.build import comment, function, granted, triggers
+from pgultra.features.partitions.conversion.build import (
+    comment,
+    function,
+    granted,
+    identities,
+    triggers,
+)
+from pgultra.features.partitions.conversion.privacy import revoked
 from pgultra.features.partitions.conversion.survey import scripted
 from pgultra.features.partitions.conversion.ties import let_go, taken_hold
 
@@ -56,6 +63,8 @@ def exchange(
     acts += [Act(text) for each in design.widened for text in each.exchange(design)]
     acts += [Act(text) for text in _quiet(design, now, names.table)]
     acts += [Act(text) for text in names.take()]
+    acts += [Act(text) for text in identities(design, names.table, "ALWAYS")]
+    acts += [Act(text) for text in identities(design, names.old, "BY DEFAULT")]
     acts += [Act(text) for text in _sequences(design, "old", names.table)]
     acts += [Act(text) for text in taken_hold(design)]
     acts += [Act(text) for text in _rights(now, names.table)]
@@ -101,6 +110,7 @@ def attached(
     for widened in design.widened:
         texts += widened.exchange(design)
     texts += names.take()
+    texts += identities(design, names.table, "ALWAYS")
     texts += _sequences(design, "old", names.table)
     texts += between
     texts += taken_hold(design)
@@ -131,6 +141,7 @@ def give_back(design: Design, now: Survey, before: Survey) -> Step:
     acts += [Act(text) for text in _drop_triggers(design, names.table, names.back)]
     acts += [Act(text) for text in let_go(design, back=True)]
     acts += [Act(text) for text in names.give_back()]
+    acts += [Act(text) for text in identities(design, names.table, "ALWAYS")]
     acts += [Act(text) for text in _sequences(design, "new", names.table)]
     acts += [Act(text) for text in taken_hold(design, back=True)]
     for each in before["triggers"]:
@@ -194,7 +205,8 @@ def clean_up(design: Design) -> Iterator[Act]:
     for each in (names.forward, names.back):
         for function_name in (each, names.emptied(each)):
             place = sql.qualified(names.schema, function_name)
-            yield Act(f"DROP FUNCTION IF EXISTS {place}()")
+            cascade = " CASCADE" if function_name == names.emptied(each) else ""
+            yield Act(f"DROP FUNCTION IF EXISTS {place}(){cascade}")  # triggers of detached ones
 
 
 def _locked(design: Design, first: str, second: str) -> Act:
@@ -254,7 +266,7 @@ def _rights(now: Survey, table: str) -> Iterator[str]:
     """
     The same rights as on the old table, and none that defaults have added.
     """
-    yield scripted("revoke", table=sql.literal(table))
+    yield revoked(table)
     yield from granted(now["grants"], table)
 
 

@@ -18,7 +18,7 @@ from pgultra.features.partitions.names import child_name, free_name
 from pgultra.plan.declare import application_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.conversion.design import Design
     from pgultra.features.partitions.rules import Rules
 
-__all__ = ["MOST", "Homes", "homes_of", "parent_of", "value_of"]
+__all__ = ["MOST", "TAKEN", "Homes", "homes_of", "parent_of", "value_of"]
 
 MOST = 2000
 """More partitions than this are taken for a mistake: one row with a strange date, mostly."""
@@ -105,9 +105,22 @@ class Homes:
                 )
 
 
-def homes_of(connection: Connection, design: Design, table: sa.Table, rules: Rules) -> Homes:
+def homes_of(
+    connection: Connection,
+    design: Design,
+    table: sa.Table,
+    rules: Rules,
+    own: Collection[str] = (),
+) -> Homes:
     """
     Decide the partitions; reads the extremes of the key.
+
+    Args:
+        connection: within a transaction.
+        design: what the new table shall be.
+        table: the model's.
+        rules: how it shall be partitioned.
+        own: names that are taken, and given away by then.
 
     Raises:
         PgultraError: they would be too many, or a row has no place.
@@ -137,7 +150,7 @@ def homes_of(connection: Connection, design: Design, table: sa.Table, rules: Rul
         first = min(current if first is None else first, current)
         last = max(current if last is None else last, current)
         bounds = [*_cells(grid, first, last, current, rules, place, (least, greatest)), *bounds]
-    taken = set(connection.execute(TAKEN, {"schema": old.schema}).scalars())
+    taken = set(connection.execute(TAKEN, {"schema": old.schema}).scalars()) - set(own)
     named = []
     for bound in bounds:
         name = free_name(child_name(old.name, bound, rules, grid), taken)

@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from pgultra import sql
+from pgultra.errors import PgultraError
+from pgultra.features.partitions.conversion.privacy import revoked
+from pgultra.objects import Mark
+from pgultra.plan.declare import application_of, function_name
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, MetaData
 
-__all__ = ["Entry", "Journal"]
+    from pgultra.features.partitions.children import Parent
+
+__all__ = ["Entry", "Journal", "insist_finished", "journal_of"]
 
 EXISTS = text(
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n "
@@ -68,6 +74,7 @@ class Journal:
                 "changed timestamptz NOT NULL DEFAULT now())"
             ),
             f"COMMENT ON TABLE {self.place} IS {sql.literal(self.mark)}",
+            revoked(self.place),
         )
 
     def read(self, connection: Connection) -> Entry | None:
@@ -130,10 +137,38 @@ class Journal:
             text(f"DELETE FROM {self._spelt} WHERE table_name = :table"),  # noqa: S608  # quoted
             {"table": self.table},
         )
-        left = connection.execute(text(f"SELECT EXISTS (SELECT FROM {self._spelt})")).scalar_one()  # noqa: S608  # quoted
-        if not left:
-            connection.execute(sql.statement(f"DROP TABLE {self.place}"))
+        if not self._lines(connection):
+            # who has begun meanwhile has written his line, and is waited for
+            connection.execute(sql.statement(f"LOCK TABLE {self.place} IN ACCESS EXCLUSIVE MODE"))
+            if not self._lines(connection):
+                connection.execute(sql.statement(f"DROP TABLE {self.place}"))
+
+    def _lines(self, connection: Connection) -> bool:
+        asked = text(f"SELECT EXISTS (SELECT FROM {self._spelt})")  # noqa: S608  # quoted
+        return bool(connection.execute(asked).scalar_one())
 
     @property
     def _spelt(self) -> str:
         return self.place.replace(":", "\\:")
+
+
+def journal_of(metadata: MetaData, schema: str, table: str) -> Journal:
+    """
+    The journal that a table's conversion writes.
+    """
+    mark = Mark(application_of(metadata), "partitions")
+    return Journal(schema, function_name(metadata, "partitions", "journal"), table, str(mark))
+
+
+def insist_finished(connection: Connection, parent: Parent) -> None:
+    """
+    See that a table's partitions may go: while it is converted, both ways are open.
+
+    Raises:
+        PgultraError: the way back would delete their rows from the old table.
+    """
+    if journal_of(parent.table.metadata, parent.schema, parent.name).read(connection) is not None:
+        raise PgultraError(
+            f"the conversion of {parent.spelt} is not finished, and its old table has the rows of "
+            "this partition: it stays until finish_conversion, or undo_conversion"
+        )

@@ -33,6 +33,7 @@ def widened(
     table: sa.Table,
     unique: Collection[frozenset[str]],
     lost: Collection[str] = (),
+    home: str | None = None,
 ) -> Iterator[Widened]:
     """
     The foreign keys of others that lack columns, and for which the model tells them.
@@ -42,22 +43,23 @@ def widened(
         table: the model's.
         unique: the columns of each unique rule that the new table will have.
         lost: names of what is given up.
+        home: the schema of tables that name none; the table's own if left out.
     """
     for each in old["incoming"]:
         if frozenset(each["columns"]) in unique or each["name"] in lost:
             continue
-        found = (_declared(old, table, other, each, unique) for other in _models(table, each))
+        models = _models(table, each, home or old.schema)
+        found = (_declared(old, table, other, each, unique) for other in models)
         yield from islice(filter(None, found), 1)
 
 
-def _models(table: sa.Table, each: Mapping[str, Any]) -> list[sa.Table]:
+def _models(table: sa.Table, each: Mapping[str, Any], home: str) -> list[sa.Table]:
     """
     The models that may be of a table; one that names its schema comes first.
     """
-    places = (each["schema"], None)
     named = [other for other in table.metadata.tables.values() if other.name == each["table"]]
-    found = [other for other in named if other.schema in places]
-    return sorted(found, key=lambda other: places.index(other.schema))
+    found = [other for other in named if (other.schema or home) == each["schema"]]
+    return sorted(found, key=lambda other: other.schema is None)
 
 
 def _declared(
@@ -93,6 +95,7 @@ def _declared(
             required=tuple(mine for mine, _ in added if not other.c[_key(other, mine)].nullable),
             primary=primary if widens else None,
             itself=each["oid"] == old["oid"],
+            elsewhere=each["schema"] != old.schema,
         )
     return None
 

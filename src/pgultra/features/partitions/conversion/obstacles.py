@@ -4,7 +4,7 @@ Why a table cannot be converted, and what to do about it: said before anything s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pgultra.errors import PgultraError
 from pgultra.features.partitions.conversion.leafwise import (
@@ -12,17 +12,19 @@ from pgultra.features.partitions.conversion.leafwise import (
     leafwise,
     refused_meanwhile,
 )
+from pgultra.features.partitions.conversion.survey import table_oid
 from pgultra.features.partitions.conversion.widen import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import sqlalchemy as sa
+    from sqlalchemy import Connection
 
     from pgultra.features.partitions.conversion.design import Design
     from pgultra.features.partitions.rules import Rules
 
-__all__ = ["notes", "obstacles", "refuse"]
+__all__ = ["name_taken", "notes", "obstacles", "refuse"]
 
 
 def refuse(table: sa.Table, sentences: Iterable[str]) -> None:
@@ -54,6 +56,14 @@ def obstacles(design: Design, table: sa.Table, rules: Rules) -> Iterator[str]:
     yield from _publications(design)
 
 
+def name_taken(connection: Connection, design: Design) -> Iterator[str]:
+    """
+    A sentence if something has the name that the old table will get.
+    """
+    if table_oid(connection, design.names.schema, design.names.old_name) is not None:
+        yield f"{design.names.old} is there already, and the old table gets this name: rename it"
+
+
 def _table(design: Design) -> Iterator[str]:
     old = design.old
     if not old["is_mine"]:
@@ -68,6 +78,19 @@ def _table(design: Design) -> Iterator[str]:
         yield "it inherits, or is inherited from: ALTER TABLE … NO INHERIT first"
     if old["rules"]:
         yield "it has rules (CREATE RULE): drop them, and write them as triggers if you need them"
+    for each in old["statistics"]:
+        if each["schema"] != old.schema:
+            yield (
+                f"statistics {each['schema']}.{each['name']} lie in another schema than the table: "
+                "ALTER STATISTICS … SET SCHEMA first"
+            )
+    if old["subscriptions"]:
+        yield (
+            f"subscription {', '.join(old['subscriptions'])} feeds it, and would go on to feed the "
+            "old table: stop the writers of the publisher, take the table out of its publication "
+            "and ALTER SUBSCRIPTION … REFRESH PUBLICATION; when it is converted, put it in again "
+            "and REFRESH PUBLICATION WITH (copy_data = false)"
+        )
     if old["replica_identity"] == "i":
         yield (
             "its replica identity is an index, which each partition would need for itself: ALTER "
@@ -111,29 +134,19 @@ def _columns(design: Design, table: sa.Table) -> Iterator[str]:
 
 
 def _unique_rules(design: Design) -> Iterator[str]:
-    planned = {each.name for each in design.indexes}
+    replaced = {each.instead for each in design.indexes}
     key = ", ".join(design.partition_key)
     for index in design.old["indexes"]:
         if index["primary"] or not index["unique"] or index["name"] in design.lost:
             continue
         holds = set(design.partition_key) <= set(index["columns"])
-        replaced = any(
-            set(index["columns"]) | set(design.partition_key) <= _columns_of(each, design)
-            for each in design.indexes
-            if each.constraint is None or not each.constraint.startswith("PRIMARY")
-        )
-        if not holds and index["name"] not in planned and not replaced:
+        if not holds and index["valid"] and index["name"] not in replaced:
             yield (
                 f"unique {index['name']} ({', '.join(index['columns']) or 'an expression'}) does "
                 f"not hold the partition key ({key}), and PostgreSQL has no unique index across "
                 "partitions. Declare it with the key on the model, or accept that it is lost: "
                 f"give_up=[{index['name']!r}]"
             )
-
-
-def _columns_of(planned: Any, design: Design) -> set[str]:
-    text = planned.constraint or planned.tail
-    return {each["name"] for each in design.old.columns if each["name"] in text}
 
 
 def _constraints(design: Design) -> Iterator[str]:
@@ -145,6 +158,11 @@ def _constraints(design: Design) -> Iterator[str]:
             yield (
                 f"constraint {each['name']} is not validated, and a copy would refuse what breaks "
                 "it: ALTER TABLE … VALIDATE CONSTRAINT first"
+            )
+        if each["type"] == "p" and each["deferrable"] and tuple(each["columns"]) == design.key:
+            yield (
+                f"primary key {each['name']} is DEFERRABLE, and rows cannot be told apart by it "
+                "while they are copied: make it again without that"
             )
         if each["no_inherit"]:
             yield f"CHECK {each['name']} is NO INHERIT, which a partitioned table cannot have"

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from pgultra.errors import PgultraError
-from pgultra.features.partitions.attempts import sqlstate_of
+from pgultra.errors import PgultraError, sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +26,8 @@ GIVE_WAY = frozenset({"55P03", "40P01", "40001"})
 SETTINGS = text(
     "SELECT pg_catalog.set_config('lock_timeout', :timeout, true), "
     "pg_catalog.set_config('statement_timeout', '0', true), "
+    "CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 170000 "
+    "THEN pg_catalog.set_config('transaction_timeout', '0', true) END, "
     "pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true), "
     "pg_catalog.set_config('search_path', CASE WHEN :safe THEN 'pg_catalog, pg_temp' "
     "ELSE pg_catalog.current_setting('search_path') END, true), "

@@ -31,7 +31,6 @@ class Route:
     Attributes:
         source, target: the tables, quoted.
         columns: what is written.
-        updatable: what an UPDATE may set.
         key: the columns of the partitioned table's primary key.
         pages: the columns of a key of the plain table, in the order of its index.
         types: of the key's columns.
@@ -43,7 +42,6 @@ class Route:
     source: str
     target: str
     columns: tuple[str, ...]
-    updatable: tuple[str, ...]
     key: tuple[str, ...]
     pages: tuple[str, ...]
     types: Mapping[str, str]
@@ -59,7 +57,6 @@ class Route:
             source,
             target,
             self.columns,
-            self.updatable,
             self.key,
             self.pages,
             self.types,
@@ -155,9 +152,9 @@ class Route:
 
     def assigned(self) -> str:
         """
-        ``a = s.a, …`` for what an UPDATE may set.
+        ``a = s.a, …`` for all columns.
         """
-        names = map(sql.identifier, self.updatable)
+        names = map(sql.identifier, self.columns)
         return ", ".join(f"{name} = s.{name}" for name in names)
 
     def copy(

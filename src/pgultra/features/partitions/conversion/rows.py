@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
-from pgultra.errors import PgultraError
-from pgultra.features.partitions.attempts import sqlstate_of
+from pgultra.errors import PgultraError, sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,24 +18,30 @@ from pgultra.features.partitions.conversion.alone import alone
 from pgultra.features.partitions.conversion.design import Design, design
 from pgultra.features.partitions.conversion.drift import drifted, taken_back
 from pgultra.features.partitions.conversion.homes import homes_of
-from pgultra.features.partitions.conversion.journal import Entry, Journal
+from pgultra.features.partitions.conversion.journal import Entry, journal_of
 from pgultra.features.partitions.conversion.lacking import foreseen
 from pgultra.features.partitions.conversion.latch import latch
 from pgultra.features.partitions.conversion.leafwise import LEAVES, crowded
 from pgultra.features.partitions.conversion.materialized import Materialized, in_the_way, readers
-from pgultra.features.partitions.conversion.obstacles import refuse
+from pgultra.features.partitions.conversion.meanwhile import (
+    insist_mirrored,
+    insist_unaltered,
+    kept,
+    mirror_again,
+)
+from pgultra.features.partitions.conversion.obstacles import name_taken, refuse
 from pgultra.features.partitions.conversion.patience import Patience
 from pgultra.features.partitions.conversion.references import constrain, foreign_keys
+from pgultra.features.partitions.conversion.rehearsal import rehearse_rows
 from pgultra.features.partitions.conversion.rehome import rehome
+from pgultra.features.partitions.conversion.snapshots import moment, outlive
 from pgultra.features.partitions.conversion.survey import Survey, survey, table_oid
 from pgultra.features.partitions.conversion.ties import validate
 from pgultra.features.partitions.conversion.together import together
 from pgultra.features.partitions.conversion.turning import note, rehearse, turn
 from pgultra.features.partitions.conversion.widening import widen, widen_itself
-from pgultra.objects import Mark
 from pgultra.plan import apply
 from pgultra.plan.compare import Plan
-from pgultra.plan.declare import application_of, function_name
 from pgultra.plan.read import home_of
 
 if TYPE_CHECKING:
@@ -100,14 +106,8 @@ class Conversion:
         self.patience = Patience(self.connection, lock_timeout, wait)
         with self.connection.begin():
             self.home = home_of(self.connection, [self.table.metadata])
-        application = application_of(self.table.metadata)
         self.schema = self.table.schema or self.home
-        self.journal = Journal(
-            self.schema,
-            function_name(self.table.metadata, "partitions", "journal"),
-            self.table.name,
-            str(Mark(application, "partitions")),
-        )
+        self.journal = journal_of(self.table.metadata, self.schema, self.table.name)
 
     # -- what is there ------------------------------------------------------------------------
 
@@ -148,7 +148,8 @@ class Conversion:
         What the new table shall be, by the old one as it was at the start.
         """
         old = Survey(self.entry.state["old"])
-        return design(old, self.table, self.rules, tuple(self.entry.state["give_up"]))
+        give_up = tuple(self.entry.state["give_up"])
+        return design(old, self.table, self.rules, give_up, self.home)
 
     def prepared(self) -> tuple[Design, Homes]:
         """
@@ -163,11 +164,12 @@ class Conversion:
                 raise PgultraError(f"{self.table.fullname} is partitioned already")
             if old["kind"] != "r":
                 raise PgultraError(f"{self.table.fullname} is not a table")
-            found = design(old, self.table, self.rules, self.give_up)
+            found = design(old, self.table, self.rules, self.give_up, self.home)
             old = foreseen(old, found.widened, self.entry.state.get("added", ()))
-            found = design(old, self.table, self.rules, self.give_up)
+            found = design(old, self.table, self.rules, self.give_up, self.home)
             self.views = readers(connection, old.oid, found.lost)
-            refuse(self.table, [*found.obstacles, *in_the_way(self.views, found.lost)])
+            others = [*in_the_way(self.views, found.lost), *name_taken(connection, found)]
+            refuse(self.table, [*found.obstacles, *others])
             homes = self.divided(found, homes_of(connection, found, self.table, self.rules))
             refuse(self.table, crowded(found, len(homes.leaves()) + (self.way == "attach")))
             return found, homes
@@ -231,8 +233,13 @@ class Conversion:
         step = build.build(found, homes)
         acts = tuple(Act(each) for each in self.journal.creation()) + step.acts
         step = dataclasses.replace(step, acts=acts)
+
+        def rehearsed(connection: Connection) -> None:
+            rehearse_rows(connection, found)
+            rehearse(connection, self.views)
+
         # it only reads the old table, and nobody else sees the new one yet
-        self.run(step, lambda connection: self._rehearse(connection, found), blocking=False)
+        self.run(step, rehearsed, blocking=False)
 
     def opened(self, found: Design, homes: Homes) -> Entry:
         """
@@ -243,27 +250,12 @@ class Conversion:
             state={
                 "old": dict(found.old.document),
                 "shape": found.old.shape(),
+                "attributes": found.old.attributes(),
                 "give_up": list(self.give_up),
                 "nets": [list(each) for each in homes.nets()],
                 "added": self.entry.state.get("added", []),
             },
         )
-
-    def _rehearse(self, connection: Connection, found: Design) -> None:
-        """
-        Take some rows through the new table and back: what would fail later fails now.
-        """
-        names = found.names
-        columns = ", ".join(map(sql.identifier, found.old.stored))
-        savepoint = connection.begin_nested()
-        connection.execute(
-            sql.statement(
-                f"INSERT INTO {names.new} ({columns}) OVERRIDING SYSTEM VALUE "  # noqa: S608  # quoted
-                f"SELECT {columns} FROM {names.table} TABLESAMPLE SYSTEM (1) LIMIT 100"
-            )
-        )
-        savepoint.rollback()
-        rehearse(connection, self.views)
 
     def do_mirror(self) -> None:
         """
@@ -308,6 +300,9 @@ class Conversion:
         state = self.entry.state
         state["rows"], state["checksum"] = compared.rows, str(compared.checksum)
         state["repaired"] = state.get("repaired", 0) + compared.repaired
+        if compared.repaired or route.keyed:
+            with self.patience.transaction() as connection:
+                state["whole"] = moment(connection)
 
     def leaves(self, connection: Connection, name: str) -> list[tuple[str, str]]:
         """
@@ -339,30 +334,36 @@ class Conversion:
         def step(found: Design, now: Survey, leaves: list[str]) -> Step:
             return exchange.exchange(found, now, self.entry.state["nets"], leaves)
 
+        found = self.design()
+        mirror_again(self, self.table.name, found.names.forward, found.route())
         self.exchanged(step)
 
     def exchanged(self, step_of: Callable[[Design, Survey, list[str]], Step]) -> None:
         """
         Lock, look at the table as it is under the lock, and exchange.
         """
-        found = self.design()
+        found, copied = self.design(), self.way == "copy"
 
         def once() -> None:
-            rehome(self.patience, found, self.table, self.rules, self.entry.state["nets"])
+            state = self.entry.state
+            moved = rehome(self.patience, found, self.table, self.rules, state["nets"])
             with self.patience.transaction() as connection:
                 leaves = self.leaves(connection, found.names.new_name)
+                if copied and (moved or "whole" not in state):
+                    state["whole"] = moment(connection)
+            if copied:
+                outlive(self.patience, state["whole"])
             with self.patience.transaction(blocking=True) as connection:
                 latch(connection, found.old.oid, step_of(found, found.old, []).acts[0])
                 now = self.look()
-                if now.shape() != self.entry.state["shape"]:
-                    raise PgultraError(
-                        f"{self.table.fullname} was altered since the conversion began, and the "
-                        "new table does not fit any more: roll back, and convert again"
-                    )
-                self.entry.state["before"] = dict(now.document)
+                insist_unaltered(self, now)
+                if copied:
+                    insist_mirrored(self, now, found.names.forward)
+                state["before"] = dict(now.document)
                 note(self, connection, now.oid, found.lost)
                 spelt = [sql.qualified(*each) for each in leaves]
                 together(connection, (act.text for act in step_of(found, now, spelt).acts[1:]))
+                state["kept"] = kept(self.look(), leaves)
                 self.done(connection, "exchange")
 
         self.patience.until_it_works(once)

@@ -89,14 +89,6 @@ class Survey:
         """
         return [each["name"] for each in self.columns if not each["generated"]]
 
-    @property
-    def updatable(self) -> list[str]:
-        """
-        The stored columns that an UPDATE may set: not GENERATED ALWAYS AS IDENTITY.
-        """
-        found = (each for each in self.columns if not each["generated"])
-        return [each["name"] for each in found if each["identity"] != "a"]
-
     def column(self, name: str) -> Mapping[str, Any] | None:
         """
         One column.
@@ -131,6 +123,18 @@ class Survey:
         A fingerprint of what a copy must have; when it changes, a copy does not fit any more.
         """
         parts = [self.document["columns"], self.document["constraints"], self.document["indexes"]]
+        return sql.fingerprint(json.dumps(parts, sort_keys=True))
+
+    def attributes(self) -> str:
+        """
+        A fingerprint of what a copy gets when it is made, and never again.
+        """
+        words = "owner row_security forced replica_identity options toast_options tablespace"
+        parts = [self.document[word] for word in (*words.split(), "comment", "comments")]
+        parts.append([each["what"] for each in self.document["statistics"]])
+        for each in self.document["incoming"]:
+            told = each["definition"].removesuffix(" NOT VALID")
+            parts.append([each["schema"], each["table"], each["name"], told])
         return sql.fingerprint(json.dumps(parts, sort_keys=True))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
-from pgultra.features.partitions.attempts import sqlstate_of
+from pgultra.errors import sqlstate_of
 from pgultra.features.partitions.conversion import leafwise
 from pgultra.features.partitions.conversion.build import comment
 

@@ -43,6 +43,7 @@ class Widened:
         required: the added columns that the model says are NOT NULL.
         primary: the columns of the other table's primary key, if it shall have added ones.
         itself: whether it is the converted table's own.
+        elsewhere: whether its table lies in another schema, where one may have the same name.
     """
 
     each: Mapping[str, Any]
@@ -55,6 +56,7 @@ class Widened:
     required: tuple[str, ...] = ()
     primary: tuple[str, ...] | None = None
     itself: bool = False
+    elsewhere: bool = False
 
     @property
     def place(self) -> str:
@@ -86,8 +88,13 @@ class Widened:
     def called(self, word: str) -> str:
         """
         The name of something that is there during the conversion.
+
+        BEFORE triggers fire in the order of their names: the one that fills comes after all that
+        change what a row refers to.
         """
-        return sql.short_name(self.each["table"], self.each["name"], "partitions", word)
+        head = f"{self.each['schema']}.{self.each['table']}" if self.elsewhere else None
+        head = ("~" if word == "fill" else "") + (head or self.each["table"])
+        return sql.short_name(head, self.each["name"], "partitions", word)
 
     # -- triggers -----------------------------------------------------------------------------
 
@@ -105,6 +112,15 @@ class Widened:
                 f"OLD.{column} IS DISTINCT FROM NEW.{column}" for column in map(sql.identifier, own)
             ),
             unfilled=self._unfilled("NEW"),
+            let_go=" OR ".join(
+                f"OLD.{column} IS NOT NULL AND NEW.{column} IS NULL"
+                for column in map(sql.identifier, self.own)
+            ),
+            emptied="\n        ".join(
+                f"NEW.{sql.identifier(own)} := NULL;"
+                for own, _ in self.added
+                if own not in (*self.required, *(self.primary or ()))
+            ),
             given="\n        ".join(
                 f"NEW.{sql.identifier(own)} := found_row.{sql.identifier(their)};"
                 for own, their in self.added

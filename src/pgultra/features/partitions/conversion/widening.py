@@ -12,8 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
-from pgultra.errors import PgultraError
-from pgultra.features.partitions.attempts import sqlstate_of
+from pgultra.errors import PgultraError, sqlstate_of
 from pgultra.features.partitions.conversion.acts import Act, Step
 from pgultra.features.partitions.conversion.concurrent import INDEX_STATE, concurrently
 from pgultra.features.partitions.conversion.design import Design, design
@@ -28,7 +27,17 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.conversion.run import Conversion
     from pgultra.features.partitions.conversion.widen import Widened
 
-__all__ = ["checking", "insist", "seal", "sealing", "widen", "widen_itself", "widening"]
+__all__ = [
+    "CHECK_VIOLATION",
+    "checking",
+    "insist",
+    "relent",
+    "seal",
+    "sealing",
+    "widen",
+    "widen_itself",
+    "widening",
+]
 
 FIRST, MOST = 8, 20_000
 """Blocks of a page."""
@@ -63,7 +72,7 @@ def widen_itself(work: Conversion) -> None:
     """
     with work.patience.transaction():
         old = work.look()
-    found = design(old, work.table, work.rules, work.give_up)
+    found = design(old, work.table, work.rules, work.give_up, work.home)
     itself = [each for each in found.widened if each.itself]
     if not itself:
         return
@@ -106,13 +115,22 @@ def insist(patience: Patience, design: Design) -> None:
         except DBAPIError as error:
             if sqlstate_of(error) != CHECK_VIOLATION:
                 raise
-            patience.until_it_works(partial(_one, patience, each.checks()[:1]))
+            relent(patience, design)
             raise PgultraError(
                 f"the model of {each.place} says that {', '.join(each.demanded)} is NOT NULL, and "
                 f"there are rows in which it is NULL, for their {', '.join(each.own)} is. Nothing "
                 "was changed: let these rows refer to something, or let the column be NULL, and "
                 "finish again"
             ) from error
+
+
+def relent(patience: Patience, design: Design) -> None:
+    """
+    Take back what `insist` demands: the conversion is not finished yet.
+    """
+    for each in design.widened:
+        if each.demanded:
+            patience.until_it_works(partial(_one, patience, each.checks()[:1]))
 
 
 def seal(patience: Patience, design: Design) -> None:

@@ -17,6 +17,7 @@ DECLARE
     chosen uuid;
     log_name text;
     entry text;
+    styles text[];
 BEGIN
     IF NEW.deleted_at IS NULL THEN
         NEW.deleted_by := NULL;
@@ -64,6 +65,7 @@ BEGIN
         log_name := pg_catalog.concat('pgultra.soft_delete_deleted_', statement, '_');
         entry := pg_catalog.concat(NEW.deletion_id, ',');
     ELSIF NEW.deleted_at IS NULL AND (facts ->> 'restore')::boolean THEN
+    -- include plain.sql
         EXECUTE pg_catalog.format(
             'SELECT pg_catalog.concat(pg_catalog.json_build_array($2%s), '','')',
             (
@@ -74,6 +76,7 @@ BEGIN
                     WITH ORDINALITY AS k (name, place)
             )
         ) INTO entry USING NEW, OLD.deletion_id;
+    -- include styled.sql
         log_name := pg_catalog.concat('pgultra.soft_delete_restored_', statement, '_');
     END IF;
     IF pg_catalog.right(

@@ -2,7 +2,7 @@ DO $$$$
 BEGIN
     IF EXISTS (SELECT FROM ${table}) THEN
         RAISE EXCEPTION USING MESSAGE = 'rows in ${table_quoted} have no partition',
-            ERRCODE = 'check_violation';
+            ERRCODE = 'serialization_failure';
     END IF;
 END
 $$$$

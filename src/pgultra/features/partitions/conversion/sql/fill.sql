@@ -7,6 +7,10 @@ BEGIN
     IF TG_OP = 'UPDATE' AND NOT (${moved}) AND NOT (${unfilled}) THEN
         RETURN NEW;
     END IF;
+    IF TG_OP = 'UPDATE' AND (${let_go}) THEN -- as ON DELETE SET NULL will do with all columns
+        ${emptied}
+        RETURN NEW;
+    END IF;
     SELECT ${theirs} INTO found_row FROM ${table} AS t WHERE ${same} ${lock} OF t;
     IF FOUND THEN
         ${given}

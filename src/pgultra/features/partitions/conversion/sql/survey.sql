@@ -24,6 +24,13 @@ SELECT pg_catalog.jsonb_build_object(
         FROM pg_catalog.pg_class AS o WHERE o.oid = c.reltoastrelid), '[]'),
     'tablespace', (SELECT s.spcname FROM pg_catalog.pg_tablespace AS s WHERE s.oid = c.reltablespace),
     'comment', pg_catalog.obj_description(c.oid, 'pg_class'),
+    'comments', COALESCE((SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(
+            d.objsubid, d.description) ORDER BY d.objsubid)
+        FROM pg_catalog.pg_description AS d WHERE d.objoid = c.oid AND d.objsubid > 0
+            AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass), '[]'),
+    'subscriptions', COALESCE((SELECT pg_catalog.jsonb_agg(s.subname ORDER BY s.subname)
+        FROM pg_catalog.pg_subscription_rel AS e
+        JOIN pg_catalog.pg_subscription AS s ON s.oid = e.srsubid WHERE e.srrelid = c.oid), '[]'),
     'rows', GREATEST(c.reltuples, 0)::bigint,
     'bytes', CASE c.relkind WHEN 'p' THEN 0 ELSE pg_catalog.pg_total_relation_size(c.oid) END,
     'parents', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = c.oid),

@@ -1,4 +1,4 @@
--- The nearest chunk of every parent, sorted.
+-- The nearest row of every key, sorted.
 SELECT {keys}, min(distance) AS distance
 FROM ({rows} OFFSET 0) AS pgultra_rows
 WHERE {condition} distance IS NOT NULL

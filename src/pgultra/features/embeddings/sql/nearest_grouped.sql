@@ -1,6 +1,7 @@
--- As nearest.sql, for chunks: if the nearest chunks are those of k parents or more, the k
--- nearest parents are among them, for each chunk that is nearer is there too.
-WITH pgultra_chunks AS MATERIALIZED (
+-- As nearest.sql, where a key comes several times: with each chunk of a parent, or with each row
+-- that a join gives. If the nearest are those of k keys or more, the k nearest keys are among
+-- them, for each row that is nearer is there too.
+WITH pgultra_nearest AS MATERIALIZED (
     SELECT {keys}, distance
     FROM ({rows}) AS pgultra_rows
     WHERE NOT ({few})
@@ -10,7 +11,7 @@ WITH pgultra_chunks AS MATERIALIZED (
 ),
 pgultra_near AS MATERIALIZED (
     SELECT {keys}, min(distance) AS distance
-    FROM pgultra_chunks
+    FROM pgultra_nearest
     GROUP BY {keys}
 )
 SELECT *
