@@ -103,8 +103,12 @@ class World:
     checks: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
+UNQUOTED = {"lateral", "system_user", "collation", "concurrently", "tablesample"}
+"""Words that PostgreSQL reserves and SQLAlchemy's dialect writes without quotes (2.0 and 2.1)."""
+
+
 def _is_taken(name: str) -> bool:
-    fits = len(name.encode()) <= BYTES
+    fits = len(name.encode()) <= BYTES and name not in UNQUOTED
     return fits and not name.endswith("\n") and not name.lower().startswith("pg_")
 
 
