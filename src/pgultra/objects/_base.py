@@ -15,8 +15,9 @@ from pgultra.objects._mark import Mark, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from types import SimpleNamespace
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
 __all__ = ["DatabaseObject", "Identity", "Mark", "Phase", "Scope"]
 
@@ -267,7 +268,7 @@ class DatabaseObject:
         return dataclasses.replace(self, schema=schema)
 
     @classmethod
-    def as_read(cls, row: Row[Any], **values: Any) -> Self:
+    def as_read(cls, row: SimpleNamespace, **values: Any) -> Self:
         """
         An object from the catalog, whose values need no check.
 
@@ -283,7 +284,7 @@ class DatabaseObject:
             }
         each = object.__new__(cls)
         each.__dict__.update(defaults)
-        each.__dict__.update(row._mapping, **values)
+        each.__dict__.update(row.__dict__, **values)
         return each
 
     def owned(self, application: str, room: str) -> Self:

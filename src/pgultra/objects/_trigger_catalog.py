@@ -48,7 +48,8 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.pronamespace
 WHERE NOT t.tgisinternal AND t.tgparentid = 0
-    AND (t.oid = ANY (CAST(:marked AS oid[])) OR t.tgname = ANY (CAST(:names AS name[])))
+    AND (t.oid IN (SELECT pg_catalog.unnest(CAST(:marked AS oid[])))
+        OR t.tgname IN (SELECT pg_catalog.unnest(CAST(:names AS name[]))))
 ORDER BY n.nspname, c.relname, t.tgname
 """  # noqa: S608  # constants of this file only
 TWINS = f"""

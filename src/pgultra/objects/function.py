@@ -14,7 +14,7 @@ from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Phase, Scope
 from pgultra.objects._callers import callers_of
-from pgultra.objects._catalog import rows
+from pgultra.objects._catalog import records, rows
 from pgultra.objects._names import insist_on_name
 from pgultra.objects._rights import Rights, column_of_rights, rights_of
 from pgultra.objects._signature import settings_of, without_defaults
@@ -56,13 +56,13 @@ READ = f"""
 FROM pg_catalog.pg_proc AS p
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
-WHERE p.oid IN (
+WHERE p.oid = ANY (ARRAY(
     SELECT * FROM pg_catalog.unnest(CAST(:marked AS oid[]))
     UNION
     SELECT f.oid
     FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[])) AS w (schema, name)
     JOIN pg_catalog.pg_namespace AS s ON s.nspname = w.schema
-    JOIN pg_catalog.pg_proc AS f ON f.proname = w.name AND f.pronamespace = s.oid)
+    JOIN pg_catalog.pg_proc AS f ON f.proname = w.name AND f.pronamespace = s.oid))
 ORDER BY n.nspname, p.proname, identity_arguments
 """  # noqa: S608  # constants of this file only
 USERS = """
@@ -242,7 +242,7 @@ class Function(DatabaseObject):
         marked = scope.marked.get("pg_proc", [])
         if not names and not marked:
             return
-        found = rows(
+        found = records(
             connection,
             READ,
             marked=marked,

@@ -44,7 +44,8 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
 WHERE c.relkind IN ('i', 'I')
-    AND (c.oid = ANY (CAST(:marked AS oid[])) OR c.relname = ANY (CAST(:names AS name[])))
+    AND (c.oid IN (SELECT pg_catalog.unnest(CAST(:marked AS oid[])))
+        OR c.relname IN (SELECT pg_catalog.unnest(CAST(:names AS name[]))))
 ORDER BY n.nspname, c.relname
 """
 TWINS = """

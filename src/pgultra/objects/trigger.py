@@ -13,7 +13,7 @@ from sqlalchemy.util import memoized_property
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
-from pgultra.objects._catalog import rows
+from pgultra.objects._catalog import records, rows
 from pgultra.objects._names import insist_on_name
 from pgultra.objects._partitions import ANY_TABLE, on_partitions
 from pgultra.objects._texts import untabbed
@@ -220,12 +220,13 @@ class Trigger(DatabaseObject):
         """
         A function without a schema is one of PostgreSQL's own if that has one of the name.
         """
-        if isinstance(other, Trigger):
+        same = super().same_as(other)
+        if not same and isinstance(other, Trigger):
             schemas = {self._function_schema, other._function_schema}
             if schemas == {None, "pg_catalog"}:
                 own = dataclasses.replace(self, function_schema="pg_catalog")
                 return own.same_as(dataclasses.replace(other, function_schema="pg_catalog"))
-        return super().same_as(other)
+        return same
 
     def replace(self, old: Self) -> tuple[str, ...]:
         """
@@ -306,7 +307,7 @@ class Trigger(DatabaseObject):
             return
         names = sorted({identity.name for identity in wanted})
         our_views = set(scope.marked.get("pg_class.v", ()))
-        for row in rows(connection, READ, marked=marked, names=names):
+        for row in records(connection, READ, marked=marked, names=names):
             schema = scope.spelt(row.nspname)
             if (
                 (row.nspname, row.table) not in scope.tables

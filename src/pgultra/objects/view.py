@@ -16,15 +16,16 @@ from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Scope
 from pgultra.objects._belongings import COLUMNS, Belongings, Pairs, belongings_of, pairs_of
-from pgultra.objects._catalog import rows
+from pgultra.objects._catalog import records
 from pgultra.objects._names import insist_on_name
 from pgultra.objects._printed import remark_with_print
 from pgultra.objects._texts import bare, untabbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from types import SimpleNamespace
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
     from sqlalchemy.sql import Select
 
 __all__ = ["View"]
@@ -38,13 +39,13 @@ SELECT n.nspname, c.relname, q.query, coalesce(c.reloptions, '{}') AS options,
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_viewdef(c.oid) AS query OFFSET 0) AS q
-WHERE c.relkind = 'v' AND c.oid IN (
+WHERE c.relkind = 'v' AND c.oid = ANY (ARRAY(
     SELECT * FROM pg_catalog.unnest(CAST(:marked AS oid[]))
     UNION
     SELECT r.oid
     FROM unnest(CAST(:schemas AS name[]), CAST(:names AS name[])) AS w (schema, name)
     JOIN pg_catalog.pg_namespace AS s ON s.nspname = w.schema
-    JOIN pg_catalog.pg_class AS r ON r.relname = w.name AND r.relnamespace = s.oid)
+    JOIN pg_catalog.pg_class AS r ON r.relname = w.name AND r.relnamespace = s.oid))
 ORDER BY n.nspname, c.relname
 """
 TWINS = f"""
@@ -205,7 +206,7 @@ class View(DatabaseObject):
         marked = scope.marked.get("pg_class.v", [])
         if not wanted and not marked:
             return
-        found = rows(
+        found = records(
             connection,
             READ,
             marked=marked,
@@ -318,7 +319,7 @@ class View(DatabaseObject):
                 query=bare(row.query),
                 columns=pairs_of(row.columns),
             )
-            for row in rows(connection, TWINS, names=list(twins))
+            for row in records(connection, TWINS, names=list(twins))
         }
 
 
@@ -328,7 +329,7 @@ def _no_query(name: str, query: object) -> DeclarationError:
     )
 
 
-def _fields(row: Row[Any]) -> dict[str, Any]:
+def _fields(row: SimpleNamespace) -> dict[str, Any]:
     options = dict(option.partition("=")[::2] for option in row.options)
     return {
         "query": bare(row.query),
