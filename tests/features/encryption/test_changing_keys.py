@@ -57,6 +57,8 @@ def race(ring: KeyRing, *workers: Callable[[], object]) -> None:
         thread.join()
 
 
+@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("search", [None, Equality()])
 def test_a_value_bears_the_number_of_the_key_that_sealed_it(search: Any) -> None:
@@ -75,6 +77,8 @@ def test_a_value_bears_the_number_of_the_key_that_sealed_it(search: Any) -> None
     assert {each[5] for each in sealed} == {1, 2}
 
 
+@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.usefixtures("impatient")
 def test_values_are_read_while_the_active_key_changes() -> None:
     """
