@@ -1,6 +1,8 @@
 """
 One function for both worlds: written for a Session or Connection, called with an async one too.
 
+What wants a Connection takes a Session as well, and works on the connection of its transaction.
+
 Nothing asynchronous is imported: SQLAlchemy's async objects carry what is needed, their
 ``run_sync``.
 """
@@ -8,6 +10,7 @@ Nothing asynchronous is imported: SQLAlchemy's async objects carry what is neede
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -35,7 +38,6 @@ class OnSession(Protocol[Given, Covariant]):
     def __call__(
         self,
         session: Session | scoped_session[Any],
-        /,
         *args: Given.args,
         **kwargs: Given.kwargs,
     ) -> Covariant: ...
@@ -44,7 +46,6 @@ class OnSession(Protocol[Given, Covariant]):
     def __call__(
         self,
         session: AsyncSession | async_scoped_session[Any],
-        /,
         *args: Given.args,
         **kwargs: Given.kwargs,
     ) -> Coroutine[Any, Any, Covariant]: ...
@@ -53,18 +54,26 @@ class OnSession(Protocol[Given, Covariant]):
 class OnConnection(Protocol[Given, Covariant]):
     """
     A function of a Connection; with an AsyncConnection it returns what is to be awaited.
+
+    A Session stands for the connection of its transaction, an AsyncSession likewise.
     """
 
     __name__: str
 
     @overload
     def __call__(
-        self, connection: Connection, /, *args: Given.args, **kwargs: Given.kwargs
+        self,
+        connection: Connection | Session | scoped_session[Any],
+        *args: Given.args,
+        **kwargs: Given.kwargs,
     ) -> Covariant: ...
 
     @overload
     def __call__(
-        self, connection: AsyncConnection, /, *args: Given.args, **kwargs: Given.kwargs
+        self,
+        connection: AsyncConnection | AsyncSession | async_scoped_session[Any],
+        *args: Given.args,
+        **kwargs: Given.kwargs,
     ) -> Coroutine[Any, Any, Covariant]: ...
 
 
@@ -87,19 +96,33 @@ def on_connection(
     work: Callable[Concatenate[Connection, Given], Answer],
 ) -> OnConnection[Given, Answer]:
     """
-    Let a function of a Connection take an AsyncConnection as well.
+    Let a function of a Connection take an AsyncConnection as well, or a Session of either kind.
     """
-    return _bridged(work)  # type: ignore[no-any-return]  # the answer of the call
+
+    @functools.wraps(work)
+    def on_its_connection(target: Any, *args: Any, **kwargs: Any) -> Any:
+        if hasattr(target, "get_bind"):  # a Session
+            target = target.connection()
+        return work(target, *args, **kwargs)
+
+    return _bridged(on_its_connection)  # type: ignore[no-any-return]  # the answer of the call
 
 
 def _bridged(work: Callable[..., Any]) -> Any:
+    named: str = inspect.unwrap(work).__code__.co_varnames[0]
+
     @functools.wraps(work)
-    def either(target: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def either(*args: Any, **kwargs: Any) -> Any:
+        if not args and named in kwargs:
+            args = (kwargs.pop(named),)
+        if not args:
+            raise TypeError(f"{work.__name__}() missing 1 required positional argument: {named!r}")
+        target, *rest = args
         if callable(target) and hasattr(target, "registry"):  # a scoped session stands for many
             target = target()
         run_sync = getattr(target, "run_sync", None)
         return (
-            work(target, *args, **kwargs) if run_sync is None else run_sync(work, *args, **kwargs)
+            work(target, *rest, **kwargs) if run_sync is None else run_sync(work, *rest, **kwargs)
         )
 
     return either

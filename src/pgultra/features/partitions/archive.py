@@ -35,6 +35,12 @@ WHERE a.attrelid = CAST(CAST(:table AS text) AS oid) AND a.attnum > 0 AND NOT a.
     AND a.attgenerated = ''
 ORDER BY a.attnum
 """
+DATABASE = """
+SELECT pg_catalog.md5(pg_catalog.concat_ws(' ',
+    EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()), d.oid)) AS mark
+FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
+"""
+"""Tells the runs of two databases apart, which may be at one folder at the same time."""
 PIECE = 1 << 20
 
 
@@ -108,18 +114,25 @@ def write_archive(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (quote(table.replace('"', ""), safe=" ") + ".tsv.gz")
     record = path.with_name(path.name.removesuffix(".tsv.gz") + ".json")
-    _insist_on_room(path, record, (table, number, content))
-    part = path.with_name(path.name + ".part")
+    mine = (table, number, content)
+    _insist_on_room(path, record, mine)
+    mark = rows(connection, DATABASE)[0].mark[:12]
+    part = path.with_name(f"{path.name}.{mark}.part")
     digest = _write(connection, part, table, names)
     _compare(part, digest, number, table)
     archived = Archived(str(path), table, parent, bound, columns, number, digest, content)
-    sheet = record.with_name(record.name + ".part")
+    sheet = record.with_name(f"{record.name}.{mark}.part")
     with sheet.open("w", encoding="utf-8") as file:
         json.dump(asdict(archived), file, indent=2, ensure_ascii=False)
         file.flush()
         os.fsync(file.fileno())
+    try:
+        _claim(sheet, path, record, mine)
+    except PgultraError:
+        for leaf in (part, sheet):
+            leaf.unlink(missing_ok=True)
+        raise
     part.replace(path)
-    sheet.replace(record)
     _sync(folder)
     return archived
 
@@ -146,8 +159,22 @@ def read_archive(path: str | Path) -> Archived:
     return archived
 
 
+def _claim(sheet: Path, path: Path, record: Path, mine: tuple[str, int, str]) -> None:
+    """
+    Put the record into its place; only one run can, of those that found none there.
+    """
+    _insist_on_room(path, record, mine)
+    try:
+        os.link(sheet, record)
+    except OSError:  # somebody was quicker, or it is ours already, or there are no hard links
+        _insist_on_room(path, record, mine)
+        sheet.replace(record)
+    else:
+        sheet.unlink()
+
+
 def _insist_on_room(path: Path, record: Path, mine: tuple[str, int, str]) -> None:
-    if not path.exists():
+    if not path.exists() and not record.exists():
         return
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
@@ -156,8 +183,8 @@ def _insist_on_room(path: Path, record: Path, mine: tuple[str, int, str]) -> Non
         theirs = None
     if theirs != mine:
         raise PgultraError(
-            f"{path} exists and holds something else than {mine[0]}: move it away, or give "
-            "another folder"
+            f"{path}, or its record beside it, exists and holds something else than {mine[0]}: "
+            "move both away, or give each database a folder of its own"
         )
 
 

@@ -179,6 +179,7 @@ class Child:
         foreign: whether its rows lie on another server.
         divided: by which strategy and columns it is partitioned itself.
         key_type: the type of the column that its bound is of.
+        comment: what is said of it, our mark included.
     """
 
     oid: int
@@ -194,6 +195,7 @@ class Child:
     foreign: bool = False
     divided: tuple[str, ...] = ()
     key_type: str = ""
+    comment: str | None = None
 
     @property
     def spelt(self) -> str:
@@ -305,6 +307,7 @@ def read_children(
                 level=row.level,
                 foreign=row.relkind == "f",
                 key_type=row.type,
+                comment=row.description,
                 divided=(STRATEGIES[row.partstrat], *row.key) if row.partstrat else (),
             )
         )

@@ -60,7 +60,7 @@ class Action:
     One thing that ``maintain`` would do.
 
     Attributes:
-        verb: what: ``clear`` (the default partition, of what a run left that broke off),
+        verb: what: ``clear`` (what a run left that broke off, or what is true no more),
             ``create``, ``drain`` (out of the default partition), ``finish`` (a detaching that
             broke off), ``index``, ``detach``, ``drop``, ``archive``, or ``dispose`` (of a table
             that was detached and not yet dropped or archived).

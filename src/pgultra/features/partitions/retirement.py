@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pgultra.features.partitions.archive import Archived
     from pgultra.features.partitions.attempts import Attempts
 
-__all__ = ["DONE", "Retired", "detach", "dispose", "note", "retired_tables"]
+__all__ = ["DONE", "Retired", "detach", "dispose", "forgetting", "note", "retired_tables"]
 
 WORD = "retired "
 DONE = ("detach", "archived")
@@ -48,6 +48,13 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 PLACE = """
 SELECT h.inhparent::text AS parent, h.inhdetachpending AS detaching
 FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = CAST(CAST(:table AS text) AS oid)
+"""
+THERE = """
+SELECT c.relname AS name
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = :schema AND c.relname = ANY (:names)
+ORDER BY c.relname
 """
 SEE_ALL = "SELECT pg_catalog.set_config('row_security', 'off', true)"
 """Rows that row security would hide make the transaction fail, and are not left out."""
@@ -153,10 +160,22 @@ def note(connection: Connection, retired: Retired, application: str) -> None:
             "partitions are removed; partitions.adopt() marks those that shall be"
         )
     (own,) = (row for row in found if int(row.oid) == retired.oid)
-    text, mark = Mark.parse(own.comment)
+    connection.execute(sql.statement(_commented(retired.table, own.comment, retired.line)))
+
+
+def forgetting(table: str, comment: str | None) -> str | None:
+    """
+    The statement that takes out of a comment what should become of the table, if it says that.
+    """
+    lines = (Mark.parse(comment)[0] or "").split("\n")
+    return _commented(table, comment) if any(line.startswith(WORD) for line in lines) else None
+
+
+def _commented(table: str, comment: str | None, *told: str) -> str:
+    text, mark = Mark.parse(comment)
     kept = [line for line in (text or "").split("\n") if line and not line.startswith(WORD)]
-    comment = "\n".join([*kept, retired.line, str(mark)])
-    connection.execute(sql.statement(f"COMMENT ON TABLE {retired.table} IS {sql.literal(comment)}"))
+    comment = "\n".join([*kept, *told, str(mark)])
+    return f"COMMENT ON TABLE {table} IS {sql.literal(comment)}"
 
 
 def detach(attempts: Attempts, parent: tuple[str, str], retired: Retired, *, plainly: bool) -> None:
@@ -260,6 +279,13 @@ def _move(connection: Connection, retired: Retired, application: str, schema: st
     if not there:
         connection.execute(sql.statement(f"CREATE SCHEMA {sql.identifier(schema)}"))
     moved: Sequence[Any] = [row for row in tree if row.schema != schema]
+    held = rows(connection, THERE, schema=schema, names=[row.name for row in moved])
+    if held:
+        names = ", ".join(sql.qualified(schema, row.name) for row in held)
+        raise PgultraError(
+            f"{retired.table} stays: {names} is there already, and is not replaced; rename that "
+            "one, or give the tables of each schema a schema of their own, ByRange(archive=...)"
+        )
     for row in moved:
         connection.execute(
             sql.statement(

@@ -16,7 +16,7 @@ from pgultra.features.partitions.draining import trigger_name
 from pgultra.features.partitions.growth import SHIELD
 from pgultra.features.partitions.names import child_name, free_name
 from pgultra.features.partitions.planning import Action, expired, marked_tree
-from pgultra.features.partitions.retirement import DONE
+from pgultra.features.partitions.retirement import DONE, forgetting
 from pgultra.features.partitions.rules import ByRange
 from pgultra.objects._catalog import rows
 
@@ -91,10 +91,19 @@ def index_tasks(connection: Connection, found: Survey) -> list[Task]:
 
 def to_clear(connection: Connection, found: Survey, level: Level) -> Iterator[Task]:
     """
-    The CHECKs that a run left on a default partition when it was killed.
+    What runs that were killed have left, and what is true no more.
 
-    They refuse rows of the partitions that it was about to make.
+    CHECKs on a default partition refuse rows of the partitions that were about to be made.
+    What should become of a partition is in its comment; once it is attached again nothing
+    shall, even if a person detaches it later on.
     """
+    for child in level.children:
+        if child.marked and not child.detaching and not child.foreign:
+            forget = forgetting(child.spelt, child.comment)
+            if forget is not None:
+                reason = "attached again: what should become of it is forgotten"
+                table = found.parent.spelt
+                yield Task(Action("clear", table, child.spelt, None, reason, (forget,)), level)
     default = level.default
     if default is None:
         return
