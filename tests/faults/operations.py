@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session
 
 from pgultra import plan
 from pgultra.features import embeddings, encryption, partitions, search, soft_delete
-from pgultra.plan.check import schemas_of
 from tests.faults.library import (
     BOOKS,
     EMBEDDER,
@@ -77,7 +76,7 @@ def unchanged(engine: sa.Engine) -> None:
     """
     metadata = library().metadata
     with engine.connect() as connection:
-        found = plan.check(connection, metadata, schemas=schemas_of(connection, metadata))
+        found = plan.check(connection, metadata)
         assert not found, str(found)
 
 

@@ -14,7 +14,6 @@ from pgultra import plan
 from pgultra.errors import PgultraError
 from pgultra.features import search, soft_delete
 from pgultra.integrations.cli.app import app
-from pgultra.plan.check import schemas_of
 from tests.faults import library, operations
 from tests.faults.operations import OPERATIONS, Incomplete
 from tests.faults.promises import keeps
@@ -109,7 +108,7 @@ def test_the_check_on_a_replica(pair: tuple[sa.Engine, Cluster]) -> None:
 
     def found() -> Any:
         with replica.engine(replica.name).connect() as connection:
-            return plan.check(connection, metadata, schemas=schemas_of(connection, metadata))
+            return plan.check(connection, metadata)
 
     assert not found()
     with primary.begin() as connection:

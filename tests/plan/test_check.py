@@ -7,7 +7,6 @@ import sqlalchemy as sa
 
 from pgultra import DeclarationError, Function, Schema, Trigger, View, declare, plan
 from pgultra.objects import Identity
-from pgultra.plan.check import schemas_of
 
 if TYPE_CHECKING:
     from tests.fixtures.database import Database
@@ -118,17 +117,6 @@ def test_schemas_limit_what_sits_on_no_table(engine: sa.Engine) -> None:
     assert checked(engine, sa.MetaData(), schemas=frozenset({"public"})) == ["drop schema one"]
     assert "drop view one.v" in checked(engine, sa.MetaData())
     assert checked(engine, metadata, schemas=frozenset()) == []
-
-
-def test_the_schemas_of_models(engine: sa.Engine) -> None:
-    """
-    The default one, and those of tables and objects.
-    """
-    metadata = shop(schema="one")
-    declare(metadata, Schema(name="two"), View(name="v", schema="three", query="SELECT 1"))
-    with engine.connect() as connection:
-        assert schemas_of(connection, metadata) == {"public", "one", "two", "three"}
-        assert not connection.in_transaction()
 
 
 def test_altered_columns_are_told_by_their_table(engine: sa.Engine) -> None:

@@ -11,7 +11,6 @@ from sqlalchemy import Select, func, select
 
 from models import Base
 from pgultra import plan
-from pgultra.plan.check import schemas_of
 from pgultra.plan.inventory import inventory
 
 if TYPE_CHECKING:
@@ -47,5 +46,4 @@ def drift(connection: Connection) -> list[str]:
     """
     What is not as the models say, in the schema that they live in: what `pgultra check` finds.
     """
-    schemas = schemas_of(connection, Base.metadata)
-    return [str(each) for each in plan.check(connection, Base.metadata, schemas=schemas).steps]
+    return [str(each) for each in plan.check(connection, Base.metadata).steps]

@@ -10,7 +10,6 @@ from sqlalchemy import text
 
 from models import Base
 from pgultra import plan
-from pgultra.plan.check import schemas_of
 from pgultra.plan.describe import as_text
 
 if TYPE_CHECKING:
@@ -52,5 +51,4 @@ def check(engine: Engine) -> Plan:
     Compare the models with the schema that they live in.
     """
     with engine.connect() as connection:
-        schemas = schemas_of(connection, Base.metadata)
-        return plan.check(connection, Base.metadata, schemas=schemas)
+        return plan.check(connection, Base.metadata)

@@ -35,9 +35,13 @@ WIDER_PATH = """
 SELECT pg_catalog.set_config(
     'search_path', pg_catalog.concat_ws(
         ', ', nullif(pg_catalog.current_setting('search_path'), ''),
-        CAST(:schema AS text)), true)
+        CAST(:schema AS text), 'pg_temp'), true)
 """
-"""Names as the host sees them, and where that finds nothing, as we do."""
+"""
+Names as the host sees them, and where that finds nothing, as we do.
+
+Temporary tables last: one of the host's session is not the table that is declared.
+"""
 
 DENIED = "pgultra.denied"
 """A setting, for as long as the twins live: names of those that may not be made."""

@@ -12,13 +12,13 @@ from sqlalchemy import MetaData
 
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError
-from pgultra.objects import Function, Generation, View
+from pgultra.objects import Function, Generation, Index, View
 from pgultra.objects._catalog import rows
 from pgultra.plan.apply import sorted_plan
 from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import collect, is_translated
 from pgultra.plan.compare import Conflict, Plan, compare
-from pgultra.plan.declare import application_of
+from pgultra.plan.declare import application_of, declarations, has_lost_declarations
 from pgultra.plan.extensions import advice_of, warn_of_versions
 from pgultra.plan.handed_back import handed_back
 from pgultra.plan.read import home_of, own_transaction, scope_of
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pgultra.plan.compare import Step
     from pgultra.plan.read import Home
 
-__all__ = ["beside", "check", "schemas_of"]
+__all__ = ["beside", "check"]
 
 OWN_SCHEMAS = r"""
 SELECT n.nspname
@@ -81,8 +81,8 @@ def check(
 
     Raises:
         UnsupportedServer: the server is too old.
-        DeclarationError: the models contradict themselves, or the connection has a
-            ``schema_translate_map`` for them.
+        DeclarationError: the models contradict themselves, the connection has a
+            ``schema_translate_map`` for them, or a table is a copy that lost its declarations.
     """
     several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
     if home is None:
@@ -121,6 +121,8 @@ def check(
             sides = with_details(connection, sides, scope)
             plan = compare(sides.desired, sides.actual, sides.originals)
     warn_of_recomputing(sides)
+    _insist_on_declarations(plan, several, home)
+    plan = _with_their_tables(plan, dropped_tables, home)
     plan = with_rebuilds(plan, sides, altered, released)
     plan = sorted_plan(plan, scope.default_schema)
     conflicts = (*plan.conflicts, *_beside(plan, home))
@@ -138,6 +140,42 @@ def _insist_on_own_schemas(connection: Connection, several: Sequence[MetaData]) 
             "schema_translate_map that puts their tables elsewhere: set the search_path of a "
             "connection without one"
         )
+
+
+def _insist_on_declarations(plan: Plan, several: Sequence[MetaData], home: Home) -> None:
+    """
+    Take nothing from a table because its copy, or pickle, came without the declarations.
+    """
+    tables = [table for each in several for table in each.tables.values()]
+    known = {(table.schema or home, table.name) for table in tables if declarations(table)}
+    lost = {(t.schema or home, t.name): t for t in tables if has_lost_declarations(t)}
+    for step in plan.steps:
+        place = (step.identity.schema or home, step.identity.table)
+        if step.after is None and place in lost.keys() - known:
+            raise DeclarationError(
+                f"table {lost[place].fullname} is a copy (to_metadata, pickle) of one with pgultra "
+                f"declarations, which stayed with the original, and {step.identity} is theirs: "
+                "give the original MetaData, or hand them on with "
+                "pgultra.declare(copy, *plan.declarations(original))"
+            )
+
+
+def _with_their_tables(plan: Plan, dropped: Iterable[tuple[str | None, str]], home: Home) -> Plan:
+    """
+    Drop the indexes of tables that go in the same transaction, however they were built.
+    """
+    places = {(schema or home, name) for schema, name in dropped}
+    return dataclasses.replace(
+        plan,
+        steps=tuple(
+            dataclasses.replace(step, before=step.before.but(concurrently=False))
+            if step.after is None
+            and isinstance(step.before, Index)
+            and (step.before.schema or home, step.before.table) in places
+            else step
+            for step in plan.steps
+        ),
+    )
 
 
 def beside(home: Home) -> str | None:
@@ -175,19 +213,6 @@ def _may_be_stood_on(step: Step) -> bool:
     if isinstance(step.before, Function):
         return not step.in_place
     return isinstance(step.before, View | Generation)
-
-
-def schemas_of(connection: Connection, metadata: MetaData | Sequence[MetaData]) -> frozenset[str]:
-    """
-    The schemas that these models live in: the default one, and those that they name.
-
-    Those that pgultra made for their application are among them. What the same application
-    keeps in other schemas (one for each tenant, say) is not theirs to judge.
-    """
-    several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
-    declared = [identity for each in several for identity in collect(each)]
-    with own_transaction(connection):
-        return _judged(connection, several, declared, home_of(connection, several))
 
 
 def _judged(

@@ -20,6 +20,7 @@ from sqlalchemy.engine.mock import MockConnection
 from pgultra import sql
 from pgultra.errors import PgultraWarning
 from pgultra.objects import DatabaseObject, Function, Index, Phase, Schema
+from pgultra.objects._catalog import rows
 from pgultra.plan.apply import apply, sorted_plan
 from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import is_translated, on_its_table, translated
@@ -50,6 +51,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 __all__ = ["listen"]
+
+TURN = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(:key, 0))"
+"""
+One ``create_all`` of an application at a time, where there is something to do.
+
+Two that replace a function at once make PostgreSQL raise "tuple concurrently updated".
+"""
 
 
 def listen() -> None:
@@ -96,6 +104,9 @@ def _before_create(
 ) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
         steps = _creating(target, connection, options).steps
+        if steps and not isinstance(connection, MockConnection):
+            rows(connection, TURN, key=f"pgultra:create_all:{application_of(target)}")
+            steps = _creating(target, connection, options).steps  # another one was quicker
         _run(_early(steps, options), connection)
 
 

@@ -44,7 +44,9 @@ SELECT pg_catalog.current_setting('server_version_num')::int AS version,
     pg_catalog.current_schemas(false)::text[] AS path,
     pg_catalog.current_setting('DateStyle') LIKE 'ISO,%'
         AND pg_catalog.current_setting('IntervalStyle') = 'postgres'
-        AND pg_catalog.current_setting('extra_float_digits')::int > 0 AS exact
+        AND pg_catalog.current_setting('extra_float_digits')::int > 0
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c
+            WHERE c.relnamespace = pg_catalog.pg_my_temp_schema()) AS exact
 """
 PRINTING = """
 SELECT pg_catalog.set_config('search_path', :path, true),
@@ -63,7 +65,8 @@ class Home(str):
         first: where what names no schema would be made: the first one of the ``search_path``,
             None if there is none.
         plain: whether PostgreSQL prints as it shall anyway: the ``search_path`` has no other
-            schema, and dates and numbers are printed so that every server reads them.
+            schema, no temporary table hides one of its tables, and dates and numbers are printed
+            so that every server reads them.
     """
 
     __slots__ = ("first", "plain")
@@ -253,4 +256,5 @@ def print_for(connection: Connection, default_schema: str) -> None:
     """
     The same, until the rollback.
     """
-    rows(connection, PRINTING, path=sql.identifier(default_schema))
+    # temporary tables of the session come first where the path does not name them
+    rows(connection, PRINTING, path=f"{sql.identifier(default_schema)}, pg_temp")
