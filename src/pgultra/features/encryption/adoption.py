@@ -81,6 +81,18 @@ class Adopted:
         """
         return not self.remaining and not self.different
 
+    @property
+    def remedy(self) -> str:
+        """
+        What to do about the rows that are different; nothing if there are none.
+        """
+        if not self.different:
+            return ""
+        return (
+            f"where the plaintext is right, set {self.column} to NULL in these rows and adopt "
+            "again; where the sealed value is right, assign it anew, which writes both"
+        )
+
 
 @on_connection
 def adopt(
@@ -148,6 +160,8 @@ def verify(
     """
     Open every sealed value and compare it with the plaintext, before that goes.
 
+    What to do about rows that are different, ``remedy`` of the result tells.
+
     Args:
         connection: a Connection, or an AsyncConnection (then await).
         column: the encrypted column.
@@ -201,7 +215,7 @@ class _Work:
 
     def _page(self, last: Sequence[Any] | None) -> Any:  # a select
         statement = (
-            select(self.plain, self.stored, *self.context, *self.key)
+            select(self.plain, self.stored, *self.context, *self.key, self.plain.is_not(None))
             .order_by(*self.key)
             .limit(self.batch)
         )
@@ -214,7 +228,7 @@ class _Work:
         """
         A row's primary key.
         """
-        return tuple(row[2 + len(self.context) :])
+        return tuple(row[2 + len(self.context) : -1])
 
     def _parts(self, row: Any) -> tuple[bytes | None, ...]:
         texts = row[2 : 2 + len(self.context)]
@@ -295,6 +309,10 @@ class _Work:
                 sealed, context=parts, subject=lambda: self.of.subject_key(parts)
             )
             value = self.of.decoded(self.of.codec.decode, raw)
-        except DecryptionError:
+            # NaN equals no NaN; a JSON null is None in Python, and no NULL
+            same = row[-1] and (
+                value == plain or raw == self.of.guarded(self.of.codec.encode, plain)
+            )
+        except (DecryptionError, EncryptionError):
             return self.key_of(row)
-        return None if plain is not None and value == plain else self.key_of(row)
+        return None if same else self.key_of(row)

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ClauseElement, Null
+from sqlalchemy.sql.lambdas import PyWrapper
 from sqlalchemy.sql.selectable import ScalarSelect, SelectBase
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
@@ -78,15 +79,13 @@ class Comparator(UserDefinedType.Comparator[Any]):
         Build the expression over the blind index.
         """
         of = _encrypted(self.type)
-        null = len(other) == 1 and (other[0] is None or isinstance(other[0], Null))
-        if null and op in (operators.eq, operators.ne, *_NULLS):
-            stored = type_coerce(self.expr, LargeBinary)
-            positive = op in (operators.eq, operators.is_)
-            return stored.is_(None) if positive else stored.is_not(None)
-        if op in (operators.eq, operators.ne) and _is_column(other[0]):
-            return _of_columns(of, self.expr, op, other[0])
+        value = _element(other[0]) if other else None
+        if _asks_for_null(op, other):
+            return _is_null(self.expr, op)
+        if op in (operators.eq, operators.ne) and isinstance(value, ColumnClause):
+            return _of_columns(of, self.expr, op, value)
         if op in _PLAIN or op in _LISTS:
-            return _compared(of, _exact(of), self.expr, op, other[0])
+            return _compared(of, _exact(of), self.expr, op, value)
         if op is operators.json_getitem_op or op is operators.getitem:
             raise _unable(of, op, "the document is opened in Python only")
         raise _unable(of, op, _REASONS.get(op, "the database sees a ciphertext"))
@@ -98,6 +97,60 @@ class Comparator(UserDefinedType.Comparator[Any]):
         if op in _PLAIN:
             return self.operate(op, other, **options)
         raise _unable(_encrypted(self.type), op, "the database sees a ciphertext")
+
+
+class Closed(TypeEngine.Comparator[Any]):
+    """
+    ``IS NULL`` alone, for what another tool encrypted: equal values have different ciphertexts.
+    """
+
+    def operate(self, op: Any, *other: Any, **options: Any) -> ColumnElement[Any]:
+        """
+        Whether there is a value; all else raises.
+        """
+        if _asks_for_null(op, other):
+            return _is_null(self.expr, op)
+        error = _closed(self, op)
+        value = _element(other[0]) if other else None
+        if op in (operators.eq, operators.ne) and isinstance(value, ColumnClause):
+            return _refused(error, self.expr, op, value)
+        raise error
+
+    def reverse_operate(self, op: Any, other: Any, **options: Any) -> ColumnElement[Any]:
+        """
+        The column on the right.
+        """
+        raise _closed(self, op)
+
+
+def _closed(asked: Closed, op: Any) -> EncryptionError:
+    place = ".".join(
+        str(part)
+        for part in (getattr(asked.expr, "table", None), getattr(asked.expr, "name", None))
+        if part is not None
+    )
+    return EncryptionError(
+        f"{place or 'a column'} of type {type(asked.type).__name__} cannot be asked for "
+        f"{_word(op)}: each value is encrypted anew, and none would ever be found; adopt() it into "
+        "a column of type Encrypted(..., search=Equality()) and ask that, or compare in Python"
+    )
+
+
+def _asks_for_null(op: Any, other: tuple[Any, ...]) -> bool:
+    null = len(other) == 1 and (other[0] is None or isinstance(other[0], Null))
+    return null and op in (operators.eq, operators.ne, *_NULLS)
+
+
+def _is_null(expression: Any, op: Any) -> ColumnElement[bool]:
+    stored = type_coerce(expression, LargeBinary)
+    return stored.is_(None) if op in (operators.eq, operators.is_) else stored.is_not(None)
+
+
+def _element(value: Any) -> Any:
+    """
+    What a mapped attribute stands for.
+    """
+    return value.__clause_element__() if hasattr(value, "__clause_element__") else value
 
 
 def blind_index(column: Any) -> ColumnElement[bytes]:  # a column or mapped attribute
@@ -113,7 +166,7 @@ def blind_index(column: Any) -> ColumnElement[bytes]:  # a column or mapped attr
 
         select(func.count(blind_index(Person.email).distinct()))
     """
-    element = column.__clause_element__() if hasattr(column, "__clause_element__") else column
+    element = _element(column)
     of = _encrypted(element.type)
     return tag_expression(element, _exact(of).keys[0])
 
@@ -122,7 +175,7 @@ def candidates(column: Any, value: Any, key: int | None = None) -> ColumnElement
     """
     Rows whose tag is that of a value: the right ones, and perhaps some more.
     """
-    element = column.__clause_element__() if hasattr(column, "__clause_element__") else column
+    element = _element(column)
     of = _encrypted(element.type)
     search = of.search
     if search is None:
@@ -150,8 +203,11 @@ def _encrypted(type_: TypeEngine[Any]) -> Any:  # Encrypted, which imports this 
 
 
 def _unable(of: Any, op: Any, reason: str) -> EncryptionError:
-    name = getattr(op, "__name__", "").removesuffix("_op") or "search"
-    return EncryptionError(f"{of.described} cannot be asked for {name}: {reason}")
+    return EncryptionError(f"{of.described} cannot be asked for {_word(op)}: {reason}")
+
+
+def _word(op: Any) -> str:
+    return getattr(op, "__name__", "").removesuffix("_op") or "search"
 
 
 def _exact(of: Any) -> Search:
@@ -175,6 +231,7 @@ def _compared(of: Any, search: Search, left: Any, op: Any, other: Any) -> Column
             f"{of.described} cannot be compared with a query; "
             "use blind_index(column).in_(select(blind_index(other_column)))"
         )
+    _insist_on_value(of, other)
     positive = op in (operators.eq, operators.in_op)
     if op in _LISTS and not isinstance(other, BindParameter):
         other = _listed(of, other)
@@ -210,7 +267,22 @@ def _listed(of: Any, values: Any) -> list[Any]:
         raise EncryptionError(
             f"{of.described}: in_ takes a list of values, not {type(values).__name__}"
         )
-    return list(values)
+    found = list(values)
+    for each in found:
+        _insist_on_value(of, each)
+    return found
+
+
+def _insist_on_value(of: Any, value: Any) -> None:
+    """
+    A variable of a lambda statement is put in later, as a parameter of its own plain type.
+    """
+    if isinstance(value, PyWrapper):
+        raise EncryptionError(
+            f"{of.described} cannot be compared with a variable in a lambda, whose value "
+            "SQLAlchemy would send unsealed: write the statement, or with_loader_criteria(), without lambda, "
+            "or bindparam(name) in the lambda and give its value with the statement"
+        )
 
 
 def _parameter(of: Any, keys: tuple[int, ...], op: Any, other: Any) -> BindParameter[Any] | None:
@@ -261,38 +333,32 @@ def _compile_refused(element: Refused, compiler: object, **_options: Any) -> str
     raise element.error
 
 
-def _is_column(other: Any) -> bool:
-    if hasattr(other, "__clause_element__"):
-        other = other.__clause_element__()
-    return isinstance(other, ColumnClause)
-
-
 def _of_columns(of: Any, left: Any, op: Any, other: Any) -> ColumnElement[Any]:
     """
     A comparison whose truth in Python is "the same column", as SQLAlchemy's own is.
     """
-    if hasattr(other, "__clause_element__"):
-        other = other.__clause_element__()
-    refused = None
     try:
         expression = _compared(of, _exact(of), left, op, other)
         if isinstance(expression, BinaryExpression):
             expression._orig = (hash(left), hash(other))
             return expression
     except EncryptionError as error:
-        refused = error.with_traceback(None)
-    if refused is not None:
-        expression = BinaryExpression(Refused(refused), Refused(refused), op)
-    else:  # two index keys: (… OR …) = true
-        constant = true() if op is operators.eq else false()
-        expression = BinaryExpression(expression.self_group(), constant, op)
+        return _refused(error.with_traceback(None), left, op, other)
+    # two index keys: (… OR …) = true
+    constant = true() if op is operators.eq else false()
+    expression = BinaryExpression(expression.self_group(), constant, op)
+    expression._orig = (hash(left), hash(other))
+    return expression
+
+
+def _refused(error: EncryptionError, left: Any, op: Any, other: Any) -> ColumnElement[Any]:
+    expression: BinaryExpression[Any] = BinaryExpression(Refused(error), Refused(error), op)
     expression._orig = (hash(left), hash(other))
     return expression
 
 
 def _right(of: Any, other: Any, key: int) -> Any:
-    if hasattr(other, "__clause_element__"):
-        other = other.__clause_element__()
+    other = _element(other)
     return tag_expression(other, key) if _joinable(of, other) else other
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from pgultra.errors import DeclarationError, DecryptionError, EncryptionError
 from pgultra.features.encryption import secrecy
+from pgultra.features.encryption.comparator import Closed
 from pgultra.plan.options import flag, whole
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class PgcryptoColumn(UserDefinedType[str]):
     ``log_parameter_max_length = 0`` and ``log_parameter_max_length_on_error = 0`` (and
     ``pgaudit.log_parameter = off``) first. The server sees every plaintext.
 
+    It can be asked for ``IS NULL`` only: a value is encrypted anew each time, so ``==`` would
+    find nothing, and raises.
+
     Args:
         passphrase: is called for every statement, such as ``lambda: os.environ["OLD_KEY"]``.
         minimum: refuse shorter passphrases.
@@ -44,6 +48,7 @@ class PgcryptoColumn(UserDefinedType[str]):
     """
 
     cache_ok = True
+    comparator_factory = Closed
     sends_passphrase = True
 
     def __init__(self, passphrase: Callable[[], str], minimum: int = WEAK) -> None:
@@ -103,6 +108,8 @@ class FernetText(TypeDecorator[str]):
     """
     A text that Fernet encrypted (Django's and SQLAlchemy's Fernet fields), to adopt it.
 
+    It can be asked for ``IS NULL`` only: ``==`` would find nothing, and raises.
+
     Args:
         keys: is called when a value is read, and gives Fernet keys, the newest first.
         binary: the tokens are in ``bytea``, not in text.
@@ -114,6 +121,7 @@ class FernetText(TypeDecorator[str]):
 
     impl = String
     cache_ok = True
+    comparator_factory = Closed
 
     def __init__(self, keys: Callable[[], Sequence[str | bytes]], binary: bool = False) -> None:
         super().__init__()

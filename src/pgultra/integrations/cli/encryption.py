@@ -143,6 +143,8 @@ def adopt(
     )
     for key in checked.different:
         screen().print(f"different: {', '.join(map(str, key))}")
+    if checked.remedy:
+        screen().print(checked.remedy)
     if not (dry_run or (done.complete and checked.complete)):
         raise typer.Exit(1)
 
