@@ -280,8 +280,8 @@ def _insist_on_value(of: Any, value: Any) -> None:
     if isinstance(value, PyWrapper):
         raise EncryptionError(
             f"{of.described} cannot be compared with a variable in a lambda, whose value "
-            "SQLAlchemy would send unsealed: write the statement, or with_loader_criteria(), without lambda, "
-            "or bindparam(name) in the lambda and give its value with the statement"
+            "SQLAlchemy would send unsealed: write the statement, or the loader criteria, without "
+            "lambda, or bindparam(name) in the lambda and give its value with the statement"
         )
 
 

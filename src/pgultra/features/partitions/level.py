@@ -11,6 +11,7 @@ from pgultra import sql
 from pgultra.features.partitions.bounds import DefaultBound, ListBound, RangeBound, parse_bound
 from pgultra.features.partitions.planning import cutoff_of, missing
 from pgultra.objects._catalog import rows
+from pgultra.plan.hidden_rows import has_hidden_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Level", "present"]
 
-HIDDEN = """
-SELECT pg_catalog.row_security_active(CAST(CAST(:table AS text) AS oid)) AS is_hidden
-"""
 WRITTEN = """
 SELECT i.inhrelid::bigint AS oid
 FROM pg_catalog.pg_inherits AS i
@@ -130,7 +128,7 @@ def present(connection: Connection, level: Level, moment: datetime) -> Any:
         return None
     if level.grid.unit != "integer":
         return level.grid.value_at(moment)
-    if rows(connection, HIDDEN, table=str(level.oid))[0].is_hidden:
+    if has_hidden_rows(connection, level.spelt):
         written = {row.oid for row in rows(connection, WRITTEN, table=str(level.oid))}
         bounds = [each.bound for each in level.children if each.oid in written]
         greatest = max(

@@ -26,6 +26,8 @@ __all__ = ["objects", "premake_function"]
 ROOM = "partitions"
 CELLS = "        -- cells.sql\n"
 """Where the partitions of a grid are found out: a file of its own."""
+RIGHTS = "                -- rights.sql\n"
+"""Where a new table loses what its parent does not give; tables that are attached do, too."""
 
 
 def objects(table: sa.Table, rules: Rules) -> Iterator[DatabaseObject]:
@@ -78,4 +80,7 @@ def premake_function(metadata: MetaData, schema: str | None) -> Function:
 @cache
 def _body() -> str:
     folder = files(__package__) / "sql"
-    return (folder / "premake.sql").read_text().replace(CELLS, (folder / "cells.sql").read_text())
+    text = (folder / "premake.sql").read_text()
+    for marker, name in ((CELLS, "cells.sql"), (RIGHTS, "rights.sql")):
+        text = text.replace(marker, (folder / name).read_text())
+    return text

@@ -4,6 +4,8 @@ A table that is made for another one gives nobody more than that one does.
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 from pgultra import sql
 from pgultra.features.partitions.conversion.survey import scripted
 
@@ -24,4 +26,5 @@ def guarded(table: str, parent: str) -> str:
     PostgreSQL asks for the rights and policies of the table that is named; default privileges
     may have given more on the partition than anybody has on its parent.
     """
-    return scripted("guard", table=sql.literal(table), parent=sql.literal(parent))
+    rights = (files("pgultra.features.partitions") / "sql" / "rights.sql").read_text()
+    return scripted("guard", table=sql.literal(table), parent=sql.literal(parent), rights=rights)
