@@ -5,6 +5,7 @@ One declaration, four doors, one database: for all kinds at once and for every r
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
-from pgultra import DeclarationError, Function, plan
+from pgultra import DeclarationError, Function, PgultraWarning, plan
+from pgultra.plan.script import script
+from pgultra.sql import statement
 from tests.fixtures.strangers import STRANGERS
 from tests.laws.samples import Place, cases, rooms, sample
 
@@ -80,6 +83,52 @@ def test_create_all_and_drop_all(
     assert made == dump(database) != before
     metadata.drop_all(engine)
     assert before == dump(database)
+
+
+@pytest.mark.slow
+@pytest.mark.once
+@twice
+def test_a_script(
+    which: str,
+    place: Place,
+    database: Database,
+    engine: sa.Engine,
+    new_database: Callable[[], Database],
+    psql: Callable[[Database, str], str],
+    dump: Callable[[Database], str],
+) -> None:
+    """
+    psql runs what `pgultra sql` prints, and the database is the same as by create_all.
+    """
+    metadata = sample(which, place)
+    metadata.create_all(engine)
+    other = new_database()
+    psql(other, "".join(f"{statement};\n" for statement in script(metadata)))
+    assert dump(other) == dump(database)
+    assert drift(other.engine(), metadata) == []
+
+
+@pytest.mark.slow
+@pytest.mark.once
+@once
+def test_a_script_of_objects_alone(
+    which: str, place: Place, database: Database, psql: Callable[[Database, str], str]
+) -> None:
+    """
+    With `--only-objects`, what stands beside tables that SQLAlchemy made with their indexes.
+    """
+    metadata = sample(which, place)
+    engine = database.engine()
+    early = [each for each in plan.collect(metadata).values() if each.kind == "extension"]
+    with engine.begin() as connection, warnings.catch_warnings():
+        warnings.simplefilter("ignore", PgultraWarning)  # Table.create() makes nothing else
+        for each in early:
+            for text in each.create():
+                connection.execute(statement(text))
+        for table in metadata.sorted_tables:
+            table.create(connection)
+    psql(database, "".join(f"{text};\n" for text in script(metadata, tables=False)))
+    assert drift(engine, metadata) == []
 
 
 def reflects_quotes() -> bool:

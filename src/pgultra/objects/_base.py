@@ -133,6 +133,8 @@ class DatabaseObject:
     phase: ClassVar[Phase] = Phase.AFTER_TABLES
     dropped: ClassVar[bool] = True
     """False for what is never dropped (extensions)."""
+    of_its_table: ClassVar[bool] = False
+    """Whether it is made with its table, so that a script for an empty database leaves it out."""
     _defaults: ClassVar[dict[str, Any]]
     _compared_names: ClassVar[tuple[str, ...]]
     _compared_values: ClassVar[Callable[[DatabaseObject], Any]]

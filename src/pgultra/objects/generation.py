@@ -91,6 +91,7 @@ class Generation(DatabaseObject):
 
     kind: ClassVar[str] = "generation"
     dropped: ClassVar[bool] = False
+    of_its_table: ClassVar[bool] = True
 
     name: str
     table: str

@@ -19,9 +19,10 @@ from sqlalchemy.engine.mock import MockConnection
 
 from pgultra import sql
 from pgultra.errors import PgultraWarning
-from pgultra.objects import DatabaseObject, Function, Index, Phase, Schema
+from pgultra.objects import DatabaseObject, Function, Phase, Schema
 from pgultra.objects._catalog import rows
 from pgultra.plan.apply import apply, sorted_plan
+from pgultra.plan.beside_tables import beside_tables
 from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import is_translated, on_its_table, translated
 from pgultra.plan.compare import Plan, Step, compare
@@ -211,7 +212,7 @@ def _creating(
     if not whole:
         desired = State((*desired.values(), *_required(metadata, tables, desired)))
     if isinstance(connection, MockConnection):
-        return Plan(tuple(_made(each) for each in desired.values() if not each.later))
+        return beside_tables(metadata, desired.values())
     plan = _plan(metadata, desired, connection).insist()
     return Plan(
         tuple(
@@ -221,13 +222,6 @@ def _creating(
             and (step.verb in ("create", "mark") or isinstance(step.after, Function))
         )
     )
-
-
-def _made(each: DatabaseObject) -> Step:
-    """
-    A step that makes an object; an index comes with its table and is only marked.
-    """
-    return Step(dataclasses.replace(each, mark=None) if isinstance(each, Index) else None, each)
 
 
 def _required(

@@ -10,8 +10,8 @@ from sqlalchemy import DDL, create_mock_engine
 
 from pgultra import sql
 from pgultra.plan.apply import sorted_plan
+from pgultra.plan.beside_tables import beside_tables
 from pgultra.plan.collect import collect
-from pgultra.plan.compare import Plan, Step
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -35,8 +35,7 @@ def script(metadata: MetaData, *, tables: bool = True) -> tuple[str, ...]:
     'CREATE VIEW answer AS\nSELECT 42 AS answer'
     """
     if not tables:
-        steps = tuple(Step(None, each) for each in collect(metadata).values() if not each.later)
-        return sorted_plan(Plan(steps)).statements()
+        return sorted_plan(beside_tables(metadata, collect(metadata).values())).statements()
     found: list[str] = []
 
     def keep(element: Any, *_: Any) -> None:  # whatever create_all executes

@@ -11,8 +11,15 @@ import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from sqlalchemy.dialects.postgresql import CITEXT
 
+from pgultra import Index, declare, plan, soft_delete
 from pgultra.errors import DeclarationError
-from pgultra.features.encryption import Encrypted, FernetText, PgcryptoColumn
+from pgultra.features.encryption import (
+    Encrypted,
+    Equality,
+    FernetText,
+    PgcryptoColumn,
+    blind_index,
+)
 from tests.features.encryption.models import RING
 
 
@@ -154,6 +161,65 @@ def test_dual_with_a_default() -> None:
     made = table(sa.Column("old", sa.Text), dual="old", default="none")
     with pytest.raises(DeclarationError, match="would hide the plaintext"):
         made.metadata.create_all(_mock())
+
+
+def rule(name: str, tenant: Any, iban: Any) -> Any:
+    """
+    One of the ways to say that something is unique.
+    """
+    ways: dict[str, Any] = {
+        "constraint": lambda: sa.UniqueConstraint(tenant, iban),
+        "index": lambda: sa.Index("one", tenant, iban, unique=True),
+        "key": lambda: sa.PrimaryKeyConstraint(tenant, iban),
+        "live": lambda: soft_delete.unique_live("tenant", "iban"),
+    }
+    return ways[name]()
+
+
+@pytest.mark.parametrize("way", ["constraint", "index", "key", "live"])
+def test_unique_rules_over_ciphertexts(way: str) -> None:
+    """
+    Each would be made, and refuse nothing: equal values have different ciphertexts.
+    """
+    tenant = sa.Column("tenant", sa.Integer)
+    iban = sa.Column("iban", Encrypted(sa.String, RING, search=Equality()))
+    made = sa.Table("account", sa.MetaData(), tenant, iban)
+    if way == "live":
+        made.append_column(sa.Column("id", sa.Integer, primary_key=True))
+        declare(made, soft_delete.Rules(), rule(way, tenant, iban))
+    elif way != "index":  # which finds its table by itself
+        made.append_constraint(rule(way, tenant, iban))
+    else:
+        rule(way, tenant, iban)
+    with pytest.raises(DeclarationError, match=r"account\.iban stands in .*Equality\(unique=True"):
+        made.metadata.create_all(_mock())
+
+
+def test_a_plain_column_with_unique() -> None:
+    """
+    ``unique=True`` of ``mapped_column`` is the same rule, without a name.
+    """
+    sealed = sa.Column("iban", Encrypted(sa.String, RING), unique=True)
+    made = sa.Table("account", sa.MetaData(), sealed)
+    with pytest.raises(DeclarationError, match="stands in the unique rule, which would"):
+        made.metadata.create_all(_mock())
+
+
+def test_unique_within_a_tenant(engine: sa.Engine) -> None:
+    """
+    An index over the tenant and the blind index keeps a value unique for each tenant.
+    """
+    tenant = sa.Column("tenant", sa.Integer)
+    iban = sa.Column("iban", Encrypted(sa.String, RING, search=Equality()))
+    made = sa.Table("account", sa.MetaData(), tenant, iban)
+    declare(made, Index.of(sa.Index("one", tenant, blind_index(iban), unique=True)))
+    made.metadata.create_all(engine)
+    with engine.begin() as connection:
+        assert not plan.check(connection, made.metadata)
+        row = {"tenant": 1, "iban": "DE1"}
+        connection.execute(made.insert(), [row, row | {"tenant": 2}, row | {"iban": "DE2"}])
+        with pytest.raises(sa.exc.IntegrityError, match="one"):
+            connection.execute(made.insert(), row)
 
 
 def _mock() -> Any:

@@ -33,6 +33,7 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.sql.visitors import InternalTraversal
 
 if TYPE_CHECKING:
@@ -227,6 +228,12 @@ class _Tag(ColumnElement[bytes]):
     @property
     def _from_objects(self) -> Any:  # what a query must select from
         return self.column._from_objects
+
+    def self_group(self, against: Any = None) -> Any:
+        """
+        In parentheses where it stands alone: CREATE INDEX takes an expression so.
+        """
+        return self if against is not None else Grouping(self)
 
 
 @compiles(_Tag)

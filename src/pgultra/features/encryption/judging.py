@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import types
+from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint, types
 from sqlalchemy.dialects.postgresql import CITEXT
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -32,6 +32,7 @@ __all__ = [
     "judge_first",
     "judge_placed",
     "judge_plain",
+    "judge_unique",
 ]
 
 PLACE = "Encrypted"
@@ -134,6 +135,30 @@ def judge_placed(column: Column[Any], table: Table) -> None:
             raise DeclarationError(
                 f"{of.described} has the id {of.id!r} of {table}.{other.name}: a value of the one "
                 "would open in the other; give each an id= of its own"
+            )
+
+
+def judge_unique(column: Column[Any], table: Table) -> None:
+    """
+    Refuse a unique rule over the ciphertexts, which are never equal.
+
+    Raises:
+        DeclarationError: with what keeps values unique.
+    """
+    of: Any = column.type
+    for rule in (*table.constraints, *table.indexes):
+        if isinstance(rule, Index):
+            found = rule.unique and any(each is column for each in rule.expressions)
+        else:
+            kinds = (UniqueConstraint, PrimaryKeyConstraint)
+            found = isinstance(rule, kinds) and column in rule.columns.values()
+        if found:
+            kind = "primary key" if isinstance(rule, PrimaryKeyConstraint) else "unique rule"
+            named = f" {rule.name}" if isinstance(rule.name, str) else ""
+            raise DeclarationError(
+                f"{of.described} stands in the {kind}{named}, which would refuse nothing: equal "
+                "values have different ciphertexts; take the column out of it, and say "
+                "search=Equality(unique=True), which keeps values unique by their blind index"
             )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pgultra import plan, sql
 from pgultra.features.encryption.context import columns_of, plain_column
 from pgultra.features.encryption.format import key_expression, tag_expression
+from pgultra.features.encryption.judging import judge_unique
 from pgultra.objects import Function, Index, Trigger
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class SecretColumn:
         """
         column = table.c[self.column]
         type_: Any = column.type
+        if getattr(type_, "seals", False):
+            judge_unique(column, table)
         search = getattr(type_, "search", None)
         if getattr(type_, "context", ()):
             columns_of(type_, table)  # they are there
