@@ -13,6 +13,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
+from pgultra.errors import PgultraError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -89,7 +91,7 @@ def on_session(
     >>> count.__name__
     'count'
     """
-    return _bridged(work)  # type: ignore[no-any-return]  # the answer of the call
+    return _bridged(work, "Session")  # type: ignore[no-any-return]  # the answer of the call
 
 
 def on_connection(
@@ -105,10 +107,11 @@ def on_connection(
             target = target.connection()
         return work(target, *args, **kwargs)
 
-    return _bridged(on_its_connection)  # type: ignore[no-any-return]  # the answer of the call
+    bridged = _bridged(on_its_connection, "Connection")
+    return bridged  # type: ignore[no-any-return]  # the answer of the call
 
 
-def _bridged(work: Callable[..., Any]) -> Any:
+def _bridged(work: Callable[..., Any], wanted: str) -> Any:
     named: str = inspect.unwrap(work).__code__.co_varnames[0]
 
     @functools.wraps(work)
@@ -121,8 +124,22 @@ def _bridged(work: Callable[..., Any]) -> Any:
         if callable(target) and hasattr(target, "registry"):  # a scoped session stands for many
             target = target()
         run_sync = getattr(target, "run_sync", None)
-        return (
-            work(target, *rest, **kwargs) if run_sync is None else run_sync(work, *rest, **kwargs)
-        )
+        if run_sync is not None:
+            return run_sync(work, *rest, **kwargs)
+        if not hasattr(target, "execute"):  # an engine, a sessionmaker, the arguments exchanged
+            raise PgultraError(
+                f"{work.__name__}: the first argument is a {wanted}, sync or async, and was given "
+                f"{_given(target)}"
+            )
+        return work(target, *rest, **kwargs)
 
     return either
+
+
+def _given(target: Any) -> str:
+    kind = type(target).__name__
+    if hasattr(target, "dispose"):
+        return f"an {kind}: write `with engine.connect() as connection`, or Session(engine)"
+    if callable(target):
+        return f"the {kind} that makes one: call it"
+    return f"an object of type {kind}"

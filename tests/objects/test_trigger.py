@@ -232,3 +232,12 @@ def test_triggers_of_partitions_and_of_foreign_keys_are_not_read(
     )
     wanted = [trigger(table="parent"), trigger(table="part")]
     assert [each.table for each in read(connection, *wanted)] == ["parent"]
+
+
+@pytest.mark.parametrize("events", [("UPDATE", "DELTE"), "INSERT OR UPDATE", ("update",), ()])
+def test_misspelt_events(events: Any) -> None:
+    """
+    Each event is one that PostgreSQL knows; none is left out silently.
+    """
+    with pytest.raises(DeclarationError, match="events are some of INSERT, DELETE"):
+        Trigger(name="t", table="visit", timing="BEFORE", events=events, function="f")

@@ -87,7 +87,9 @@ class Trigger(DatabaseObject):
     def __post_init__(self) -> None:
         if self.function_schema is ...:
             object.__setattr__(self, "function_schema", self.schema)
-        object.__setattr__(self, "events", tuple(e for e in KNOWN if e in self.events))
+        known = tuple(e for e in KNOWN if e in self.events)
+        if len(known) == len(set(self.events)):  # else one is misspelt, or it is a plain text
+            object.__setattr__(self, "events", known)
         insist_on_name("trigger", self.name)
         for wrong, sentence in self._mistakes():
             if wrong:
@@ -104,7 +106,9 @@ class Trigger(DatabaseObject):
         What cannot be, with what to write instead.
         """
         yield (
-            not self.events or self.timing not in ("BEFORE", "AFTER", "INSTEAD OF"),
+            not self.events
+            or not set(self.events) <= set(KNOWN)
+            or self.timing not in ("BEFORE", "AFTER", "INSTEAD OF"),
             f"timing is BEFORE, AFTER or INSTEAD OF, events are some of {', '.join(KNOWN)}",
         )
         yield (

@@ -5,8 +5,9 @@ The whole question in one call: does this database hold what these models declar
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData
 
@@ -21,13 +22,14 @@ from pgultra.plan.compare import Conflict, Plan, compare
 from pgultra.plan.declare import application_of, declarations, has_lost_declarations
 from pgultra.plan.extensions import advice_of, warn_of_versions
 from pgultra.plan.handed_back import handed_back
+from pgultra.plan.options import shown
 from pgultra.plan.read import home_of, own_transaction, scope_of
 from pgultra.plan.rebuild import with_rebuilds
 from pgultra.plan.recomputed import warn_of_recomputing
 from pgultra.plan.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -84,7 +86,7 @@ def check(
         DeclarationError: the models contradict themselves, the connection has a
             ``schema_translate_map`` for them, or a table is a copy that lost its declarations.
     """
-    several = [metadata] if isinstance(metadata, MetaData) else list(metadata)
+    several = [metadata] if isinstance(metadata, MetaData) else _several(metadata)
     if home is None:
         _insist_on_own_schemas(connection, several)
     applications = {application_of(each) for each in several}
@@ -127,6 +129,20 @@ def check(
     plan = sorted_plan(plan, scope.default_schema)
     conflicts = (*plan.conflicts, *_beside(plan, home))
     return dataclasses.replace(plan, conflicts=conflicts, weaker=sides.weaker, sides=sides)
+
+
+def _several(given: Any) -> list[MetaData]:
+    """
+    A sequence as a list; a declarative base is told from it.
+    """
+    found = list(given) if isinstance(given, Iterable) else [given]
+    for each in found:
+        if not isinstance(each, MetaData):
+            held = isinstance(getattr(each, "metadata", None), MetaData)
+            name = getattr(each, "__name__", "…")
+            instead = f": give {name}.metadata" if held else ""
+            raise DeclarationError(f"check: metadata={shown(each)} is no MetaData{instead}")
+    return found
 
 
 def _insist_on_own_schemas(connection: Connection, several: Sequence[MetaData]) -> None:

@@ -20,7 +20,18 @@ from pgultra.errors import DeclarationError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["flag", "named", "names", "one_of", "refused", "seconds", "selected", "text", "whole"]
+__all__ = [
+    "flag",
+    "insist_on_mixin",
+    "named",
+    "names",
+    "one_of",
+    "refused",
+    "seconds",
+    "selected",
+    "text",
+    "whole",
+]
 
 FOR_EVER = 1e10
 """Seconds, some 300 years: beyond that it is no duration."""
@@ -51,6 +62,20 @@ def refused(place: str, option: str, value: Any, takes: str) -> DeclarationError
     """
     before = f"{place}: " if place else ""
     return DeclarationError(f"{before}{option}={shown(value)} is not {takes}")
+
+
+def insist_on_mixin(class_: type, attribute: str, mixin: type, *kinds: type) -> None:
+    """
+    Insist that a class which has the rules of a mixin inherits it: else nobody reads them.
+
+    Raises:
+        DeclarationError: it does not.
+    """
+    if isinstance(class_.__dict__.get(attribute), kinds) and not issubclass(class_, mixin):
+        raise DeclarationError(
+            f"class {class_.__name__} says {attribute}, which {mixin.__name__} alone reads: write "
+            f"class {class_.__name__}({mixin.__name__}, ...), or take it out"
+        )
 
 
 def flag(place: str, **options: Any) -> None:

@@ -371,3 +371,19 @@ def test_the_reference_shows_what_happens() -> None:
         mapped(keyless)
     (shown,) = re.findall(r"```text\nDeclarationError: (.*?)```", page, re.DOTALL)
     assert " ".join(shown.split()) == " ".join(str(caught.value).split())
+
+
+def test_rules_without_the_mixin() -> None:
+    """
+    Nobody would read them, and the table would be a plain one.
+    """
+
+    class Own(DeclarativeBase):
+        pass
+
+    with pytest.raises(DeclarationError, match=r"write class Event\(PartitionedTable, "):
+
+        class Event(Own):
+            __tablename__ = "event"
+            __partition_by__ = ByRange("id", every=100)
+            id: Mapped[int] = mapped_column(primary_key=True)

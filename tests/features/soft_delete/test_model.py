@@ -615,3 +615,25 @@ def test_nothing_for_dataclasses_to_find() -> None:
     The mixin declares its attributes for type checkers only: a dataclass base sees no fields.
     """
     assert inspect.get_annotations(SoftDelete) == {}
+
+
+def test_options_without_the_mixin() -> None:
+    """
+    Nobody would read them, and a deletion would remove the row.
+    """
+
+    class Base(DeclarativeBase):
+        __soft_delete__ = SoftDeleteOptions(guard="allow")  # the house's, for who is soft-deletable
+
+    class Kept(Base):
+        __tablename__ = "kept"
+        id = sa.Column(sa.Integer, primary_key=True)
+
+    with pytest.raises(
+        DeclarationError, match=r"class Gone says __soft_delete__.*Gone\(SoftDelete"
+    ):
+
+        class Gone(Base):
+            __tablename__ = "gone"
+            __soft_delete__ = SoftDeleteOptions()
+            id = sa.Column(sa.Integer, primary_key=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -110,3 +110,16 @@ def test_a_limit_without_a_zone(engine: sa.Engine) -> None:
     classes = models(parent=True, child=True)
     with engine.connect() as connection, pytest.raises(DeclarationError, match="no time zone"):
         purge(connection, classes.Parent, older_than=datetime(2026, 1, 1))  # noqa: DTZ001  # the point
+
+
+def test_a_limit_that_is_no_time(engine: sa.Engine) -> None:
+    """
+    A number of days is said as one.
+    """
+    classes = models(parent=True, child=True)
+    days: Any = 90
+    with (
+        engine.connect() as connection,
+        pytest.raises(DeclarationError, match="=90 is not a timed"),
+    ):
+        purge(connection, classes.Parent, older_than=days)

@@ -8,11 +8,12 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Column, Table, event
-from sqlalchemy.orm import Mapper  # noqa: TC002  # the event below is known with the ORM only
+from sqlalchemy.orm import Mapper
 
 from pgultra.errors import DeclarationError
 from pgultra.features.partitions.rules import ByHash, ByList, ByRange
 from pgultra.plan.declare import declare
+from pgultra.plan.options import insist_on_mixin
 
 if TYPE_CHECKING:
     from pgultra.features.partitions.rules import Rules
@@ -76,6 +77,11 @@ def _constructed(mapper: Mapper[Any], class_: type[Any]) -> None:
         if getattr(column, "table", None) is table and column.key != name:
             column.info.setdefault("pgultra.attribute", name)
     declare(table, _named(rules, class_))
+
+
+@event.listens_for(Mapper, "after_mapper_constructed")
+def _without_mixin(mapper: Mapper[Any], class_: type[Any]) -> None:
+    insist_on_mixin(class_, "__partition_by__", PartitionedTable, ByRange, ByList, ByHash)
 
 
 def _named(rules: Any, class_: type[Any]) -> Any:

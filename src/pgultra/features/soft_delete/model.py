@@ -37,6 +37,7 @@ from pgultra.features.soft_delete.options import (
 from pgultra.features.soft_delete.shape import Shape
 from pgultra.plan.declare import declarations, declare
 from pgultra.plan.facts import Facts, Live
+from pgultra.plan.options import insist_on_mixin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -250,6 +251,11 @@ def _constructed(mapper: Mapper[Any], class_: type[Any]) -> None:
     rules.__dict__.setdefault("_mappers", []).append(mapper)
     build_all(table, rules, mapper)
     _warn_of_unique(table, rules, place)
+
+
+@event.listens_for(Mapper, "after_mapper_constructed")
+def _without_mixin(mapper: Mapper[Any], class_: type[Any]) -> None:
+    insist_on_mixin(class_, "__soft_delete__", SoftDelete, SoftDeleteOptions)
 
 
 def _declared(table: Table, options: SoftDeleteOptions | None, place: str) -> SoftDeleteOptions:

@@ -21,6 +21,7 @@ from pgultra.features.soft_delete.edges import mappers_below, root_of
 from pgultra.features.soft_delete.model import SoftDelete
 from pgultra.features.soft_delete.options import columns_of
 from pgultra.features.soft_delete.runtime import identified
+from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,6 +137,13 @@ def purge(
     if limit is None:
         raise DeclarationError(
             f"purge of table {table.fullname}: say older_than=..., or purge_after in its options"
+        )
+    if not isinstance(limit, timedelta | datetime):
+        raise refused(
+            f"purge of table {table.fullname}",
+            "older_than",
+            limit,
+            "a timedelta, such as timedelta(days=90), or a datetime",
         )
     if isinstance(limit, datetime) and limit.tzinfo is None:
         raise DeclarationError(
