@@ -5,15 +5,17 @@ What an argument in the wrong place is told.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, sessionmaker
 
 from pgultra import DeclarationError, PgultraError, plan
 from pgultra.features import soft_delete
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 def test_an_engine_is_no_connection(engine: sa.Engine, async_engine: AsyncEngine) -> None:

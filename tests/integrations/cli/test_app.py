@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
+import sqlalchemy as sa
+
+from pgultra import PgultraWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +71,9 @@ def test_the_program_runs(models: Path) -> None:
     assert failed.stderr.startswith("error: cannot connect to postgresql+psycopg://me@localhost:1/")
 
 
-def test_the_hint_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hint_without_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """
     Where typer is not installed, the program says what to install.
     """
@@ -76,5 +83,61 @@ def test_the_hint_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "typer", None)
     for name in ("adopt", "check", "demo", "listing", "sql", "database", "target"):
         monkeypatch.delitem(sys.modules, f"pgultra.integrations.cli.{name}", raising=False)
-    with pytest.raises(SystemExit, match="pip install 'pgultra"):
+    with pytest.raises(SystemExit) as caught:
         main()
+    assert caught.value.code == 2  # 1 would be "drift" to a pipeline
+    assert "pip install 'pgultra[cli]'" in capsys.readouterr().err
+
+
+def test_what_nobody_foresaw_is_no_drift(
+    run: Callable[..., Result], models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A mistake of ours, or of the host's code, has a traceback and exit code 2.
+    """
+
+    def broken(*_given: object, **_more: object) -> None:
+        raise KeyError("nobody")
+
+    monkeypatch.setattr("pgultra.integrations.cli.sql.script", broken)
+    result = run("sql", f"{models}:metadata")
+    assert result.exit_code == 2
+    assert "KeyError: 'nobody'" in result.output
+
+
+def test_warnings_are_words(
+    run: Callable[..., Result], models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A warning of pgultra's does not point at a line of pgultra's.
+    """
+
+    def warning(*_given: object, **_more: object) -> tuple[str, ...]:
+        warnings.simplefilter("always")
+        warnings.warn("look here", PgultraWarning, stacklevel=1)
+        return ("SELECT 1",)
+
+    monkeypatch.setattr("pgultra.integrations.cli.sql.script", warning)
+    result = run("sql", f"{models}:metadata")
+    assert result.exit_code == 0
+    assert "warning: look here\n" in result.output
+    assert "PgultraWarning" not in result.output
+    assert result.stdout == "SELECT 1;\n"
+
+
+def test_what_the_database_lacks(
+    run: Callable[..., Result], models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A table that is not there has the server's words, and what to do.
+    """
+
+    def lacking(*_given: object, **_more: object) -> None:
+        gone = psycopg.errors.UndefinedTable('relation "visit" does not exist')
+        raise sa.exc.ProgrammingError("SELECT", {}, gone)
+
+    monkeypatch.setattr("pgultra.integrations.cli.sql.script", lacking)
+    result = run("sql", f"{models}:metadata")
+    assert result.exit_code == 2
+    assert 'relation "visit" does not exist' in result.output
+    assert "see pgultra check" in result.output

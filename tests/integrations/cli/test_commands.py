@@ -103,6 +103,25 @@ def test_check_shows_drift(
     assert {step["verb"] for step in found["steps"]} == {"create", "replace"}
 
 
+def test_check_of_a_database_that_pgultra_never_migrated(
+    run: Callable[..., Result], models: Path, url: str, engine: sa.Engine
+) -> None:
+    """
+    Alembic without the line in `env.py` makes tables alone, however often it is called.
+    """
+    hint = "see that env.py says `import pgultra.integrations.alembic`"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE visit (id int PRIMARY KEY)")
+    assert hint in run("check", f"{models}:metadata", "--url", url).output
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA other")
+        connection.exec_driver_sql("DROP TABLE visit")
+    visits().create_all(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP VIEW far")
+    assert hint not in run("check", f"{models}:metadata", "--url", url).output
+
+
 def test_check_says_what_is_in_the_way(
     run: Callable[..., Result], models: Path, url: str, engine: sa.Engine
 ) -> None:

@@ -21,5 +21,6 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich"):
             raise
-        sys.exit(f"pgultra: {error.name} is not installed: pip install 'pgultra[cli]'")
+        print(f"error: {error.name} is not installed: pip install 'pgultra[cli]'", file=sys.stderr)
+        sys.exit(2)
     app()

@@ -4,6 +4,8 @@ The commands in the order of the help text, and the one place where errors becom
 
 from __future__ import annotations
 
+import traceback
+import warnings
 from typing import Any
 
 import typer
@@ -11,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from typer.core import TyperGroup
 
 from pgultra import __version__
-from pgultra.errors import PgultraError
+from pgultra.errors import PgultraError, PgultraWarning, sqlstate_of
 from pgultra.integrations.cli import (
     adopt,
     check,
@@ -23,9 +25,20 @@ from pgultra.integrations.cli import (
     partitions_convert,
     sql,
 )
-from pgultra.integrations.cli.output import complain
+from pgultra.integrations.cli.output import complain, warn
 
 __all__ = ["app"]
+
+
+_LACKING = ("3F000", "42703", "42P01", "42883")
+"""No such schema, column, table, function."""
+_PASSED = (
+    typer.Exit,
+    typer.Abort,
+    BrokenPipeError,
+    next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"),
+)
+"""What typer makes words and exit codes of; the last is click's, or typer's copy of it."""
 
 
 class Commands(TyperGroup):
@@ -38,12 +51,33 @@ class Commands(TyperGroup):
         Run the command; no traceback for what a user can put right.
         """
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn
+                return super().invoke(ctx)
         except DBAPIError as error:
             complain(str(error.orig).strip())
+            if sqlstate_of(error) in _LACKING:
+                complain("the database lacks what the models declare: see pgultra check, migrate")
         except (PgultraError, SQLAlchemyError) as error:
             complain(str(error))
+        except _PASSED:
+            raise
+        except Exception:  # a mistake of ours or of the host's: with its traceback, and not "drift"
+            traceback.print_exc()
         raise typer.Exit(2)
+
+
+_shown = warnings.showwarning
+
+
+def _warn(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+    """
+    A warning of ours in words, without the line of pgultra that it came from.
+    """
+    if issubclass(category, PgultraWarning):
+        warn(str(message))
+    else:
+        _shown(message, category, *where, **more)
 
 
 app = typer.Typer(

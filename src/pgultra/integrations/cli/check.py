@@ -69,3 +69,16 @@ def _notes(found: Plan, absent: tuple[AbsentExtension, ...], path: str) -> Itera
         yield "repair: alembic revision --autogenerate, then alembic upgrade head"
     if any(change.verb == "mark" for change in changes(found)):
         yield f"or only mark what is unmarked and equal: pgultra adopt {path} --all"
+    if _bears_no_mark(found) and any(change.verb == "create" for change in changes(found)):
+        yield (
+            "nothing here bears pgultra's mark yet: if migrations have run, see that env.py says "
+            "`import pgultra.integrations.alembic`"
+        )
+
+
+def _bears_no_mark(found: Plan) -> bool:
+    """
+    Whether no migration that knew pgultra has run here.
+    """
+    actual = found.sides.actual.values() if found.sides is not None else ()
+    return not any(each.mark is not None and not each.of_its_table for each in actual)

@@ -49,9 +49,19 @@ def embedder_for(name: str | None, column: Column[Any], base_url: str | None) ->
         return embeddings.SentenceTransformerEmbedder(rest)
     found = attribute_of(name)
     if isinstance(found, type) or (callable(found) and not isinstance(found, embeddings.Embedder)):
-        found = found()
+        found = _made(name, found)
     if not isinstance(found, embeddings.Embedder):
         raise PgultraError(
             f"--embedder {name} is no embedder: it needs model, dimensions and embed(texts)"
         )
     return found
+
+
+def _made(name: str, make: Any) -> Any:
+    try:
+        return make()
+    except Exception as error:  # whatever the host's own code raises
+        raise PgultraError(
+            f"--embedder {name}, called without arguments, raised {type(error).__name__}: {error}; "
+            "give an embedder, or what makes one by itself"
+        ) from error

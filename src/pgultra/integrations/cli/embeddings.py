@@ -15,6 +15,7 @@ from rich.progress import Progress
 from pgultra.errors import PgultraError
 from pgultra.integrations.cli.database import URL_OPTION, connected
 from pgultra.integrations.cli.embedders import embedder_for
+from pgultra.integrations.cli.named import column_named, spelt
 from pgultra.integrations.cli.output import print_json, screen
 from pgultra.integrations.cli.target import PATH, load
 
@@ -89,20 +90,12 @@ def _columns(path: str, names: list[str] | None, *, sourced: bool) -> list[Any]:
         if isinstance(column.type, _room().VectorType)
     ]
     if names:
-        return [_named(name, every, path) for name in names]
+        return [column_named(path, "vector column", name, every) for name in names]
     found = [c for c in every if (c.type.source if sourced else c.type.index is not None)]
     if not found:
         what = "with a source, Embedding(…, source=…)" if sourced else "with an index"
         raise PgultraError(f"{path} has no vector column {what}")
     return found
-
-
-def _named(name: str, every: list[Column[Any]], path: str) -> Column[Any]:
-    table, _, column = name.rpartition(".")
-    for each in every:
-        if str(each.table) == table and column in (each.name, each.key):
-            return each
-    raise PgultraError(f"{path} has no vector column {name!r}; say it as table.column")
 
 
 @contextmanager
@@ -151,7 +144,7 @@ def sync(
     with connected(url) as connection:
         for column in _columns(path, columns, sourced=True):
             made = None if dry_run else embedder_for(embedder, column, base_url)
-            found = Synced(str(column), made.model if made else str(column.type.model))
+            found = Synced(spelt(column), made.model if made else str(column.type.model))
             done.append(found)
             with connection.begin():
                 if retry and not dry_run:
@@ -180,7 +173,7 @@ def _work(
     _count(connection, column, found)
     total = found.waiting
     try:
-        with _bar(f"sync {column}") as bar:
+        with _bar(f"sync {spelt(column)}") as bar:
             while step := worker.work_once():
                 found.embedded += step.embedded
                 found.changed += step.changed
@@ -217,8 +210,8 @@ def recall(
     found = {}
     with connected(url) as connection:
         for column in _columns(path, columns, sourced=False):
-            with _bar(f"recall {column}") as bar:
-                found[str(column)] = _room().recall(
+            with _bar(f"recall {spelt(column)}") as bar:
+                found[spelt(column)] = _room().recall(
                     connection, column, sample, k=k, effort=effort, progress=bar
                 )
     if as_json:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import Progress
 
-from pgultra.errors import PgultraError
 from pgultra.integrations.cli.database import URL_OPTION, connected
+from pgultra.integrations.cli.named import column_named
 from pgultra.integrations.cli.output import screen
 from pgultra.integrations.cli.target import PATH, load
 
@@ -44,14 +44,14 @@ def _room() -> Any:  # the module, loaded when a command needs it
 
 
 def _column(path: str, name: str) -> Column[Any]:
-    table, _, column = name.rpartition(".")
-    for metadata in load(path, declared=False):
-        found = metadata.tables.get(table)
-        if found is not None:
-            for each in found.columns:
-                if column in (each.name, each.key):
-                    return each
-    raise PgultraError(f"{path} has no column {name!r}; say it as table.column")
+    sealed = [
+        column
+        for metadata in load(path, declared=False)
+        for table in metadata.tables.values()
+        for column in table.columns
+        if getattr(column.type, "seals", False)
+    ]
+    return column_named(path, "encrypted column", name, sealed)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["complain", "print_diff", "print_json", "screen"]
+__all__ = ["complain", "print_diff", "print_json", "screen", "warn"]
 
 _HEADING = re.compile(r"^[a-z][a-z ,]*:")
 
@@ -30,8 +30,19 @@ def complain(message: str) -> None:
     """
     Say on standard error what went wrong.
     """
+    _say("error: ", "bold red", message)
+
+
+def warn(message: str) -> None:
+    """
+    Say on standard error what one should know.
+    """
+    _say("warning: ", "bold yellow", message)
+
+
+def _say(word: str, style: str, message: str) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
-    console.print(Text("error: ", style="bold red") + Text(without_passwords(message)))
+    console.print(Text(word, style=style) + Text(without_passwords(message)))
 
 
 def print_json(value: Any) -> None:  # whatever json takes

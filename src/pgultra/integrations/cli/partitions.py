@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pgultra.errors import PgultraError
 from pgultra.integrations.cli.database import URL_OPTION, connected
+from pgultra.integrations.cli.named import tables_named
 from pgultra.integrations.cli.output import print_json, screen
 from pgultra.integrations.cli.target import PATH, load
 
@@ -231,12 +232,9 @@ def _targets(path: str, names: Sequence[str] | None) -> list[Any]:
     several = load(path)
     if not names:
         return list(several)
-    found = []
+    found: list[Any] = []
     for name in names:
-        tables = [each.tables[name] for each in several if name in each.tables]
-        if not tables:
-            raise PgultraError(f"{path} has no table {name!r}")
-        found += tables
+        found += tables_named(path, name, several)
     return found
 
 
@@ -252,6 +250,7 @@ def drain(
     """
     Move rows out of default partitions into their own, visible all the time.
     """
+    count = 0
     with connected(url) as connection, screen().status("drain") as shown:
         for target in _targets(path, tables):
             done = _room().drain_default(
@@ -262,11 +261,14 @@ def drain(
                 attempts=attempts,
                 progress=lambda child, rows: shown.update(f"{child}: {rows:,} rows copied"),
             )
+            count += len(done)
             for each in done:
                 screen().print(
                     f"{each.table}: {each.rows:,} rows into {each.child}, "
                     f"others waited {each.held:.2f} s"
                 )
+    if not count:
+        screen().print("nothing to move")
 
 
 @commands.command("adopt")
@@ -279,11 +281,15 @@ def adopt(
     """
     Mark partitions that somebody else made, so that retention sees to them.
     """
+    count = 0
     with connected(url) as connection:
         for target in _targets(path, tables):
             for name in _room().adopt(connection, target, dry_run=dry_run):
                 screen().print(f"{'would mark' if dry_run else 'marked'} {name}")
+                count += 1
         connection.commit()
+    if not count:
+        screen().print("nothing to mark")
 
 
 @commands.command("schedule")

@@ -12,13 +12,12 @@ from rich.progress import Progress
 
 from pgultra.errors import PgultraError
 from pgultra.integrations.cli.database import URL_OPTION, connected
+from pgultra.integrations.cli.named import tables_named
 from pgultra.integrations.cli.output import screen
 from pgultra.integrations.cli.target import PATH, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from sqlalchemy import Table
 
 __all__ = ["convert"]
 
@@ -44,14 +43,6 @@ class _Bar:
 def _bar() -> Iterator[_Bar]:
     with Progress(console=screen(), transient=True) as progress:
         yield _Bar(progress)
-
-
-def _table(path: str, name: str) -> Table:
-    for metadata in load(path):
-        found = metadata.tables.get(name)
-        if found is not None:
-            return found
-    raise PgultraError(f"{path} has no table {name!r}; say it as table or schema.table")
 
 
 def convert(
@@ -102,7 +93,7 @@ def convert(
 
     if plan + resume + rollback + finish > 1:
         raise PgultraError("give one of --plan, --resume, --rollback and --finish")
-    target = _table(path, table)
+    target, *_ = tables_named(path, table, load(path))
     waiting: dict[str, Any] = {"lock_timeout": lock_timeout, "patience": patience}
     with connected(url) as connection:
         if plan:
