@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from pgvector import Vector  # noqa: TC002  # SQLAlchemy reads the annotations
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from pgultra import DeclarationError
-from pgultra.features.embeddings import VectorType, bulk_copy
+from pgultra.features.embeddings import Embedding, VectorType, bulk_copy
 
 if TYPE_CHECKING:
     from tests.fixtures.database import Database
@@ -104,3 +106,82 @@ def test_a_codec_of_the_host_may_read_vectors(engine: sa.Engine) -> None:
         raw = sa.text("SELECT value FROM thing").columns(value=VectorType(3))
         for statement in (raw, sa.select(table.c.value)):
             assert connection.execute(statement).scalar_one().to_list() == [1, 2, 3]
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Animal(Base):
+    __tablename__ = "animal"
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012  # as SQLAlchemy has it
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str | None] = mapped_column(default="none of them")
+    embedding: Mapped[Vector | None] = Embedding(3, index=None)
+
+
+class Dog(Animal):
+    __mapper_args__ = {"polymorphic_identity": "dog"}  # noqa: RUF012  # as SQLAlchemy has it
+
+
+class Counted(Base):
+    __tablename__ = "counted"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int | None] = mapped_column()
+    twice: Mapped[int] = mapped_column(default=lambda now: now.get_current_parameters()["id"] * 2)
+    again: Mapped[int] = mapped_column(default=lambda now: now.current_parameters["id"] * 3)
+    embedding: Mapped[Vector | None] = Embedding(3, index=None)
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # as SQLAlchemy has it
+
+
+def test_a_subclass_keeps_its_rows(engine: sa.Engine) -> None:
+    """The discriminator is the class's, unless the rows say another; else nobody finds them."""
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        bulk_copy(connection, Dog, [{"id": 1, "embedding": [1, 2, 3]}])
+        bulk_copy(connection, Animal, [{"id": 2}])
+        bulk_copy(connection, Animal, [{"id": 3, "kind": "dog"}])
+    with Session(engine) as session:
+        assert session.scalars(sa.select(Dog.id).order_by(Dog.id)).all() == [1, 3]
+        animals = session.scalars(sa.select(Animal).order_by(Animal.id)).all()
+        assert [type(each) for each in animals] == [Dog, Animal, Dog]
+
+
+def test_a_row_that_counts_its_versions_can_be_changed(engine: sa.Engine) -> None:
+    """It begins with the version that an insert gives; functions of a default see the row."""
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        bulk_copy(connection, Counted, [{"id": n, "embedding": [1, 2, n]} for n in range(1, 4)])
+    with Session(engine) as session:
+        row = session.get_one(Counted, 2)
+        assert (row.version, row.twice, row.again) == (1, 4, 6)
+        row.embedding = [3, 2, 1]
+        session.commit()
+        assert row.version == 2
+
+
+def test_a_sequence_is_refused(engine: sa.Engine) -> None:
+    """Where an insert would ask it for the number; a default in the database is as good."""
+    table = table_of(sa.Integer, sa.Sequence("numbers"))
+    create(engine, table)
+    told = pytest.raises(DeclarationError, match=r"default of thing.value is the sequence numbers")
+    with engine.begin() as connection, told:
+        bulk_copy(connection, table, [{"id": 1}])
+    other = sa.Table(
+        "thing",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column(
+            "value",
+            sa.Integer,
+            sa.Sequence("numbers"),
+            server_default=sa.Sequence("numbers").next_value(),
+        ),
+    )
+    with engine.begin() as connection:
+        table.drop(connection)
+        other.create(connection)
+        assert bulk_copy(connection, other, [{"id": 1}]) == 1
+        assert connection.scalar(sa.select(other.c.value)) is not None

@@ -248,6 +248,33 @@ def test_values_are_the_same_in_text_and_in_binary(engine: sa.Engine, columns: l
             assert row.id == 1
 
 
+def test_a_row_may_count_versions_by_postgresqls_own_column(engine: sa.Engine) -> None:
+    """
+    ``xmin`` is no integer, whatever it is declared as, and psycopg would give bytes for it.
+    """
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Note(Base):
+        __tablename__ = "note"
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        xmin: Mapped[int] = mapped_column(system=True, server_default=sa.FetchedValue())
+        embedding: Mapped[Any] = mapped_column(VectorType(3, index=None))
+        __mapper_args__ = {"version_id_col": xmin, "version_id_generator": False}  # noqa: RUF012  # as SQLAlchemy has it
+
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Note(id=1, embedding=[1, 2, 3]))
+        session.commit()
+        for last in (4, 5):
+            note = session.get_one(Note, 1)
+            note.embedding = [1, 2, last]
+            session.commit()
+        assert note.embedding == Vector([1, 2, 5])
+
+
 def test_statements_of_all_shapes(engine: sa.Engine) -> None:
     """
     Unions, subqueries, CTEs, INSERT from SELECT, server-side cursors, typed text, literals.

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import Table, inspect, text
+from sqlalchemy import Table, inspect
 
 from pgultra import sql
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError, PgultraError
-from pgultra.features.embeddings import wire
-from pgultra.features.embeddings.vector import VectorType
+from pgultra.features.embeddings import sending, wire
+from pgultra.features.embeddings.filled import Row, filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,14 +27,6 @@ BATCH = 125
 """Rows that are packed at once: few enough for the processor's cache."""
 TELL = 1000
 """Rows after which progress is told."""
-TYPES = """
-SELECT a.attname, coalesce(nullif(t.typbasetype, 0), t.oid)::int8 AS oid, t.typname,
-    n.nspname, pg_catalog.format_type(t.oid, NULL) AS printed
-FROM pg_catalog.pg_attribute AS a
-JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
-WHERE a.attrelid = pg_catalog.to_regclass(:table) AND a.attnum > 0 AND NOT a.attisdropped
-"""
 
 
 @on_connection
@@ -49,8 +41,10 @@ def bulk_copy(
     Load rows by binary COPY, some forty times as fast as adding objects to a session.
 
     Values pass through the column types, and vectors are checked, as with an insert. Python
-    defaults that are plain values or functions are filled in. ORM events do not happen;
-    triggers and constraints of the database do. It runs in the connection's transaction.
+    defaults that are plain values or functions are filled in, and of a mapped class what its
+    mapper knows: the discriminator of a subclass, the first version of a row. ORM events do
+    not happen; triggers and constraints of the database do. It runs in the connection's
+    transaction.
 
     Args:
         connection: a Connection, or an AsyncConnection, and then it is to be awaited; on
@@ -65,8 +59,12 @@ def bulk_copy(
 
     Raises:
         InvalidVector: a vector does not fit its column; nothing is copied.
-        DeclarationError: a key is no column, or a column that the rows leave out has an SQL
-            expression as its default.
+        DeclarationError: a key is no column, a column that the rows leave out has an SQL
+            expression or a sequence as its default, or what is stored in a column is computed
+            by an SQL expression of its type.
+
+    With a column of a type that psycopg has no binary form of (``hstore``, ``tsvector``,
+    ``halfvec``) psycopg sends text, which takes some five times as long; asyncpg refuses it.
 
     On asyncpg a codec for vectors that the host registered is gone after it.
 
@@ -79,8 +77,8 @@ def bulk_copy(
     first = next(waiting, None)
     if first is None:
         return 0
-    table, columns = _columns(target, first)
-    load = Load(connection, table, columns, progress)
+    table, mapper, columns = _columns(target, first)
+    load = Load(connection, table, columns, progress, filled(table, mapper, columns))
     return load.run(first, waiting)
 
 
@@ -95,6 +93,7 @@ class Load:
         table: Table,
         columns: Mapping[str, Column[Any]],
         progress: Callable[[int], object] | None,
+        rest: Mapping[Column[Any], Callable[[Any], Any]],
     ) -> None:
         self.connection = connection
         self.driver = wire.driver_of(connection.dialect)
@@ -107,14 +106,23 @@ class Load:
         self.progress = progress
         self.done = 0
         self.keys = list(columns)
-        filled = _defaults(table, columns)
-        self.columns = [*columns.values(), *filled]
-        self.processors = [self._processor(column) for column in columns.values()]
-        self.defaults = [(make, self._processor(column)) for column, make in filled.items()]
+        self._key = {name: column.key for name, column in columns.items()}
+        self.columns = [*columns.values(), *rest]
+        if not self.columns:
+            raise DeclarationError(f"bulk_copy: the rows name no column of {table.fullname}")
+        self.types = sending.types_of(connection, table, self.columns)
+        self.in_text = False
+        if self.driver != "asyncpg":
+            raw: Any = connection.connection.driver_connection
+            self.psycopg = wire.psycopg_of(connection.dialect)
+            self.in_text = sending.texts(self.types, raw, self.psycopg)
+        processors = [
+            self._processor(column, type_)
+            for column, type_ in zip(self.columns, self.types, strict=True)
+        ]
+        self.processors = processors[: len(self.keys)]
+        self.defaults = list(zip(rest.values(), processors[len(self.keys) :], strict=True))
         self.schema = sql.schema_on(connection, table.schema)
-        place = sql.qualified(self.schema, table.name)
-        found = connection.execute(text(TYPES), {"table": place})
-        self.types = {row.attname: row for row in found}
 
     def run(self, first: Mapping[str, Any], waiting: Iterator[Mapping[str, Any]]) -> int:
         """
@@ -128,9 +136,10 @@ class Load:
             dbapi.run_async(lambda raw: self._by_async_psycopg(raw, rows))
         else:
             cursor = dbapi.cursor()
-            self._teach(cursor)
+            sending.teach(self.types, cursor, self.psycopg, self.in_text)
             with cursor, cursor.copy(self._statement()) as copy:
-                copy.set_types(self._oids())
+                if not self.in_text:
+                    copy.set_types(self._oids())
                 for row in rows:
                     copy.write_row(row)
         if self.progress is not None:
@@ -163,8 +172,10 @@ class Load:
             except KeyError:
                 self._refuse(next(row for row in batch if key not in row))
             columns.append(_sent(given, process))
-        for default, process in self.defaults:
-            columns.append(_sent([default() for _ in batch], process))
+        if self.defaults:
+            contexts = [Row({self._key[name]: row[name] for name in row}) for row in batch]
+            for make, process in self.defaults:
+                columns.append(_sent([make(context) for context in contexts], process))
         return zip(*columns, strict=True)
 
     def _refuse(self, row: Mapping[str, Any]) -> NoReturn:
@@ -173,67 +184,59 @@ class Load:
             f"{', '.join(self.keys)}: give all rows the same, None where there is no value"
         )
 
-    def _processor(self, column: Column[Any]) -> Callable[[Any], Any] | None:
-        if isinstance(column.type, VectorType):
-            return column.type.packer()
-        dialect = self.connection.dialect
-        return column.type.dialect_impl(dialect).bind_processor(dialect)
+    def _processor(self, column: Column[Any], type_: Any) -> Callable[[Any], Any] | None:
+        connection = self.connection
+        process = sending.process_of(column, type_, connection.dialect)
+        if self.in_text and isinstance(process, wire.Packer):  # one by one
+            pack = process
+            return lambda value: None if value is None else pack(value)
+        if self.driver == "asyncpg":
+            return process
+        fit = sending.fitting(type_, connection.connection.driver_connection)
+        if process is None or fit is None:
+            return process or fit
+        return lambda value: fit(process(value))
 
     def _statement(self) -> str:
         names = ", ".join(sql.identifier(column.name) for column in self.columns)
         table = sql.qualified(self.schema, self.table.name)
-        return f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)"
+        return f"COPY {table} ({names}) FROM STDIN" + " (FORMAT BINARY)" * (not self.in_text)
 
     def _oids(self) -> list[int]:
-        return [int(self.types[column.name].oid) for column in self.columns]
-
-    def _teach(self, cursor: Any) -> None:
-        """
-        Let this cursor write vectors, and texts of types that psycopg does not know.
-        """
-        psycopg = wire.psycopg_of(self.connection.dialect)
-        for column, oid in zip(self.columns, self._oids(), strict=True):
-            if isinstance(column.type, VectorType):
-                cursor.adapters.register_dumper(None, wire.dumper(psycopg, oid))
-            else:
-                try:
-                    cursor.adapters.get_dumper_by_oid(oid, psycopg.pq.Format.BINARY)
-                except psycopg.ProgrammingError:
-                    cursor.adapters.register_dumper(None, wire.text_dumper(psycopg, oid))
+        return [int(type_.oid) for type_ in self.types]
 
     async def _by_async_psycopg(self, raw: Any, rows: Iterator[Sequence[Any]]) -> None:
         async with raw.cursor() as cursor:
-            self._teach(cursor)
+            sending.teach(self.types, cursor, self.psycopg, self.in_text)
             async with cursor.copy(self._statement()) as copy:
-                copy.set_types(self._oids())
+                if not self.in_text:
+                    copy.set_types(self._oids())
                 for row in rows:
                     await copy.write_row(row)
 
     async def _by_asyncpg(self, raw: Any, rows: Iterator[Sequence[Any]]) -> None:
         """
-        asyncpg writes what it has a codec for: ours is there for the length of the COPY.
+        asyncpg writes what it has a codec for: ours are there for the length of the COPY.
+
+        They can be taken away in a transaction that goes on, so an error ends a savepoint only.
         """
-        vector = next(
-            (self.types[c.name] for c in self.columns if isinstance(c.type, VectorType)), None
-        )
-        if vector is not None:
-            await raw.set_type_codec(
-                vector.typname,
-                schema=vector.nspname,
-                encoder=bytes,
-                decoder=bytes,
-                format="binary",
-            )
+        codecs = sending.codecs(self.types)
         try:
-            await raw.copy_records_to_table(
-                self.table.name,
-                schema_name=self.schema,
-                columns=[column.name for column in self.columns],
-                records=rows,
-            )
+            async with raw.transaction():
+                for name, (schema, encode, decode) in codecs.items():
+                    await raw.set_type_codec(
+                        name, schema=schema, encoder=encode, decoder=decode, format="binary"
+                    )
+                await raw.copy_records_to_table(
+                    self.table.name,
+                    schema_name=self.schema,
+                    columns=[column.name for column in self.columns],
+                    records=rows,
+                )
         finally:
-            if vector is not None:
-                await raw.reset_type_codec(vector.typname, schema=vector.nspname)
+            if not raw.is_closed():
+                for name, (schema, _, _) in codecs.items():
+                    await raw.reset_type_codec(name, schema=schema)
 
 
 def _sent(values: list[Any], process: Callable[[Any], Any] | None) -> Iterable[Any]:
@@ -245,9 +248,9 @@ def _sent(values: list[Any], process: Callable[[Any], Any] | None) -> Iterable[A
     return values if process is None else map(process, values)
 
 
-def _columns(target: Any, first: Mapping[str, Any]) -> tuple[Table, dict[str, Column[Any]]]:
+def _columns(target: Any, first: Mapping[str, Any]) -> tuple[Table, Any, dict[str, Column[Any]]]:
     """
-    The columns that a row's keys mean.
+    The table, its mapper if there is one, and the columns that a row's keys mean.
     """
     mapper = None if isinstance(target, Table) else inspect(target)
     table: Any = target if mapper is None else mapper.local_table
@@ -255,41 +258,14 @@ def _columns(target: Any, first: Mapping[str, Any]) -> tuple[Table, dict[str, Co
         raise DeclarationError(
             f"bulk_copy takes mappings such as {{'id': 1}}, not {type(first).__name__}"
         )
+    by_name = {each.name: each for each in table.columns}
     columns: dict[str, Any] = {}
     for key in first:
         if mapper is not None and key in mapper.columns:
             column = mapper.columns[key]
         else:
-            column = table.c.get(key)
+            column = table.c.get(key, by_name.get(key))
         if column is None or column.table is not table:
             raise DeclarationError(f"bulk_copy: table {table.fullname} has no column {key!r}")
         columns[key] = column
-    return table, columns
-
-
-def _defaults(
-    table: Table, columns: Mapping[str, Column[Any]]
-) -> dict[Column[Any], Callable[[], Any]]:
-    """
-    Python defaults of the columns that the rows leave out.
-
-    Raises:
-        DeclarationError: one is an SQL expression, which COPY cannot send.
-    """
-    given = set(columns.values())
-    found: dict[Any, Any] = {}
-    for column in table.columns:
-        default: Any = column.default
-        if column in given or default is None:
-            continue
-        if default.is_scalar:
-            found[column] = lambda value=default.arg: value
-        elif default.is_callable:
-            found[column] = lambda make=default.arg: make(None)
-        elif default.is_clause_element:
-            raise DeclarationError(
-                f"bulk_copy: the default of {table.fullname}.{column.name} is the expression "
-                f"{default.arg}, which COPY cannot send: give the rows a value for it, or declare "
-                "it with server_default="
-            )
-    return found
+    return table, mapper, columns

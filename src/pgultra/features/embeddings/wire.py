@@ -346,18 +346,6 @@ def dumper(psycopg: Any, oid: int = 0) -> Any:
     return _dumpers[oid]
 
 
-def text_dumper(psycopg: Any, oid: int) -> Any:
-    """
-    A dumper for COPY into types whose binary form is their text: enums, citext.
-    """
-
-    def dump(self: Any, value: str) -> bytes:
-        return value.encode()
-
-    body = {"format": psycopg.pq.Format.BINARY, "oid": oid, "dump": dump}
-    return type("TextDumper", (psycopg.adapt.Dumper,), body)
-
-
 def listen(dialect: Dialect) -> None:
     """
     Look at the statements of one engine from now on: those with vectors go in binary.
@@ -389,11 +377,14 @@ def _look_at(compiled: Any) -> tuple[bool, bool]:
     Whether a statement sends vectors, and whether all that it returns is safe in binary.
     """
     sends = any(_is_vector(each.type) for each in compiled.bind_names)
-    results = [entry[3] for entry in getattr(compiled, "_result_columns", None) or ()]
+    entries = getattr(compiled, "_result_columns", None) or ()
+    results = [entry[3] for entry in entries]
     receives = any(map(_is_vector, results)) and all(
         _is_vector(each) or isinstance(each, BINARY_TYPES) for each in results
     )
-    return sends, receives
+    # PostgreSQL's own columns are of types that psycopg does not know: xmin is no integer.
+    own = (getattr(each, "system", False) for entry in entries for each in entry[2])
+    return sends, receives and not any(own)
 
 
 def _is_vector(type_: Any) -> bool:
