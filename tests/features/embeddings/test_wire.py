@@ -99,13 +99,27 @@ def test_what_cannot_be_stored_is_refused_before_the_server_sees_it(
         Packer(3, direction=True).numbers(value)
 
 
-def test_tiny_vectors_have_a_direction() -> None:
+def test_short_and_long_vectors_have_a_direction(engine: sa.Engine) -> None:
     """
-    A length of 1e-20 or 1e30 is unusual, and still stored.
+    As far as pgvector tells it: what it takes for zero or infinite would be near to anything.
     """
-    for number in (1e-20, 1e30):
-        assert len(Packer(2, direction=True)(np.array([number, 0], dtype="f4"))) == 12
-        assert len(Packer(2, direction=True)([number, 0])) == 12
+    pack = Packer(2, direction=True)
+    for number in (1e-25, 1e-19, 1e20, 1e30):
+        for value in (np.array([0, number], dtype="f4"), [0, number]):
+            with pytest.raises(InvalidVector, match="scale it to length 1"):
+                pack(value)
+            assert len(Packer(2)(value)) == 12
+    away = sa.select(
+        sa.literal([3, 4], VectorType(2)).op("<=>", return_type=sa.Float)(sa.column("v"))
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE EXTENSION vector")
+        for number in (1.1e-18, 9e18):
+            for value in (np.array([0, number], dtype="f4"), [0, number]):
+                given = sa.select(sa.cast(value, VectorType(2)).label("v")).subquery()
+                found = connection.scalar(away.select_from(given))
+                assert found == pytest.approx(0.2, rel=1e-6)
+                assert len(pack(value)) == 12
 
 
 def test_zeros_are_fine_where_the_metric_knows_them() -> None:

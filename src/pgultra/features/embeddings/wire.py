@@ -40,6 +40,8 @@ LARGEST = 3.4028235677973366e38
 """The first number that is too large for a 32-bit float."""
 LARGEST_HALF, LEAST_HALF = 65520.0, 2.0**-25
 """The first that is too large for 16 bits, and the last that becomes 0 there."""
+SHORTEST, LONGEST = 1e-18, 1e19
+"""Between them the square of a length is a 32-bit float; pgvector's cosine squares it there."""
 
 # What psycopg reads in binary exactly as in text. Strings are not here: a column that is
 # declared as String may be an enum or a citext in the database, which come back as bytes.
@@ -217,13 +219,19 @@ class Packer:
             for place, number in enumerate(numbers):
                 if not abs(number) < LARGEST:
                     raise InvalidVector(f"a {self.name} cannot hold {number} (at index {place})")
-        if self.direction and length < 1e-37:
+        if self.direction and length == 0:
             raise InvalidVector(
                 f"a {self.name} compared by cosine cannot be all zeros: it has no direction, its "
                 "distance to anything is NaN and it would never be found; store NULL instead"
             )
         if self.half and not self._enough < length**2 < self._little:
             self._check_half(numbers)
+        if self.direction and not SHORTEST < length < LONGEST:
+            raise InvalidVector(
+                f"a {self.name} compared by cosine cannot have a length of {length:.3g}: pgvector "
+                "squares it in 32 bits, where it is zero or infinite, and gets a wrong distance; "
+                "scale it to length 1"
+            )
 
     def _check_half(self, numbers: Any) -> None:
         for place, number in enumerate(numbers):
