@@ -37,6 +37,7 @@ from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.objects import Function, Identity, Trigger
 from pgultra.plan import declarations, facts_of, function_name
+from pgultra.plan.followers import FOLLOWER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -213,6 +214,7 @@ def make_state(table: Table, name: str, what: str) -> None:
         Column("embedded_at", DateTime(timezone=True)),
         *side_constraints(name, own, keys),
         schema=table.schema,
+        info=dict(FOLLOWER),
     )
     Index(
         sql.short_name(name, "due"),

@@ -37,6 +37,7 @@ from pgultra.features.embeddings.switching import (
 )
 from pgultra.features.embeddings.vector import PLACE, VectorType
 from pgultra.plan import declarations, declare
+from pgultra.plan.followers import FOLLOWER
 from pgultra.plan.options import flag, text
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def attach_version(column: Column[Any]) -> Table | None:
         Column("embedding", following.type(), info={VERSION_OF: column.key}),
         *side_constraints(_name(column), own, keys),
         schema=host.schema,
+        info=dict(FOLLOWER),
     )
     declare(side, Version(column.key))
     return side

@@ -17,6 +17,7 @@ from pgultra.errors import PgultraError
 from pgultra.features.partitions.archive import write_archive
 from pgultra.objects import Mark
 from pgultra.objects._catalog import rows
+from pgultra.plan.followers import followers_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,18 @@ if TYPE_CHECKING:
 
     from pgultra.features.partitions.archive import Archived
     from pgultra.features.partitions.attempts import Attempts
+    from pgultra.features.partitions.children import Parent
 
-__all__ = ["DONE", "Retired", "detach", "dispose", "forgetting", "note", "retired_tables"]
+__all__ = [
+    "DONE",
+    "Retired",
+    "detach",
+    "dispose",
+    "forgetting",
+    "note",
+    "retired_tables",
+    "unfollowed",
+]
 
 WORD = "retired "
 DONE = ("detach", "archived")
@@ -178,7 +189,31 @@ def _commented(table: str, comment: str | None, *told: str) -> str:
     return f"COMMENT ON TABLE {table} IS {sql.literal(comment)}"
 
 
-def detach(attempts: Attempts, parent: tuple[str, str], retired: Retired, *, plainly: bool) -> None:
+def unfollowed(parent: Parent, partition: str) -> tuple[str, ...]:
+    """
+    What other rooms keep beside the rows of a partition goes, as it does when rows are deleted.
+
+    PostgreSQL detaches no partition whose rows a foreign key refers to.
+    """
+    texts = []
+    for follower, key in followers_of(parent.table):
+        same = " AND ".join(
+            f"f.{sql.identifier(each.parent.name)} = p.{sql.identifier(each.column.name)}"
+            for each in key.elements
+        )
+        name = sql.qualified(parent.schema, follower.name)  # they lie beside the host's table
+        texts.append(f"DELETE FROM {name} AS f USING {partition} AS p WHERE {same}")  # noqa: S608  # quoted
+    return tuple(texts)
+
+
+def detach(
+    attempts: Attempts,
+    parent: tuple[str, str],
+    retired: Retired,
+    before: Sequence[str],
+    *,
+    plainly: bool,
+) -> None:
     """
     Detach, CONCURRENTLY; what broke off in the middle, here or earlier, is finished.
 
@@ -186,6 +221,7 @@ def detach(attempts: Attempts, parent: tuple[str, str], retired: Retired, *, pla
         attempts: on what connection, and how patient.
         parent: schema and name of its parent.
         retired: the partition.
+        before: what is done first.
         plainly: not CONCURRENTLY, which a default partition forbids.
     """
     above, table = sql.qualified(*parent), retired.table
@@ -197,10 +233,13 @@ def detach(attempts: Attempts, parent: tuple[str, str], retired: Retired, *, pla
             return
         if place[0].detaching:
             attempts.outside(f"ALTER TABLE {above} DETACH PARTITION {table} FINALIZE")
-        elif plainly:
-            attempts.outside(f"ALTER TABLE {above} DETACH PARTITION {table}")
-        else:
-            attempts.outside(f"ALTER TABLE {above} DETACH PARTITION {table} CONCURRENTLY")
+            return
+        if before:
+            with attempts.transaction() as connection:
+                for each in before:
+                    connection.execute(sql.statement(each))
+        how = "" if plainly else " CONCURRENTLY"
+        attempts.outside(f"ALTER TABLE {above} DETACH PARTITION {table}{how}")
 
     attempts.until_it_works(once)
 

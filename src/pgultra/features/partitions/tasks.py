@@ -16,7 +16,7 @@ from pgultra.features.partitions.draining import trigger_name
 from pgultra.features.partitions.growth import SHIELD
 from pgultra.features.partitions.names import child_name, free_name
 from pgultra.features.partitions.planning import Action, expired, marked_tree
-from pgultra.features.partitions.retirement import DONE, forgetting
+from pgultra.features.partitions.retirement import DONE, forgetting, unfollowed
 from pgultra.features.partitions.rules import ByRange
 from pgultra.objects._catalog import rows
 
@@ -245,7 +245,8 @@ def _too_old(retired: Retired, level: Level, cutoff: Any) -> bool:
 
 
 def _detaching(level: Level, child: Child) -> tuple[str, ...]:
-    how = "" if level.default is not None else " CONCURRENTLY"
     if child.detaching:
-        how = " FINALIZE"
-    return (f"ALTER TABLE {level.spelt} DETACH PARTITION {child.spelt}{how}",)
+        return (f"ALTER TABLE {level.spelt} DETACH PARTITION {child.spelt} FINALIZE",)
+    how = "" if level.default is not None else " CONCURRENTLY"
+    first = unfollowed(level.parent, child.spelt)
+    return (*first, f"ALTER TABLE {level.spelt} DETACH PARTITION {child.spelt}{how}")

@@ -17,7 +17,7 @@ from pgultra.features.partitions.child_indexes import build
 from pgultra.features.partitions.conversion.journal import insist_finished
 from pgultra.features.partitions.growth import drain_bound, premake, shield
 from pgultra.features.partitions.planning import MaintenancePlan
-from pgultra.features.partitions.retirement import Retired, detach, dispose, note
+from pgultra.features.partitions.retirement import Retired, detach, dispose, note, unfollowed
 from pgultra.features.partitions.runs import record
 from pgultra.features.partitions.survey import (
     FAILURES,
@@ -348,7 +348,8 @@ class _Work:
                 rules.on_expire,
             )
             self.hand.until_it_works(partial(self.note, retired, level))
-        detach(self.hand, (level.schema, level.name), retired, plainly=level.default is not None)
+        above, plainly = (level.schema, level.name), level.default is not None
+        detach(self.hand, above, retired, unfollowed(level.parent, retired.table), plainly=plainly)
         place = archive_to if archive_to is not None else getattr(rules, "archive", None)
         archived = dispose(self.hand, retired, application, place)
         if archived is not None:

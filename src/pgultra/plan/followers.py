@@ -1,0 +1,39 @@
+"""
+Followers: tables of a room beside a host's, with rows that are nothing without the host's.
+
+Foreign keys take them along where the host's rows are deleted. PostgreSQL detaches no partition
+whose rows are referred to: who takes partitions away deletes what follows them first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import ForeignKeyConstraint, Table
+
+__all__ = ["FOLLOWER", "followers_of"]
+
+FOLLOWER: dict[Any, Any] = {"pgultra_follower": True}
+"""The ``info`` of such a table."""
+
+
+def followers_of(table: Table) -> list[tuple[Table, ForeignKeyConstraint]]:
+    """
+    The followers of a table, each with its foreign key.
+
+    Example:
+        >>> from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
+        >>> host = Table("host", MetaData(), Column("id", Integer, primary_key=True))
+        >>> state = Table("state", host.metadata, Column("id", ForeignKey("host.id")),
+        ...     info=FOLLOWER)
+        >>> [each.name for each, _ in followers_of(host)]
+        ['state']
+    """
+    return [
+        (each, key)
+        for each in table.metadata.tables.values()
+        if FOLLOWER.items() <= each.info.items()
+        for key in each.foreign_key_constraints
+        if key.referred_table is table
+    ]
