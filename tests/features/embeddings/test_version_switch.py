@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 import pgultra
-from pgultra import DeclarationError, PgultraError
+from pgultra import DeclarationError, PgultraError, sql
 from pgultra.features.embeddings import (
+    HNSW,
+    Embedding,
     EmbeddingWorker,
     NextVersion,
     Rules,
@@ -25,6 +28,8 @@ from pgultra.features.embeddings import (
     switch,
     upkeep,
 )
+from pgultra.features.soft_delete import SoftDelete, SoftDeleteOptions
+from pgultra.plan import check
 from tests.features.embeddings.counting import Length, at_once
 
 if TYPE_CHECKING:
@@ -256,6 +261,92 @@ def test_a_column_that_is_not_null(engine: sa.Engine) -> None:
         assert not column["nullable"]
         zeros = sa.text("""SELECT count(*) FROM note WHERE "em""b %" = '[0,0,0,0]'""")
         assert connection.scalar(zeros) == 0
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_an_index_that_is_built_concurrently(engine: sa.Engine, partitioned: bool) -> None:
+    """
+    The table is locked anyhow, so it is built plainly; the next migration leaves it alone.
+    """
+
+    def table(vector: VectorType) -> sa.Table:
+        parts: Any = {"postgresql_partition_by": "RANGE (id)"} if partitioned else {}
+        made = sa.Table(
+            "note",
+            sa.MetaData(),
+            sa.Column("id", sa.Integer, primary_key=True),
+            sa.Column("body", sa.Text),
+            sa.Column("embedding", vector),
+            **parts,
+        )
+        pgultra.declare(made, Rules("embedding"))
+        return made
+
+    index = HNSW(concurrently=True)
+    following = NextVersion(dimensions=4, model="four", index=index)
+    before = table(VectorType(3, source="body", model="length", next_version=following))
+    before.metadata.create_all(engine)
+    with engine.begin() as connection:
+        if partitioned:
+            connection.exec_driver_sql("CREATE TABLE part PARTITION OF note DEFAULT")
+        connection.execute(before.insert(), {"id": 1, "body": "text"})
+    embed(engine, before)
+    with engine.begin() as connection:
+        assert switch(connection, before.c.embedding) == 1
+    after = table(VectorType(4, source="body", model="four", index=index))
+    with engine.connect() as connection:
+        steps = check(connection, after.metadata).steps
+        valid = sa.text(
+            "SELECT bool_and(indisvalid), count(*) FROM pg_index AS i JOIN pg_class AS c "
+            "ON c.oid = i.indexrelid JOIN pg_am AS a ON a.oid = c.relam WHERE a.amname = 'hnsw'"
+        )
+        assert connection.execute(valid).one() == (True, 3 if partitioned else 2)
+    assert {step.identity.kind for step in steps} == {"trigger"}  # of the next version
+
+
+@pytest.mark.parametrize("schema", [None, "public", 'Sche"ma %'])
+def test_views_of_ours_give_way(engine: sa.Engine, schema: str | None) -> None:
+    """
+    Live views show the column; they come back with who may read them. A stranger's stays.
+    """
+
+    class Base(DeclarativeBase):
+        metadata = sa.MetaData(schema=schema)
+
+    class Note(SoftDelete, Base):
+        __tablename__ = "note"
+        __soft_delete__ = SoftDeleteOptions(view=True)
+
+        id = mapped_column(sa.Integer, primary_key=True)
+        body = mapped_column(sa.Text)
+        embedding = Embedding(3, source="body", model="length", next_version=NEXT)
+
+    if schema:
+        pgultra.declare(Base.metadata, pgultra.Schema(name=schema))
+    table: Any = Note.__table__
+    place = sql.qualified(schema, "note_live")
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(table.insert(), [{"id": n, "body": f"text {n}"} for n in range(3)])
+        connection.execute(table.update().where(table.c.id == 1).values(deleted_at=sa.func.now()))
+        connection.execute(sql.statement(f"GRANT SELECT ON {place} TO PUBLIC"))
+        connection.execute(sql.statement(f"CREATE VIEW strange AS SELECT id FROM {place}"))
+    embed(engine, table)
+    with (
+        engine.begin() as connection,
+        pytest.raises(sa.exc.DBAPIError, match="view strange depends on"),
+    ):
+        switch(connection, Note.embedding)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP VIEW strange")
+        assert switch(connection, Note.embedding) == 3
+        rows = sql.statement(f"SELECT id, vector_dims(embedding) FROM {place}")
+        found = connection.execute(rows)
+        assert sorted(map(tuple, found)) == [(0, 4), (2, 4)]
+        may = sa.text("SELECT has_table_privilege('pg_monitor', :place, 'SELECT')")
+        assert connection.scalar(may, {"place": place})
+    with engine.connect() as connection:
+        assert not check(connection, Base.metadata)
 
 
 def test_what_keeps_rows_away_is_refused(owner_engine: sa.Engine, engine: sa.Engine) -> None:

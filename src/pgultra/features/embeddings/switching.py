@@ -4,6 +4,7 @@ The steps of a switch to the next version: what is locked, what is refused, what
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, MetaData, Table, and_, case, func, literal, not_, or_, select, text
@@ -14,13 +15,14 @@ from pgultra import sql
 from pgultra.errors import PgultraError, sqlstate_of
 from pgultra.features.embeddings.index import HNSW
 from pgultra.features.embeddings.objects import database_objects, index_name, schema_index
-from pgultra.objects import Index
-from pgultra.plan import collect
+from pgultra.objects import Identity, Index
+from pgultra.plan import Plan, apply, check, collect
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, FromClause
 
     from pgultra.features.embeddings.queue import Queue
+    from pgultra.plan import Step
 
 __all__ = [
     "exchange",
@@ -33,6 +35,14 @@ __all__ = [
 
 BLANKS = " \t\n\r\f\v\x1c\x1d\x1e\x1f"
 """A text of these is none, for the worker too; it knows more of them, not all encodings do."""
+SHOWN = """
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_depend AS d
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass
+        AND d.refclassid = 'pg_catalog.pg_class'::regclass
+        AND d.refobjid = to_regclass(CAST(:place AS text)) AND a.attname = :name)
+"""
 TAKEN = "55P03"
 """The SQLSTATE of a lock that NOWAIT does not get."""
 
@@ -150,12 +160,15 @@ def exchange(connection: Connection, own: Column[Any], side: Column[Any], *, str
         connection.execute(sql.statement(f"DROP INDEX IF EXISTS {sql.qualified(schema, each)}"))
     size = type_.dimensions
     none = f"array_fill(0::real, ARRAY[{size}])" if strict else "NULL"
+    away, back = _standing(connection, own)
+    apply(away, connection)
     connection.execute(
         sql.statement(
             f"ALTER TABLE {place} ALTER COLUMN {name} TYPE vector({size}) "
             f"USING {none}::vector({size})"
         )
     )
+    apply(back, connection)
     beside: Any = side.table
     keys = zip(table.primary_key, beside.primary_key, strict=True)
     same = " AND ".join(
@@ -174,6 +187,32 @@ def exchange(connection: Connection, own: Column[Any], side: Column[Any], *, str
             "or a rule of the table leaves the UPDATE out; disable it meanwhile"
         )
     _build(connection, own, later.c[own.key])
+
+
+def _standing(connection: Connection, own: Column[Any]) -> tuple[Plan, Plan]:
+    """
+    What takes away the views of ours that show a column, and what brings them back.
+
+    PostgreSQL changes no type of a column that a view shows. A stranger's view stays in the way.
+    """
+    table: Any = own.table
+    place = {"place": place_of(connection, table), "name": own.name}
+    if not connection.scalar(text(SHOWN), place):
+        return Plan(), Plan()
+    schema = sql.schema_on(connection, table.schema)
+    default = connection.dialect.default_schema_name
+    known = [schema, None] if schema == default else [schema]
+    altered = {Identity("table", each, table.name): frozenset({own.name}) for each in known}
+    steps = check(connection, table.metadata, altered=altered).steps
+
+    def spelt(step: Step) -> Identity:
+        return step.identity._replace(schema=step.identity.schema or default)
+
+    away = [each for each in steps if each.after is None]
+    back = [each for each in steps if each.before is None]
+    both = {*map(spelt, away)} & {*map(spelt, back)}
+    away, back = ([each for each in half if spelt(each) in both] for half in (away, back))
+    return Plan(tuple(away)), Plan(tuple(back))
 
 
 def hand_over(connection: Connection, old: Table, new: Queue, side: Column[Any]) -> None:
@@ -209,6 +248,7 @@ def _build(connection: Connection, own: Column[Any], later: Column[Any]) -> None
     if index_name(later) not in {each.name for each in later.table.indexes}:
         schema_index(later)
     [made] = [each for each in database_objects(later) if isinstance(each, Index)]
+    made = dataclasses.replace(made, concurrently=False)  # the table is locked anyhow
     for each in collect(table.metadata).values():
         if isinstance(each, Index) and each.mark is not None and each.mark.room == "embeddings":
             made = made.owned(each.mark.application, "embeddings")
