@@ -223,6 +223,8 @@ def test_the_worker_waits_as_long_as_an_endpoint_asks(
         (200, {"error": "none"}, "no embeddings"),
         (200, {"data": [{"index": 0, "embedding": [1, 2]}]}, "declared are 3"),
         (200, {"data": []}, "0 vectors"),
+        (200, {"data": [{"index": 0, "embedding": None}]}, "a list of numbers, and not NoneType"),
+        (200, {"data": [{"index": 0, "embedding": "abc"}]}, "a list of numbers, and not str"),
     ],
 )
 def test_what_is_no_embedding_is_refused(

@@ -170,6 +170,12 @@ class OpenAIEmbedder:
             raise PgultraError(
                 f"{self.url} gave no embeddings: its answer has no data[].embedding"
             ) from error
+        if not all(isinstance(each, list) for each in vectors):
+            kinds = sorted({type(each).__name__ for each in vectors})
+            raise PgultraError(
+                f"{self.url} gave no embeddings: data[].embedding is a list of numbers, and not "
+                f"{', '.join(kinds)}"
+            )
         if len(vectors) != len(texts) or any(len(each) != self.dimensions for each in vectors):
             given = {len(each) for each in vectors}
             raise PgultraError(

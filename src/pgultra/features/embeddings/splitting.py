@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
-from pgultra.errors import DeclarationError
+from pgultra.errors import DeclarationError, PgultraError
 from pgultra.features.embeddings.chunks import split_text
 from pgultra.features.embeddings.side import SplitQueue
 from pgultra.features.embeddings.state import body, make_state, marking, on_change, side_name
@@ -104,10 +104,19 @@ class Chunks:
     def pieces(self, written: str) -> list[str]:
         """
         The chunks of a text.
+
+        Raises:
+            PgultraError: the host's own splitter gave something else.
         """
-        if self.split is not None:
-            return list(self.split(written))
-        return split_text(written, self.size, self.overlap)
+        if self.split is None:
+            return split_text(written, self.size, self.overlap)
+        found = self.split(written)
+        pieces = [] if isinstance(found, str) else list(found)
+        if isinstance(found, str) or not all(isinstance(each, str) for each in pieces):
+            raise PgultraError(
+                f"Chunks: the splitter {self.version} gave something else than a list of texts"
+            )
+        return pieces
 
     def attached(self, table: Table) -> None:
         """
