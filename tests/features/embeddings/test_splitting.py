@@ -11,7 +11,7 @@ from pgvector import Vector  # SQLAlchemy reads the annotations
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import pgultra
-from pgultra import DeclarationError, plan
+from pgultra import DeclarationError, PgultraError, plan
 from pgultra.features.embeddings import (
     Chunks,
     Embedding,
@@ -261,6 +261,35 @@ def test_another_splitter_is_a_backfill(engine: sa.Engine) -> None:
         assert retry_failed(connection, Page.embedding) == 1
     assert EmbeddingWorker(engine, Length(), Page.embedding).work().split == 1
     assert right(engine, whole=True)
+
+
+def test_how_long_parents_wait(engine: sa.Engine) -> None:
+    """
+    A parent that nobody splits is the oldest that waits, though no chunk does.
+    """
+    Base.metadata.create_all(engine)
+    fill(engine, 2)
+    state = Base.metadata.tables["book_page_state"]
+    with engine.begin() as connection:
+        hours = sa.func.now() - sa.cast("3 hours", sa.Interval)
+        connection.execute(sa.update(state).values(stale_since=hours))
+        found = queue_status(connection, Page.embedding)
+    assert (found.waiting, found.unsplit) == (0, 2)
+    assert found.oldest is not None
+    assert found.oldest.total_seconds() >= 3 * 3600
+    EmbeddingWorker(engine, Length(), Page.embedding).work()
+    with engine.begin() as connection:
+        assert queue_status(connection, Page.embedding).oldest is None
+
+
+@pytest.mark.parametrize("given", ["a text", ["a", None], [b"a"]])
+def test_what_is_no_list_of_texts_is_refused(given: Any) -> None:
+    """
+    A splitter that gives the text itself had made a chunk of each letter.
+    """
+    rules = Chunks(source="body", text="text", split=lambda text: given, version="mine")
+    with pytest.raises(PgultraError, match="splitter mine gave something else than a list"):
+        rules.pieces("a text")
 
 
 HOSTILE = 'We"ird Näme %s :x'

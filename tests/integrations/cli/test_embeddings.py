@@ -47,6 +47,29 @@ class Stopped(Fussy):
 
 number = 42
 """
+CHUNKS = """
+import sqlalchemy as sa
+import pgultra
+from pgultra.features.embeddings import Chunks, HashingEmbedder, Rules, VectorType
+
+metadata = sa.MetaData()
+book = sa.Table(
+    "book", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("body", sa.Text)
+)
+page = sa.Table(
+    "page", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.Text),
+    sa.Column("book_id", sa.ForeignKey("book.id")),
+    sa.Column("embedding", VectorType(16, source="text", model=HashingEmbedder(16).model)),
+)
+
+
+def broken(text):
+    raise RuntimeError("cannot cut it")
+
+
+pgultra.declare(page, Rules("embedding"))
+pgultra.declare(page, Chunks(source="body", text="text", split=broken, version="broken"))
+"""
 
 
 @pytest.fixture
@@ -119,6 +142,25 @@ def test_sync_with_an_embedder_of_the_host(
     again = run(*command, "--embedder", f"{models}:Fussy", "--retry-failed")
     assert again.exit_code == 0
     assert "1 embedded by fussy, 0 waiting, 0 failed" in again.output
+
+
+def test_parents_that_cannot_be_split_are_told(
+    run: Callable[..., Any], tmp_path: Path, database: Database
+) -> None:
+    """
+    They wait like rows do, and it is exit code 1.
+    """
+    path = tmp_path / "chunk_models.py"
+    path.write_text(CHUNKS)
+    names: dict[str, Any] = {}
+    exec(CHUNKS, names)
+    with database.engine().begin() as connection:
+        names["metadata"].create_all(connection)
+        connection.execute(sa.insert(names["book"]), {"id": 1, "body": "text"})
+    command = ["embeddings", "sync", f"{path}:metadata", "--url", database.dsn]
+    done = run(*command, "--embedder", "hashing")
+    assert done.exit_code == 1
+    assert "0 embedded by pgultra-hashing-1-16-34, 1 waiting, 0 failed" in done.output
 
 
 def test_sync_is_interrupted_and_goes_on(

@@ -61,7 +61,13 @@ def queue_status(connection: Connection, column: Any) -> QueueStatus:
     found = _status(connection, queue)
     for splitting, _ in parents:
         unsplit = _status(connection, splitting)
-        found = replace(found, unsplit=unsplit.waiting, failed=found.failed + unsplit.failed)
+        ages = [each.oldest for each in (found, unsplit) if each.oldest is not None]
+        found = replace(
+            found,
+            unsplit=unsplit.waiting,
+            failed=found.failed + unsplit.failed,
+            oldest=max(ages, default=None),
+        )
     return found
 
 

@@ -185,7 +185,7 @@ def _work(
 def _count(connection: Connection, column: Column[Any], found: Synced) -> None:
     with connection.begin():
         status = _room().queue_status(connection, column)
-    found.waiting, found.failed = status.waiting, status.failed
+    found.waiting, found.failed = status.waiting + status.unsplit, status.failed
 
 
 @commands.command("recall")
