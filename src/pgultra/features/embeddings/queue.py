@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    Column,
     LargeBinary,
+    MetaData,
+    Table,
     and_,
     case,
     cast,
@@ -26,34 +29,29 @@ from sqlalchemy import (
 )
 from sqlalchemy import column as column_
 
+from pgultra.features.embeddings.job import Job
 from pgultra.features.embeddings.queries import resolved
-from pgultra.features.embeddings.state import content, hash_of, state_table
+from pgultra.features.embeddings.state import (
+    content,
+    hash_of,
+    sources,
+    state_table,
+    text_of,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Connection, FromClause, Table
+    from sqlalchemy import ColumnElement, Connection, FromClause
 
-__all__ = ["Job", "Queue", "QueueStatus"]
+__all__ = ["Queue", "QueueStatus"]
+
+MOST_PARAMETERS = 30_000
+"""Of a statement; asyncpg takes 32,767, psycopg twice as many."""
 
 KEPT = "the row kept its old vector: a policy of row security or a trigger let no update through"
 """The error of rows that an UPDATE passed over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """
-    One row to embed: its key, its text, and the hash of this very text.
-
-    A hidden one waits, and the role that asks cannot read it: row security.
-    """
-
-    key: tuple[Any, ...]
-    text: str
-    hash: bytes
-    attempts: int
-    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,8 @@ class QueueStatus:
         leased: rows that somebody works on.
         failed: rows that were given up; their errors are in the state table.
         embedded: rows whose vector is fresh.
-        oldest: how long the oldest waiting row has been stale; None when none waits.
+        oldest: how long the oldest waiting row has been stale, or the oldest parent that waits
+            to be split; None when none waits.
         unsplit: parents whose text waits to be split into chunks, where the table is one of
             chunks; those that failed count among the failed.
 
@@ -101,6 +100,7 @@ class Queue:
         self.column: Column[Any] = self.table.c[expression.key]
         self.text = content(self.column)
         self._look_after(self.table, state_table(self.column))
+        self._bare = _bare(self.table, {*self.keys, *sources(self.column), self.column})
 
     def _look_after(self, table: Table, state: Table) -> None:
         """
@@ -137,22 +137,24 @@ class Queue:
             found = [row for row in found if not row.attempts]
         if not found:
             return token, []
-        these = self._any_of(self.own, [tuple(row)[:-1] for row in found])
-        connection.execute(
-            update(state)
-            .where(these)
-            .values(lease=token, available_at=func.now() + lease, attempts=state.c.attempts + 1)
-        )
-        texts = (
-            select(*self.own, self.text, self.hash, state.c.attempts, self.keys[0].is_(None))
-            .select_from(state.outerjoin(self.table, self._same()))
-            .where(these, state.c.lease == token)
-            .order_by(*self.own)
-        )
-        jobs = [
-            Job(tuple(row)[:-4], row[-4], bytes(row[-3]), row[-2], row[-1])
-            for row in connection.execute(texts)
-        ]
+        jobs: list[Job] = []
+        for some in self._slices([tuple(row)[:-1] for row in found]):
+            these = self._any_of(self.own, some)
+            connection.execute(
+                update(state)
+                .where(these)
+                .values(lease=token, available_at=func.now() + lease, attempts=state.c.attempts + 1)
+            )
+            texts = (
+                select(*self.own, self.text, self.hash, state.c.attempts, self.keys[0].is_(None))
+                .select_from(state.outerjoin(self.table, self._same()))
+                .where(these, state.c.lease == token)
+                .order_by(*self.own)
+            )
+            jobs += [
+                Job(tuple(row)[:-4], row[-4], bytes(row[-3]), row[-2], row[-1])
+                for row in connection.execute(texts)
+            ]
         return token, jobs
 
     def _give_up(self, connection: Connection, most_attempts: int) -> None:
@@ -183,10 +185,9 @@ class Queue:
         Who waited for one of them while keeping others could be in a deadlock with the host.
         """
         free = select(*self.own).where(condition).with_for_update(skip_locked=True)
-        found = [tuple(row) for row in connection.execute(free)]
-        if found:
+        for some in self._slices([tuple(row) for row in connection.execute(free)]):
             connection.execute(
-                update(self.state).where(self._any_of(self.own, found)).values(**changed)
+                update(self.state).where(self._any_of(self.own, some)).values(**changed)
             )
 
     def write_free(
@@ -204,15 +205,15 @@ class Queue:
             how many were written, and what is left, to be written one by one: who waits for
             a row while keeping others could be in a deadlock with the host.
         """
-        kept = self._lock(connection, jobs, skip_locked=True)
-        pairs = list(zip(jobs, results, strict=True))
-        left = [pair for pair in pairs if pair[0].key not in kept]
-        now = [pair for pair in pairs if pair[0].key in kept]
-        if not now:
-            return 0, left
-        written = self.write(
-            connection, token, [job for job, _ in now], [result for _, result in now], model
-        )
+        written, left = 0, []
+        for some in self._slices(list(zip(jobs, results, strict=True))):
+            kept = self._lock(connection, [job for job, _ in some], skip_locked=True)
+            left += [pair for pair in some if pair[0].key not in kept]
+            now = [pair for pair in some if pair[0].key in kept]
+            if now:
+                written += self.write(
+                    connection, token, [job for job, _ in now], [result for _, result in now], model
+                )
         return written, left
 
     def write(
@@ -226,18 +227,17 @@ class Queue:
         """
         Write vectors where the text is still the one that was embedded, and the lease ours.
         """
-        state = self.state
-        rows = self._rows(jobs, vectors)
-        same_key = self._equal(self.keys, rows)
+        rows, bare = self._rows(jobs, vectors), self._bare
+        keys = [bare.c[key.key] for key in self.keys]
+        text = text_of([bare.c[each.key] for each in sources(self.column)])
         self._lock(connection, jobs)
-        leased = (
-            select(literal(1)).where(self._same(), state.c.lease == token).correlate(self.table)
-        )
+        same = and_(*(own == key for own, key in zip(self.own, keys, strict=True)))
+        leased = select(literal(1)).where(same, self.state.c.lease == token).correlate(bare)
         written = connection.execute(
-            update(self.table)
-            .where(same_key, self.hash == rows.c.hash, leased.exists())
-            .values({self.column: cast(rows.c.embedding, self.column.type)})
-            .returning(*self.keys)
+            update(bare)
+            .where(self._equal(keys, rows), hash_of(text) == rows.c.hash, leased.exists())
+            .values({self.column.key: cast(rows.c.embedding, self.column.type)})
+            .returning(*keys)
         ).all()
         self._done(connection, token, jobs, {tuple(key) for key in written}, model)
         return len(written)
@@ -289,7 +289,7 @@ class Queue:
     ) -> None:
         state = self.state
         names = [column_(f"key_{n}", key.type) for n, key in enumerate(self.keys)]
-        rows = values(*names, column_("hash", LargeBinary), name="fresh").data(
+        rows = values(*names, column_("hash", LargeBinary), name="pgultra_fresh").data(
             [(*key, digest) for key, digest in fresh]
         )
         connection.execute(
@@ -334,15 +334,16 @@ class Queue:
         """
         attempts = self.state.c.attempts
         last = attempts >= most_attempts if most_attempts is not None else false()
-        self._change(
-            connection,
-            and_(self.state.c.lease == token, self._any_of(self.own, [job.key for job in jobs])),
-            lease=None,
-            error=error,
-            available_at=func.now() + wait,
-            attempts=attempts if most_attempts is not None else attempts - 1,
-            failed_at=case((last, func.now()), else_=None),
-        )
+        for some in self._slices([job.key for job in jobs]):
+            self._change(
+                connection,
+                and_(self.state.c.lease == token, self._any_of(self.own, some)),
+                lease=None,
+                error=error,
+                available_at=func.now() + wait,
+                attempts=attempts if most_attempts is not None else attempts - 1,
+                failed_at=case((last, func.now()), else_=None),
+            )
 
     def _rows(self, jobs: Sequence[Job], vectors: Sequence[Any]) -> FromClause:
         names = [column_(f"key_{n}", key.type) for n, key in enumerate(self.keys)]
@@ -350,8 +351,15 @@ class Queue:
             *names,
             column_("hash", LargeBinary),
             column_("embedding", self.column.type),
-            name="embedded",
+            name="pgultra_embedded",  # a host may have a table of any other name
         ).data([(*job.key, job.hash, vector) for job, vector in zip(jobs, vectors, strict=True)])
+
+    def _slices(self, rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """
+        So many rows at once as one statement takes, with two more parameters for each.
+        """
+        size = MOST_PARAMETERS // (len(self.keys) + 2)
+        return (rows[start : start + size] for start in range(0, len(rows), size))
 
     def _any_of(
         self, columns: Sequence[Any], keys: Sequence[tuple[Any, ...]]
@@ -370,3 +378,11 @@ class Queue:
     def _same(self) -> ColumnElement[bool]:
         pairs = zip(self.own, self.keys, strict=True)
         return and_(*(own == key for own, key in pairs))
+
+
+def _bare(table: Table, columns: Collection[Column[Any]]) -> Table:
+    """
+    A table for an UPDATE that changes nothing but what it says: no ``onupdate=`` of the host's.
+    """
+    bare = [Column(each.name, each.type, key=each.key) for each in table.columns if each in columns]
+    return Table(table.name, MetaData(), *bare, schema=table.schema)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Connection, Table
 
-    from pgultra.features.embeddings.queue import Job
+    from pgultra.features.embeddings.job import Job
 
 __all__ = ["SideQueue", "SplitQueue", "VersionQueue"]
 
@@ -50,7 +50,7 @@ class SideQueue(Queue):
         """
         self._lock(connection, jobs)
         names = [column_(f"key_{n}", key.type) for n, key in enumerate(self.keys)]
-        given = values(*names, column_("hash", LargeBinary), name="given").data(
+        given = values(*names, column_("hash", LargeBinary), name="pgultra_given").data(
             [(*job.key, job.hash) for job in jobs]
         )
         same = self._equal(self.keys, given)

@@ -4,6 +4,7 @@ What goes wrong for a worker: whose trouble it is, how long it lasts, and how it
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from pgultra.errors import PgultraError, sqlstate_of
+from pgultra.features.embeddings.embedder import Embedder
+from pgultra.plan.options import refused, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,11 +25,16 @@ __all__ = [
     "Attempt",
     "Unreadable",
     "default_wait",
+    "insist_on_options",
     "insist_on_some",
     "of_the_row",
     "pause_asked_by",
     "told",
 ]
+
+PLACE = "EmbeddingWorker"
+MOST = 1_000_000
+"""Of a batch and of attempts: a typing error is more likely than the wish for more."""
 
 LONGEST_REST = 86_400.0
 """Seconds, a day: an endpoint that asks for more is asked again after so long."""
@@ -80,9 +88,9 @@ def default_wait() -> Callable[[Any], float]:
 
 def told(error: BaseException) -> str:
     """
-    An error as a text that PostgreSQL takes; of the database's, without statement and values.
+    An error as a text that PostgreSQL takes; of a statement's, without the statement and values.
     """
-    if isinstance(error, DBAPIError) and error.orig is not None:
+    if isinstance(error, StatementError) and error.orig is not None:
         error = error.orig
     try:
         said = str(error)
@@ -133,3 +141,25 @@ def insist_on_some(errors: Sequence[Exception], attempts: Sequence[int]) -> None
             if not isinstance(error, DBAPIError) or (sqlstate_of(error) or "")[:2] != "42":
                 return
         raise errors[0]
+
+
+def insist_on_options(
+    engine: Any, embedder: Any, batch: Any, lease: Any, most_attempts: Any, wait: Any
+) -> None:
+    """
+    Refuse what a worker cannot be made with.
+
+    Raises:
+        DeclarationError: an option takes something else.
+    """
+    if not callable(getattr(engine, "begin", None)):
+        raise refused(PLACE, "engine", engine, "an Engine or an AsyncEngine")
+    if isinstance(embedder, type) or not isinstance(embedder, Embedder):
+        such = "an embedder, such as HashingEmbedder(384): it has model, dimensions and embed"
+        raise refused(PLACE, "embedder", embedder, such)
+    whole(PLACE, "batch", batch, 1, MOST)
+    whole(PLACE, "most_attempts", most_attempts, 1, MOST)
+    if not isinstance(lease, dt.timedelta) or lease <= dt.timedelta(0):
+        raise refused(PLACE, "lease", lease, "a timedelta above 0, such as timedelta(minutes=5)")
+    if wait is not None and not callable(wait):
+        raise refused(PLACE, "wait", wait, "a wait strategy of tenacity, or None")

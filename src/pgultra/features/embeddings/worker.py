@@ -13,16 +13,18 @@ import datetime as dt
 import logging
 import threading
 import time
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pgultra.errors import DeclarationError, PgultraError
-from pgultra.features.embeddings.embedder import Embedder
+from pgultra.errors import DeclarationError
+from pgultra.features.embeddings.job import texts_of, vectors_for
 from pgultra.features.embeddings.splitting import chunks_of
 from pgultra.features.embeddings.troubles import (
     REFUSALS,
     Attempt,
     Unreadable,
     default_wait,
+    insist_on_options,
     insist_on_some,
     of_the_row,
     pause_asked_by,
@@ -30,24 +32,26 @@ from pgultra.features.embeddings.troubles import (
 )
 from pgultra.features.embeddings.version import queue_of
 from pgultra.features.embeddings.worked import Worked
-from pgultra.plan.options import refused, seconds, whole
+from pgultra.plan.options import seconds
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from pgultra.features.embeddings.queue import Job, Queue
+    from pgultra.features.embeddings.embedder import Embedder
+    from pgultra.features.embeddings.job import Job
+    from pgultra.features.embeddings.queue import Queue
 
 __all__ = ["EmbeddingWorker", "Worked"]
 
 log = logging.getLogger("pgultra.embeddings")
 
-PLACE = "EmbeddingWorker"
-MOST = 1_000_000
-"""Of a batch and of attempts: a typing error is more likely than the wish for more."""
+LEVEL = "READ COMMITTED"
+"""Whatever the engine does otherwise: rows that are locked are to be as they are now, and in
+AUTOCOMMIT a lock would be gone before what it is for is written."""
 
 
 class EmbeddingWorker:
@@ -92,8 +96,9 @@ class EmbeddingWorker:
         most_attempts: int = 8,
         wait: Callable[[Any], float] | None = None,
     ) -> None:
-        _insist_on_options(engine, embedder, batch, lease, most_attempts, wait)
-        self.engine: Any = engine
+        insist_on_options(engine, embedder, batch, lease, most_attempts, wait)
+        own: Any = engine.execution_options(isolation_level=LEVEL)  # the same pool
+        self.engine = own
         self.embedder = embedder
         self.queue = queue_of(column)
         self.chunks = chunks_of(self.queue.table)
@@ -142,14 +147,15 @@ class EmbeddingWorker:
             token, jobs, hidden = self._claim(connection, queue)
         if not jobs:
             return Worked(failed=hidden)
-        try:
-            pieces = [self.chunks.pieces(job.text) for job in jobs]
-        except Exception as error:
-            log.warning("splitting %d rows failed: %s", len(jobs), told(error))
-            with self.engine.begin() as connection:
-                self._give_back(connection, queue, token, jobs, error)
-            return Worked(failed=len(jobs) + hidden)
-        written, bad = self._write(queue, token, jobs, pieces, self.chunks.name)
+        with self._held(queue, token):
+            try:
+                pieces = [self.chunks.pieces(job.text) for job in jobs]
+            except Exception as error:
+                log.warning("splitting %d rows failed: %s", len(jobs), told(error))
+                with self.engine.begin() as connection:
+                    self._give_back(connection, queue, token, jobs, error)
+                return Worked(failed=len(jobs) + hidden)
+            written, bad = self._write(queue, token, jobs, pieces, self.chunks.name)
         return Worked(0, len(jobs) - written - bad, bad + hidden, written)
 
     def _embed_once(self) -> Worked:
@@ -159,19 +165,29 @@ class EmbeddingWorker:
             token, jobs, hidden = self._claim(connection, self.queue)
         if not jobs:
             return Worked(failed=hidden)
-        try:
-            vectors = self._checked(jobs, self.embedder.embed(self._texts(jobs)))
-        except Exception as error:
-            log.warning("embedding %d rows failed: %s", len(jobs), told(error))
-            with self.engine.begin() as connection:
-                self._give_back(connection, self.queue, token, jobs, error)
-            return Worked(failed=len(jobs) + hidden)
-        except BaseException:  # Ctrl-C: nobody shall wait for the lease to end
-            with self.engine.begin() as connection:
-                self.queue.release(connection, token)
-            raise
-        written, bad = self._write(self.queue, token, jobs, vectors, self.embedder.model)
+        with self._held(self.queue, token):
+            try:
+                vectors = self._checked(jobs, self.embedder.embed(texts_of(jobs)))
+            except Exception as error:
+                log.warning("embedding %d rows failed: %s", len(jobs), told(error))
+                with self.engine.begin() as connection:
+                    self._give_back(connection, self.queue, token, jobs, error)
+                return Worked(failed=len(jobs) + hidden)
+            written, bad = self._write(self.queue, token, jobs, vectors, self.embedder.model)
         return Worked(written, len(jobs) - written - bad, bad + hidden)
+
+    @contextmanager
+    def _held(self, queue: Queue, token: uuid.UUID) -> Iterator[None]:
+        """
+        Give rows back where somebody wants to stop: nobody shall wait for the lease to end.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C
+                with self.engine.begin() as connection:
+                    queue.release(connection, token)
+            raise
 
     def _write(
         self,
@@ -250,14 +266,15 @@ class EmbeddingWorker:
             token, jobs, hidden = await connection.run_sync(self._claim, queue)
         if not jobs:
             return Worked(failed=hidden)
-        try:
-            pieces = [self.chunks.pieces(job.text) for job in jobs]
-        except Exception as error:
-            log.warning("splitting %d rows failed: %s", len(jobs), told(error))
-            async with self.engine.begin() as connection:
-                await connection.run_sync(self._give_back, queue, token, jobs, error)
-            return Worked(failed=len(jobs) + hidden)
-        written, bad = await self._write_async(queue, token, jobs, pieces, self.chunks.name)
+        async with self._held_async(queue, token):
+            try:
+                pieces = [self.chunks.pieces(job.text) for job in jobs]
+            except Exception as error:
+                log.warning("splitting %d rows failed: %s", len(jobs), told(error))
+                async with self.engine.begin() as connection:
+                    await connection.run_sync(self._give_back, queue, token, jobs, error)
+                return Worked(failed=len(jobs) + hidden)
+            written, bad = await self._write_async(queue, token, jobs, pieces, self.chunks.name)
         return Worked(0, len(jobs) - written - bad, bad + hidden, written)
 
     async def _embed_once_async(self) -> Worked:
@@ -267,26 +284,36 @@ class EmbeddingWorker:
             token, jobs, hidden = await connection.run_sync(self._claim, self.queue)
         if not jobs:
             return Worked(failed=hidden)
-        texts = self._texts(jobs)
-        try:
-            by_itself = getattr(self.embedder, "embed_async", None)
-            if by_itself is not None:
-                made = await by_itself(texts)
-            else:
-                made = await asyncio.to_thread(self.embedder.embed, texts)
-            vectors = self._checked(jobs, made)
-        except Exception as error:
-            log.warning("embedding %d rows failed: %s", len(jobs), told(error))
-            async with self.engine.begin() as connection:
-                await connection.run_sync(self._give_back, self.queue, token, jobs, error)
-            return Worked(failed=len(jobs) + hidden)
-        except BaseException:  # cancelled: nobody shall wait for the lease to end
-            async with self.engine.begin() as connection:
-                await connection.run_sync(self.queue.release, token)
-            raise
-        model = self.embedder.model
-        written, bad = await self._write_async(self.queue, token, jobs, vectors, model)
+        texts = texts_of(jobs)
+        async with self._held_async(self.queue, token):
+            try:
+                by_itself = getattr(self.embedder, "embed_async", None)
+                if by_itself is not None:
+                    made = await by_itself(texts)
+                else:
+                    made = await asyncio.to_thread(self.embedder.embed, texts)
+                vectors = self._checked(jobs, made)
+            except Exception as error:
+                log.warning("embedding %d rows failed: %s", len(jobs), told(error))
+                async with self.engine.begin() as connection:
+                    await connection.run_sync(self._give_back, self.queue, token, jobs, error)
+                return Worked(failed=len(jobs) + hidden)
+            model = self.embedder.model
+            written, bad = await self._write_async(self.queue, token, jobs, vectors, model)
         return Worked(written, len(jobs) - written - bad, bad + hidden)
+
+    @asynccontextmanager
+    async def _held_async(self, queue: Queue, token: uuid.UUID) -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, Exception):  # cancelled, by some frameworks again and again
+                await asyncio.shield(self._release_async(queue, token))
+            raise
+
+    async def _release_async(self, queue: Queue, token: uuid.UUID) -> None:
+        async with self.engine.begin() as connection:
+            await connection.run_sync(queue.release, token)
 
     async def _write_async(
         self,
@@ -317,26 +344,6 @@ class EmbeddingWorker:
 
     # -- both ---------------------------------------------------------------------------------
 
-    def _texts(self, jobs: Sequence[Job]) -> list[str]:
-        return [job.text for job in jobs if job.text.strip()]
-
-    def _checked(self, jobs: Sequence[Job], made: Sequence[Any]) -> list[Any]:
-        """
-        A vector for each job: None where there is no text; the rest as the column takes it.
-        """
-        wanted = len(self._texts(jobs))
-        if len(made) != wanted:
-            raise PgultraError(
-                f"the embedder {self.embedder.model} gave {len(made)} vectors for {wanted} texts"
-            )
-        packer = self.queue.type_.packer()
-        waiting = iter(made)
-        vectors = [next(waiting) if job.text.strip() else None for job in jobs]
-        for vector in vectors:
-            if vector is not None:
-                packer(vector)
-        return vectors
-
     def _claim(self, connection: Any, queue: Queue) -> tuple[uuid.UUID, list[Job], int]:
         """
         Lease a batch; rows that cannot be read are given back with an error, and counted.
@@ -348,6 +355,9 @@ class EmbeddingWorker:
             log.warning("%d rows: %s", len(hidden), error)
             self._give_back(connection, queue, token, hidden, error)
         return token, [job for job in jobs if not job.hidden], len(hidden)
+
+    def _checked(self, jobs: Sequence[Job], made: Sequence[Any]) -> list[Any]:
+        return vectors_for(jobs, made, self.embedder.model, self.queue.type_.packer())
 
     def _rests(self) -> bool:
         return time.monotonic() < self._rests_until
@@ -380,19 +390,3 @@ class EmbeddingWorker:
         pause = asked or self.wait(Attempt(max(job.attempts for job in jobs)))
         later, most = dt.timedelta(seconds=pause), self.most_attempts
         queue.fail(connection, token, jobs, told(error), later, None if asked else most)
-
-
-def _insist_on_options(
-    engine: Any, embedder: Any, batch: Any, lease: Any, most_attempts: Any, wait: Any
-) -> None:
-    if not callable(getattr(engine, "begin", None)):
-        raise refused(PLACE, "engine", engine, "an Engine or an AsyncEngine")
-    if isinstance(embedder, type) or not isinstance(embedder, Embedder):
-        such = "an embedder, such as HashingEmbedder(384): it has model, dimensions and embed"
-        raise refused(PLACE, "embedder", embedder, such)
-    whole(PLACE, "batch", batch, 1, MOST)
-    whole(PLACE, "most_attempts", most_attempts, 1, MOST)
-    if not isinstance(lease, dt.timedelta) or lease <= dt.timedelta(0):
-        raise refused(PLACE, "lease", lease, "a timedelta above 0, such as timedelta(minutes=5)")
-    if wait is not None and not callable(wait):
-        raise refused(PLACE, "wait", wait, "a wait strategy of tenacity, or None")
