@@ -293,8 +293,8 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "locks",
         "embeddings workers against writers",
-        "Each row ends with the vector of its last text. At SERIALIZABLE 40001 may surface "
-        "from `work`: what was leased comes back when the lease ends.",
+        "Each row ends with the vector of its last text. The worker's transactions are READ "
+        "COMMITTED, whatever its engine's are.",
     ),
     Promise(
         "owner",

@@ -263,6 +263,54 @@ def test_another_splitter_is_a_backfill(engine: sa.Engine) -> None:
     assert right(engine, whole=True)
 
 
+NEEDED = {
+    "book": "SELECT UPDATE",
+    "book_page_state": "SELECT UPDATE",
+    "page": "SELECT INSERT UPDATE DELETE",
+    "page_embedding_state": "SELECT INSERT UPDATE",
+}
+
+
+def test_rights_of_the_worker(engine: sa.Engine, database: Database) -> None:
+    """
+    Those that docs/reference/rights.md names are enough, and without one of them it raises.
+    """
+    Base.metadata.create_all(engine)
+    fill(engine, 4)
+    role = f"{database.name}_worker"
+    rights = [(table, right) for table, some in NEEDED.items() for right in some.split()]
+
+    def grant(verb: str, table: str, right: str, to: str = "TO") -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f'{verb} {right} ON {table} {to} "{role}"')
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f'CREATE ROLE "{role}" LOGIN')
+    try:
+        for table, each in rights:
+            grant("GRANT", table, each)
+        other = sa.create_engine(engine.url.set(username=role))
+        worker = EmbeddingWorker(other, Length(), Page.embedding, wait=at_once)
+        worker.work()
+        assert right(engine, whole=True)
+        for table, each in rights:
+            with engine.begin() as connection:
+                connection.execute(sa.update(Book).values(title=f"{table} {each}"))
+            grant("REVOKE", table, each, "FROM")
+            with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
+                worker.work()
+            grant("GRANT", table, each)
+            with engine.begin() as connection:
+                connection.execute(sa.update(Book).values(title="another"))
+            worker.work()
+            assert right(engine, whole=True)
+        other.dispose()
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f'DROP OWNED BY "{role}"')
+            connection.exec_driver_sql(f'DROP ROLE "{role}"')
+
+
 def test_how_long_parents_wait(engine: sa.Engine) -> None:
     """
     A parent that nobody splits is the oldest that waits, though no chunk does.

@@ -22,6 +22,7 @@ from pgultra.features.embeddings import (
     next_version,
     queue_status,
 )
+from pgultra.features.embeddings.queue import CHANGED
 from pgultra.features.embeddings.side import SplitQueue
 from pgultra.features.embeddings.troubles import told
 from tests.features.embeddings.counting import Length, at_once
@@ -131,25 +132,41 @@ def test_none_is_no_vector_of_a_text(engine: sa.Engine) -> None:
     assert "gave None for a text" in str(error)
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_batches_of_any_size(database: Database, asynchronous: bool) -> None:
+@pytest.mark.parametrize(("what", "failed"), [("btrim(NEW.body)", 0), ("NEW.body || '.'", 3)])
+def test_a_trigger_that_changes_the_text(engine: sa.Engine, what: str, failed: int) -> None:
     """
-    A statement takes as many parameters as the driver does, psycopg or asyncpg.
+    Once is once more to embed; one that does so at each UPDATE had a worker embed for ever.
     """
-    engine = database.engine()
-    count = 11_000 if asynchronous else 22_000
-    table = filled(engine, note(), count)
-    options: Any = {"batch": count, "most_attempts": 1}
+    table = filled(engine, note())
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE note SET body = ' ' || body")
+        connection.exec_driver_sql(
+            f"CREATE FUNCTION host() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$BEGIN NEW.body := {what}; RETURN NEW; END$$;"
+            "CREATE TRIGGER host BEFORE UPDATE ON note FOR EACH ROW EXECUTE FUNCTION host()"
+        )
+    worker = EmbeddingWorker(engine, Length(), table.c.embedding, most_attempts=3)
+    embedder: Any = worker.embedder
+    worker.work()
+    assert sum(embedder.seen.values()) == (9 if failed else 6)
+    with engine.begin() as connection:
+        found = queue_status(connection, table.c.embedding)
+        assert (found.waiting, found.failed) == (0, failed)
+        state = table.metadata.tables["note_embedding_state"]
+        errors = set(connection.scalars(sa.select(state.c.error)))
+        assert errors == ({CHANGED} if failed else {None})
+        connection.exec_driver_sql("DROP TRIGGER host ON note; UPDATE note SET body = 'other'")
+    assert worker.work().embedded == 3
 
-    async def asynchronously() -> Worked:
-        other = EmbeddingWorker(database.async_engine(), Length(), table.c.embedding, **options)
-        return await other.work_once_async()
 
-    if asynchronous:
-        done = asyncio.run(asynchronously())
-    else:
-        done = EmbeddingWorker(engine, Length(), table.c.embedding, **options).work_once()
-    assert done == Worked(embedded=count)
+async def test_batches_of_any_size(engine: sa.Engine, database: Database) -> None:
+    """
+    A statement has as many parameters as asyncpg takes, which takes fewest.
+    """
+    table = filled(engine, note(), 11_000)
+    other = database.async_engine()
+    worker = EmbeddingWorker(other, Length(), table.c.embedding, batch=11_000)
+    assert await worker.work_once_async() == Worked(embedded=11_000)
 
 
 def test_many_rows_are_given_up_at_once(engine: sa.Engine) -> None:

@@ -27,7 +27,6 @@ from pgultra.features.embeddings.index import HNSW, IVFFlat
 from pgultra.features.embeddings.model import Embedding, Rules
 from pgultra.features.embeddings.nearest import nearest, rerank
 from pgultra.features.embeddings.queries import distance, similarity, within
-from pgultra.features.embeddings.queue import QueueStatus
 from pgultra.features.embeddings.recall import build_index, recall
 from pgultra.features.embeddings.remote import OpenAIEmbedder, SentenceTransformerEmbedder
 from pgultra.features.embeddings.splitting import Chunks
@@ -35,6 +34,7 @@ from pgultra.features.embeddings.upkeep import backfill, queue_status, retry_fai
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.features.embeddings.version import NextVersion, next_version, switch
 from pgultra.features.embeddings.wire import InvalidVector
+from pgultra.features.embeddings.worked import QueueStatus
 from pgultra.features.embeddings.worker import EmbeddingWorker, Worked
 
 __all__ = [

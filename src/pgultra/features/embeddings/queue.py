@@ -8,7 +8,6 @@ AsyncConnection.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -45,48 +44,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, FromClause
 
-__all__ = ["Queue", "QueueStatus"]
+__all__ = ["Queue"]
+
+CHANGED = "a trigger of the table changed the text as the vector was written"
+"""The error of rows whose UPDATE, which writes the vector, makes them stale again."""
 
 MOST_PARAMETERS = 30_000
 """Of a statement; asyncpg takes 32,767, psycopg twice as many."""
 
 KEPT = "the row kept its old vector: a policy of row security or a trigger let no update through"
 """The error of rows that an UPDATE passed over."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStatus:
-    """
-    How an embedding column stands.
-
-    Attributes:
-        waiting: stale rows, those that somebody works on included.
-        leased: rows that somebody works on.
-        failed: rows that were given up; their errors are in the state table.
-        embedded: rows whose vector is fresh.
-        oldest: how long the oldest waiting row has been stale, or the oldest parent that waits
-            to be split; None when none waits.
-        unsplit: parents whose text waits to be split into chunks, where the table is one of
-            chunks; those that failed count among the failed.
-
-    Example:
-        >>> QueueStatus(waiting=0, leased=0, failed=0, embedded=12, oldest=None).done
-        True
-    """
-
-    waiting: int
-    leased: int
-    failed: int
-    embedded: int
-    oldest: dt.timedelta | None
-    unsplit: int = 0
-
-    @property
-    def done(self) -> bool:
-        """
-        Whether nothing waits; what failed does not wait.
-        """
-        return self.waiting == 0 and self.unsplit == 0
 
 
 class Queue:
@@ -272,8 +239,8 @@ class Queue:
         """
         state = self.state
         fresh = [(job.key, job.hash) for job in jobs if job.key in written]
-        if fresh:
-            self._mark_fresh(connection, token, fresh, model)
+        if fresh and self._mark_fresh(connection, token, fresh, model) < len(fresh):
+            self._count(connection, [key for key, _ in fresh], max(job.attempts for job in jobs))
         connection.execute(
             update(state)
             .where(state.c.lease == token, self._any_of(self.own, [job.key for job in jobs]))
@@ -286,13 +253,13 @@ class Queue:
         token: uuid.UUID,
         fresh: Sequence[tuple[tuple[Any, ...], bytes]],
         model: str,
-    ) -> None:
+    ) -> int:
         state = self.state
         names = [column_(f"key_{n}", key.type) for n, key in enumerate(self.keys)]
         rows = values(*names, column_("hash", LargeBinary), name="pgultra_fresh").data(
             [(*key, digest) for key, digest in fresh]
         )
-        connection.execute(
+        return connection.execute(
             update(state)
             .where(self._equal(self.own, rows), state.c.lease == token)
             .values(
@@ -304,6 +271,19 @@ class Queue:
                 model=model,
                 embedded_at=func.now(),
             )
+        ).rowcount
+
+    def _count(
+        self, connection: Connection, keys: Sequence[tuple[Any, ...]], attempts: int
+    ) -> None:
+        """
+        Rows that wait anew since our own UPDATE: once is well, for ever would have no end.
+        """
+        state = self.state
+        connection.execute(
+            update(state)
+            .where(self._any_of(self.own, keys), self.waits, state.c.lease.is_(None))
+            .values(attempts=attempts, error=CHANGED)
         )
 
     def release(self, connection: Connection, token: uuid.UUID) -> None:

@@ -14,14 +14,16 @@ from sqlalchemy.exc import IntegrityError
 
 from pgultra.bridge import on_connection
 from pgultra.errors import sqlstate_of
-from pgultra.features.embeddings.queue import Queue, QueueStatus
 from pgultra.features.embeddings.splitting import chunks_of
 from pgultra.features.embeddings.version import queue_of
+from pgultra.features.embeddings.worked import QueueStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import ColumnElement, Connection, Select
+
+    from pgultra.features.embeddings.queue import Queue
 
 __all__ = ["backfill", "queue_status", "retry_failed"]
 

@@ -70,7 +70,8 @@ class EmbeddingWorker:
         column: the vector column, with a source.
         batch: how many texts the embedder gets at once.
         lease: for how long a batch is nobody else's; longer than the embedder ever takes.
-        most_attempts: after so many a row is kept as failed, with its error.
+        most_attempts: after so many a row is kept as failed, with its error; with 1, so is a
+            whole batch that one bad text spoils.
         wait: a wait strategy of tenacity for the time between two attempts of a row; by
             default random up to 2 seconds, 4, 8 and so on to an hour.
 
