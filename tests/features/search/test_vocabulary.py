@@ -61,7 +61,16 @@ def notes(connection: sa.Connection) -> sa.Table:
         ("the their qqqqqq", None),
         ("pairs", "paris"),
         ("-belive or xyz", "-believe or xyz"),
-        ("o'reily", "reilly"),
+        ("o'reily", "o'reilly"),
+        ("O\u2019Reilly", None),
+        ("l'accommodation", None),
+        ("d\u2019acomodation", "d\u2019accommodation"),
+        ("“receive”", None),
+        ("“recieve guid”", "“receive guide”"),
+        ("receive,paris", None),
+        ("receive—pairs…", "receive—paris…"),
+        ("separate-receiver", None),
+        ("http://recieve.org recieve@x.org", None),
         ("", None),
     ],
 )
@@ -73,6 +82,35 @@ def test_did_you_mean(
     """
     found = connection.scalar(search.did_you_mean(notes.c.search, typed))
     assert found == meant
+
+
+def test_a_setting_of_strings(connection: sa.Connection, notes: sa.Table) -> None:
+    """
+    Spaces stand between words, whatever a backslash means.
+    """
+    connection.exec_driver_sql("SET LOCAL standard_conforming_strings = off")
+    found = connection.scalar(search.did_you_mean(notes.c.search, "pairs guid"))
+    assert found == "paris guide"
+
+
+def test_stop_words_of_each_language(connection: sa.Connection) -> None:
+    """
+    A stop word of one of the languages is no mistake.
+    """
+    metadata = sa.MetaData()
+    notes = note_table(
+        metadata,
+        {"title": "A"},
+        sa.Column("language", sa.Text),
+        config={"de": "german", None: "english"},
+        language_column="language",
+        vocabulary=True,
+    )
+    metadata.create_all(connection)
+    connection.execute(notes.insert().values(id=1, title="nights diesel"))
+    search.roll_up(connection, notes.c.search)
+    for typed, meant in (("nicht diesen", None), ("nihgts diesen", "nights diesen")):
+        assert connection.scalar(search.did_you_mean(notes.c.search, typed)) == meant
 
 
 def test_suggest(connection: sa.Connection, notes: sa.Table) -> None:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Label, Select, literal_column, select, true
+from sqlalchemy import ColumnElement, FromClause, Join, Label, Select, literal_column, select, true
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnClause
+from sqlalchemy.sql.selectable import ForUpdateArg
 from sqlalchemy.sql.visitors import InternalTraversal
 
 from pgultra.features.search.template import HOLE, Score, Truth
 from pgultra.features.search.words import number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -110,11 +111,17 @@ class Best(FromClause):
         found._raw_columns = [*found._raw_columns, rank]
         found._where_criteria = (*found._where_criteria, Truth(same, tuple(pairs)))
         found._order_by_clauses = (rank.desc(), *keys)
+        lock = found._for_update_arg
+        if lock is not None and lock.of is None:
+            found._for_update_arg = _on_its_own(lock, found)
         return found
 
-    def rows(self) -> Select[Any]:
+    def rows(self, outer: Iterable[FromClause] = ()) -> Select[Any]:
         """
         The clause as a select.
+
+        Args:
+            outer: what the statement takes from a query around it, as a LATERAL one does.
         """
         way = self.way
         names = [f"k{place}" for place in range(len(self.keys_of))]
@@ -128,6 +135,8 @@ class Best(FromClause):
         if way.candidates is not None and way.newest:
             found = found.order_by(*(each.desc() for each in self.keys_of))
         found._with_options = ()  # loader options are for the rows that are returned
+        found._for_update_arg = None  # so are locks
+        found = found.correlate(*outer) if outer else found
         rows = found.subquery("found")
         best = select(*(rows.c[name] for name in names), self.score.label("rank"))
         best = best.select_from(rows if self.asked is None else rows.join(self.asked, true()))
@@ -137,8 +146,33 @@ class Best(FromClause):
         return best.offset(number(way.offset, "offset")) if way.offset else best
 
 
+def _on_its_own(lock: ForUpdateArg, found: Select[Any]) -> ForUpdateArg:
+    """
+    FOR UPDATE for the rows of a statement, and not for the candidates behind the best.
+    """
+    own: list[Any] = []
+    froms: list[Any] = list(found.get_final_froms())
+    while froms:
+        each = froms.pop(0)
+        if isinstance(each, Join):
+            froms[:0] = [each.left, each.right]
+        elif not isinstance(each, Best):
+            own.append(each)
+    return ForUpdateArg(
+        nowait=lock.nowait,
+        read=lock.read,
+        of=own,
+        skip_locked=lock.skip_locked,
+        key_share=lock.key_share,
+    )
+
+
 @compiles(Best)
 def _compile_best(element: Best, compiler: SQLCompiler, **options: Any) -> str:
     for each in ("asfrom", "from_linter", "fromhints", "ashint", "iscrud", "enclosing_alias"):
         options.pop(each, None)
-    return f"({compiler.process(element.rows(), asfrom=True, **options)}) AS {element.name}"
+    outer: set[FromClause] = set()
+    for around in compiler.stack[-1:]:
+        outer = around["correlate_froms"] - around["asfrom_froms"]
+    rows = element.rows(outer)
+    return f"({compiler.process(rows, asfrom=True, **options)}) AS {element.name}"

@@ -11,6 +11,7 @@ from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.features.search.parts import ROW
 from pgultra.features.search.template import HOLE, document_of, template_of
+from pgultra.features.search.typed import quoted
 from pgultra.features.search.words import (
     INTEGER,
     count,
@@ -109,7 +110,7 @@ def _marked(text: str, words: str, options: str, signs: tuple[str, str, str], es
     options = sql.literal(f"{options}, StartSel=\x01, StopSel=\x02, FragmentDelimiter=\x03")
     marked = f"ts_headline({words}, {text}, {HOLE}, {options})"
     for number, sign in enumerate(signs, start=1):
-        marked = f"replace({marked}, chr({number}), {sql.literal(sign)})"
+        marked = f"replace({marked}, chr({number}), {quoted(sign)})"
     return marked
 
 
@@ -135,5 +136,13 @@ def _text_of(column: Searched, of: str | None, length: int) -> tuple[Any, ...]:
             f"search.headline: {rules.column} of table {table_behind(column).fullname} has no "
             f"text of its own row{'' if of is None else f' in a part {of!r}'}; give a text column "
             "and config="
+        )
+    here = {each.name for each in source_behind(column).c}
+    lost = [name for part in parts for name in part.columns if name not in here]
+    if lost:
+        raise DeclarationError(
+            f"search.headline: {source_behind(column)} has {rules.column} without "
+            f"{', '.join(map(repr, lost))}, of which the text is made: select them too, name "
+            "another part with of=, or give a text column and config="
         )
     return (" || chr(10) || ".join(document_of(part, int(length)) for part in parts),)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Float,
     Integer,
+    Numeric,
     Select,
     Table,
     Text,
@@ -30,7 +31,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import NoInspectionAvailable
 
 from pgultra.errors import DeclarationError
-from pgultra.features.search.top import live_rows, ranked, rows_of_class
+from pgultra.features.search.rows import rows_of
+from pgultra.features.search.top import live_rows, ranked
 from pgultra.features.search.words import is_sql, number, rules_behind, table_behind
 from pgultra.plan.options import flag, named, refused
 
@@ -66,7 +68,7 @@ class Source:
         name: what rows say they are; the table's name unless said.
         title: an expression for people; the vector's first part unless said.
         weight: multiplies its ranks.
-        filters: conditions that its rows must fulfil.
+        filters: conditions that its rows must fulfil; rows of other tables may take part.
         limit: rows of it at most, on all pages together.
         extra: expressions by name, as a JSON object in each row.
         candidates: how many matches are ranked, as for ``top``; None ranks all.
@@ -112,8 +114,9 @@ class Source:
             found = self.entity
         if not isinstance(_table_of(found), Table):
             raise DeclarationError(
-                "search.Source: entity= takes a mapped class, an alias of one or a Table, not "
-                f"{found!r}"
+                "search.Source: entity= takes a mapped class of one table, an alias of one or a "
+                f"Table, not {self.entity!r}; of several tables, name the one with the vector and "
+                "say in filters= which rows"
             )
         return found  # type: ignore[no-any-return]  # a generative method
 
@@ -186,12 +189,15 @@ def federated(
         _arm(source, place, query, limit, _beginning(words, place, after), ranking)
         for place, source in enumerate(sources)
     ]
-    page = union_all(*arms).subquery("page")
-    return (
+    page = union_all(*(arm for arm, _ in arms)).subquery("page")
+    found = (
         select(page.c.source, page.c.key, page.c.title, page.c.rank, page.c.extra)
         .order_by(page.c.rank.desc(), page.c.place, page.c.key)
         .limit(number(limit))
     )
+    for _, statement in arms:  # a statement of the ORM, if one of them is
+        found._set_propagate_attrs(statement._propagate_attrs)
+    return found
 
 
 def _arm(
@@ -201,13 +207,12 @@ def _arm(
     limit: int,
     beginning: tuple[float, str | None, bool] | None,
     ranking: dict[str, Any],
-) -> Select[Any]:
+) -> tuple[Select[Any], Select[Any]]:
     """
-    The page's share of one source.
+    The page's share of one source, and the statement of all its rows.
     """
     rows, vector = source.selectable(), source.vector()
-    own = rows_of_class(source.entity)
-    statement = select(rows).where(*own, *source.filters, *live_rows(vector))
+    statement = rows_of(source.entity, rows, source.filters).where(*live_rows(vector))
     best = ranked(
         statement,
         vector,
@@ -219,23 +224,24 @@ def _arm(
     ).subquery()
     keys = [best.c[f"k{index}"] for index in range(len(list(rows.primary_key)))]
     key: Any = keys[0] if len(keys) == 1 else func.jsonb_build_array(*keys)
+    rank = cast(best.c.rank, Float(53)) * float(source.weight)
     scored = select(
         *keys,
         cast(key, Text).collate("C").label("key"),
-        (cast(best.c.rank, Float(53)) * float(source.weight)).label("rank"),
+        cast(cast(rank, Numeric), Float(53)).label("rank"),  # 15 digits, as any setting sends it
     ).subquery()
     share = select(scored).order_by(scored.c.rank.desc(), scored.c.key).limit(number(limit))
     if beginning is not None:
-        rank, last, inclusive = beginning
-        same = scored.c.rank == rank
+        least, last, inclusive = beginning
+        same = scored.c.rank == least
         follows = same & (scored.c.key > last) if last is not None else same
         share = share.where(
-            or_(scored.c.rank < rank, follows)
+            or_(scored.c.rank < least, follows)
             if last is not None or inclusive
-            else scored.c.rank < rank
+            else scored.c.rank < least
         )
     page = share.subquery()
-    return select(
+    share = select(
         literal(place, Integer).label("place"),
         literal(source.word(), Text).label("source"),
         page.c.key,
@@ -243,6 +249,7 @@ def _arm(
         page.c.rank,
         _extra(source).label("extra"),
     ).where(*(column == page.c[f"k{index}"] for index, column in enumerate(rows.primary_key)))
+    return share, statement
 
 
 def _beginning(words: list[str], place: int, after: Any) -> tuple[float, str | None, bool] | None:
@@ -257,7 +264,7 @@ def _beginning(words: list[str], place: int, after: Any) -> tuple[float, str | N
     if after.source not in words:
         raise ValueError(f"after={after!r} is of no source of this search")
     last = words.index(after.source)
-    return (float(after.rank), after.key if place == last else None, place > last)
+    return (float(after.rank), str(after.key) if place == last else None, place > last)
 
 
 def _column(source: Source, option: str, given: Any) -> Any:

@@ -31,7 +31,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import NoInspectionAvailable
 
 from pgultra.errors import DeclarationError
-from pgultra.features.search.top import live_rows, ranked, rows_of_class
+from pgultra.features.search.rows import rows_of
+from pgultra.features.search.top import live_rows, ranked
 from pgultra.features.search.words import count, is_sql, number
 from pgultra.plan import facts_of
 from pgultra.plan.options import names, refused
@@ -128,7 +129,7 @@ def hybrid(
         text: what the user typed; None leaves this side out.
         vector: the query's embedding; None leaves this side out.
         limit: how many rows.
-        filters: conditions on the entity, for both sides.
+        filters: conditions on the entity, for both sides; rows of other tables may take part.
         weights: of the text and of the vector: more for the side that is better on your data.
         candidates: how many rows each side gives; five times the limit, 100 at least.
         by: keys of the columns to rank by, where the table has several of a kind.
@@ -149,7 +150,7 @@ def hybrid(
     _judge(filters, weights, by, smoothing)
     limit = count(limit, "limit")
     table, source = _table(entity)
-    statement = select(source).where(*rows_of_class(entity), *filters)
+    statement = rows_of(entity, source, filters)
     most = max(100, 5 * limit) if candidates is None else count(candidates, "candidates")
     keys = [f"key_{place}" for place, _ in enumerate(source.primary_key)]
     sides = []
@@ -247,7 +248,9 @@ def _table(entity: Any) -> tuple[Table, FromClause]:
     element = None if isinstance(source, ColumnElement) else getattr(source, "element", source)
     if not isinstance(element, Table):
         raise DeclarationError(
-            f"search.hybrid takes a mapped class, an alias of one or a Table, not {entity!r}"
+            "search.hybrid takes a mapped class of one table, an alias of one or a Table, not "
+            f"{entity!r}; of several tables, name the one with the vector and say in filters= "
+            "which rows"
         )
     return element, source
 

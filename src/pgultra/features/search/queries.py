@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import REAL, Boolean, ColumnElement, Text, and_, cast, func, literal_column
 
 from pgultra.features.search.template import HOLE, Score
-from pgultra.features.search.words import constant, own_reading, plain, read
+from pgultra.features.search.typed import constant
+from pgultra.features.search.words import own_reading, plain, read
 from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
@@ -223,6 +224,10 @@ def score(
     return Score(f"pg_catalog.{function}({text})", (column, tsquery))
 
 
+LEAST = 1e-37
+"""What is smaller, PostgreSQL's numbers of four bytes refuse."""
+
+
 def _options(weights: Mapping[str, float] | None, normalization: int) -> tuple[list[str], str]:
     """
     What stands before a ranking's vector, and after its query.
@@ -243,7 +248,7 @@ def _options(weights: Mapping[str, float] | None, normalization: int) -> tuple[l
         takes = "a mapping of the letters A, B, C and D to numbers from 0 to 1"
         raise refused("search", "weights", weights, takes)
     known.update({letter: float(weight) for letter, weight in weights.items()})
-    numbers = ",".join(map(str, known.values()))
+    numbers = ",".join(str(each if each >= LEAST else 0.0) for each in known.values())
     return [f"'{{{numbers}}}'::float4[]"], str(int(normalization))
 
 

@@ -14,18 +14,17 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    inspect,
+    TypeDecorator,
     literal_column,
 )
-from sqlalchemy.sql.util import ClauseAdapter
 
 from pgultra.errors import DeclarationError
 from pgultra.features.search.best import RANKED, Best, Way
 from pgultra.features.search.queries import score
 from pgultra.features.search.rarity import ranked_by_rarity
 from pgultra.features.search.template import HOLE, Parsed, Truth
+from pgultra.features.search.typed import bound
 from pgultra.features.search.words import (
-    bound,
     checked,
     count,
     own_reading,
@@ -43,9 +42,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Unpack
 
+    from sqlalchemy.types import TypeEngine
+
     from pgultra.features.search.words import Kind, Searched, Words
 
-__all__ = ["live_rows", "ranked", "rows_of_class", "spelt", "top"]
+__all__ = ["live_rows", "ranked", "spelt", "top"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -145,7 +146,8 @@ def top(
     A query of stop words alone ("to be or not to be") leaves nothing to look up in the
     vector. Then rows are found by the words as they stand in the parts of highest weight,
     all with rank 0; a trigram index (``gin_trgm_ops``) on such a part makes that quick.
-    Where rows have several languages, that holds for those whose language leaves nothing.
+    Where rows have several languages, that holds for those whose language leaves nothing. A
+    query with a word that must not be there ("-the") finds nothing so.
 
     Args:
         statement: a select that gives each row once, with any filters; or a mapped class.
@@ -298,26 +300,36 @@ def spelt(column: Any, query: str) -> ColumnElement[bool] | None:
     """
     rules, table = rules_behind(column), table_behind(column)
     words = WORDS.findall(checked(query))[:MOST]
-    if rules is None or not words:
+    if rules is None or not words or UNWANTED.search(query):
         return None
     own = [part for part in rules.vector(table).parts if part.columns and not part.json]
     best = min((part.weight for part in own), default=None)
     names = {name for part in own if part.weight == best for name in part.columns}
-    texts: list[tuple[Any, String]] = [
-        (each, each.type)
-        for each in source_behind(column).c
-        if each.name in names and isinstance(each.type, String)
-    ]
+    texts = [each for each in source_behind(column).c if each.name in names and _is_text(each.type)]
     if not texts:
         return None
     # A collation may forbid regular expressions; the database's own never does.
-    holes = (f'{HOLE} COLLATE "C"' if type_.collation else HOLE for _, type_ in texts)
+    holes = (
+        f'({HOLE})::text COLLATE "C"'
+        if getattr(each.type, "collation", None)
+        else f"({HOLE})::text"
+        for each in texts
+    )
     pattern = bound(f"\\m{'[^[:alnum:]_]+'.join(words)}\\M")
     text = " OR ".join(f"{hole} ~* {HOLE}" for hole in holes)
-    return Truth(f"({text})", tuple(each for text, _ in texts for each in (text, pattern)))
+    return Truth(f"({text})", tuple(each for text in texts for each in (text, pattern)))
+
+
+def _is_text(type_: TypeEngine[Any]) -> bool:
+    """
+    Whether a column holds texts: those of an enum, and what a decorator makes of them, too.
+    """
+    return isinstance(type_.impl_instance if isinstance(type_, TypeDecorator) else type_, String)
 
 
 WORDS = re.compile(r"\w+")
+UNWANTED = re.compile(r"(?<![\w-])-\w")
+"""A word that must not be there: its own text is no place to look for it."""
 MOST = 32
 """Words of a query of stop words alone."""
 
@@ -338,18 +350,6 @@ def live_rows(column: Any, statement: Select[Any] | None = None) -> list[ColumnE
         return []
     found = live.expression(source_behind(column))
     return [~found if asked == "only" else found]
-
-
-def rows_of_class(entity: Any) -> list[ColumnElement[bool]]:
-    """
-    What tells a class's rows from others in its table: a condition, where several share it.
-    """
-    inspected: Any = inspect(entity, raiseerr=False)
-    mapper = getattr(inspected, "mapper", None)
-    found = None if mapper is None else mapper._single_table_criterion
-    if found is None:
-        return []
-    return [ClauseAdapter(inspected.selectable).traverse(found)]
 
 
 def _key(source: FromClause) -> list[ColumnElement[Any]]:

@@ -29,9 +29,9 @@ from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError
 from pgultra.features.search.related import PATH, TOUCH_BODY
 from pgultra.features.search.template import HOLE, Template
+from pgultra.features.search.typed import constant
 from pgultra.features.search.words import (
     checked,
-    constant,
     cut,
     insist_on_words,
     number,
@@ -73,6 +73,12 @@ ANEW = """WITH forgotten AS (DELETE FROM {words}), swept AS (DELETE FROM {delta}
 UNUSED = "DELETE FROM {words} WHERE count <= 0"
 LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({name}, 0))"
 THRESHOLD = "0.3"
+NO_STOP_WORD = "numnode(plainto_tsquery({}, p.word)) > 0"
+MARKS = (
+    r"!-./:-@\\[-`{-~"
+    r"\\u00a1\\u00ab\\u00b4\\u00b7\\u00bb\\u00bf\\u2010-\\u2027\\u2030-\\u205e\\u3001-\\u3003\\u3008-\\u3011"
+)
+"""What stands between words and is part of none, as a text with escapes of a regular expression."""
 
 
 def make_tables(table: Table, column: str) -> None:
@@ -247,8 +253,9 @@ def did_you_mean(column: Searched, query: str) -> Select[str | None]:
     """
     The query with words that nobody wrote replaced by those that somebody did.
 
-    Words are compared by their trigrams. Words of the vocabulary, stop words, words of
-    three letters or less and such with digits stay as they are.
+    Words are compared by their trigrams. Words of the vocabulary, stop words of any of its
+    languages, words of three letters or less and such with digits stay as they are, and so
+    does what stands between words.
 
     Args:
         column: a vector with a vocabulary.
@@ -270,9 +277,11 @@ def did_you_mean(column: Searched, query: str) -> Select[str | None]:
         "{query}": bindparam(None, checked(query), Text),
         "{words}": _words(table, name),
     }
+    named = map(rules.configuration.literal, rules.configuration.names)
     for mark, value in (
-        ("{regconfig}", rules.configuration.literal()),
+        ("{no_stop_word}", " AND ".join(map(NO_STOP_WORD.format, named))),
         ("{threshold}", THRESHOLD),
+        ("{marks}", MARKS),
     ):
         text = text.replace(mark, value)
     pattern = "|".join(map(re.escape, holes))

@@ -13,8 +13,6 @@ from sqlalchemy import (
     FromClause,
     Integer,
     SQLColumnExpression,
-    Text,
-    bindparam,
     func,
     literal_column,
 )
@@ -24,13 +22,10 @@ from pgultra.errors import DeclarationError
 from pgultra.features.search.configuration import Configuration
 from pgultra.features.search.parts import ROW
 from pgultra.features.search.template import HOLE, Parsed
+from pgultra.features.search.typed import bound, constant
 from pgultra.plan.options import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sqlalchemy.engine import Dialect
-
     from pgultra.features.search.rules import Rules
 
     Searched = SQLColumnExpression[Any]
@@ -39,9 +34,7 @@ if TYPE_CHECKING:
     """What a user typed, or an expression that gives it."""
 
 __all__ = [
-    "bound",
     "checked",
-    "constant",
     "cut",
     "each_configuration",
     "number",
@@ -69,13 +62,6 @@ RUNS = re.compile(NEGATIONS)
 SPACE = " \t-\r\x1c-\x1f\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """What Python takes for a space; PostgreSQL's ``\\s`` depends on the database's locale."""
 LAST = re.compile(f"[^{SPACE}]*$")
-
-
-def constant(text: str) -> ColumnElement[str]:
-    """
-    A text as a literal, which PostgreSQL can fold.
-    """
-    return literal_column(sql.literal(text), Text())
 
 
 def plain(column: Any) -> Any:
@@ -291,36 +277,6 @@ def cut(query: Any) -> ColumnElement[str]:
     return func.left(query, literal_column(str(LENGTH)))
 
 
-class Constant(Text):
-    """
-    A text that is written into the statement when it is sent, quoted for any setting.
-
-    PostgreSQL estimates how many rows a constant matches. For a parameter it guesses, and a
-    plan made for a rare word takes thirty times as long for a frequent one.
-    """
-
-    cache_ok = True
-
-    def literal_processor(self, dialect: Dialect) -> Callable[[str], str]:
-        """
-        Quote, and double what the driver would take for a placeholder.
-        """
-        doubled = getattr(dialect.identifier_preparer, "_double_percents", False)
-
-        def quoted(value: str) -> str:
-            text = sql.literal(value)
-            return text.replace("%", "%%") if doubled else text
-
-        return quoted
-
-
-def bound(text: str) -> ColumnElement[str]:
-    """
-    A text that a user typed, as a constant.
-    """
-    return bindparam(None, text, type_=Constant(), literal_execute=True)
-
-
 def number(value: int | None, option: str = "limit") -> ColumnElement[int] | None:
     """
     A LIMIT that the planner can see.
@@ -379,8 +335,11 @@ _GIVEN: dict[Kind, Any] = {
     "prefix": _ends,
     "any": lambda query: (cut(query),),
 }
-BEGINNING = "CAST(COALESCE(nullif(plainto_tsquery({}, {{hole}})::text, '') || ':*', '') AS tsquery)"
-"""A word as ``word:*``; nothing of it stays nothing."""
+BEGINNING = (
+    "CAST(regexp_replace(plainto_tsquery({}, {{hole}})::text, "
+    "'''(?=(?: [|&] [^()]*)? [)]$)|''$', ''':*', 'g') AS tsquery)"
+)
+"""A word as ``word:*``, or all that a dictionary makes of it; nothing of it stays nothing."""
 READERS: dict[Kind, str] = {
     "websearch": "websearch_to_tsquery({regconfig}, {hole})",
     "phrase": "phraseto_tsquery({regconfig}, {hole})",
@@ -389,5 +348,5 @@ READERS: dict[Kind, str] = {
     + " || "
     + BEGINNING.format("'simple'::regconfig")
     + "))",
-    "any": "replace(plainto_tsquery({regconfig}, {hole})::text, ''' & ''', ''' | ''')::tsquery",
+    "any": "replace(plainto_tsquery({regconfig}, {hole})::text, ' & ', ' | ')::tsquery",
 }

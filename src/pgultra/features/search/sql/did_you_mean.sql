@@ -4,17 +4,22 @@
 -- So a word within one slip has the first k and the last s - k trigrams of what was typed, for some k, where s is
 -- four less than there are: each such group is one branch of `near`, and few words of the vocabulary pass.
 -- Only if none passes, all words that share a trigram are looked at.
+--
+-- A piece is what stands between spaces. Its words are what stands between marks, as the vocabulary counts them: l'amour
+-- is two words. In paths, addresses and such nothing is corrected.
 WITH pieces AS MATERIALIZED (
-    SELECT piece, place, lower(btrim(piece, '"''`()[]{}<>-+*.,;:!?')) AS word
-    FROM regexp_split_to_table(left(CAST({query} AS text), 1000), '\s+') WITH ORDINALITY AS list (piece, place)
+    SELECT
+        p.place, w.number, w.found[1] AS typed, w.found[2] AS marks,
+        CASE WHEN btrim(p.piece, '"''`()[]{}<>-+*.,;:!?') !~ '[0-9/@._%]' THEN lower(w.found[1]) END AS word
+    FROM regexp_split_to_table(left(CAST({query} AS text), 1000), E'\\s+') WITH ORDINALITY AS p (piece, place)
+    CROSS JOIN LATERAL regexp_matches(p.piece, E'([^{marks}]*)([{marks}]*)', 'g') WITH ORDINALITY AS w (found, number)
 ),
 unknown AS MATERIALIZED (
     SELECT DISTINCT p.word
     FROM pieces AS p
     WHERE length(p.word) BETWEEN 4 AND 40
         AND NOT EXISTS (SELECT FROM {words} AS w WHERE w.word = p.word COLLATE "C" AND w.count > 0)
-        AND p.word !~ '[0-9/@._%]'
-        AND numnode(plainto_tsquery({regconfig}, p.word)) > 0
+        AND {no_stop_word}
     LIMIT 16
 ),
 trigrams AS MATERIALIZED (
@@ -68,12 +73,13 @@ best AS (
     WHERE similarity >= {threshold}
     ORDER BY typed, similarity DESC, count DESC, word
 )
-SELECT CASE WHEN count(b.word) > 0 THEN
-    string_agg(
-        CASE WHEN b.word IS NULL THEN p.piece
-            ELSE left(p.piece, strpos(lower(p.piece), p.word) - 1) || b.word
-                || substr(p.piece, strpos(lower(p.piece), p.word) + length(p.word)) END,
-        ' ' ORDER BY p.place)
-END AS did_you_mean
-FROM pieces AS p
-LEFT JOIN best AS b ON b.typed = p.word
+SELECT CASE WHEN bool_or(l.corrected) THEN string_agg(l.text, ' ' ORDER BY l.place) END AS did_you_mean
+FROM (
+    SELECT
+        p.place,
+        string_agg(coalesce(b.word, p.typed) || p.marks, '' ORDER BY p.number) AS text,
+        count(b.word) > 0 AS corrected
+    FROM pieces AS p
+    LEFT JOIN best AS b ON b.typed = p.word
+    GROUP BY p.place
+) AS l
