@@ -13,7 +13,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pgultra.objects import KINDS, Function, Identity, Phase, Schema
+from pgultra.objects import KINDS, Function, Generation, Identity, Phase, Schema
 from pgultra.plan.words import words_at_run_time, words_checked, words_in
 
 if TYPE_CHECKING:
@@ -65,8 +65,11 @@ def acts_of(step: Step, default_schema: str | None = None) -> list[Act]:
     A function is made after the tables: PostgreSQL looks at the tables and types that its
     signature, an SQL body and declared variables name. What a table calls comes before it.
     """
-    if step.before is not None and step.after is not None and not step.in_place:
-        return [act for half in step.halves() for act in acts_of(half, default_schema)]
+    if step.before is not None and step.after is not None:
+        if _stops_to_be_generated(step):
+            return [_released(step, default_schema)]
+        if not step.in_place and not _stops_to_be_generated(step.reverse()):
+            return [act for half in step.halves() for act in acts_of(half, default_schema)]
     subject = step.subject
     own = frozenset({_plain(subject.identity, default_schema)})
     needs = frozenset(_plain(need, default_schema) for need in _needs(subject))
@@ -84,6 +87,22 @@ def acts_of(step: Step, default_schema: str | None = None) -> list[Act]:
         act.forgets = words_in(step.before) - words
         act.frees = frozenset(_plain(n, default_schema) for n in _needs(step.before)) - needs
     return [act]
+
+
+def _stops_to_be_generated(step: Step) -> bool:
+    """
+    Whether a column keeps what it holds; so a step whose reverse does is no drop and create.
+    """
+    return isinstance(step.before, Generation) and step.in_place
+
+
+def _released(step: Step, default_schema: str | None) -> Act:
+    """
+    The columns that it was generated from are altered or dropped after that.
+    """
+    assert step.before is not None
+    freed = frozenset(_plain(need, default_schema) for need in _needs(step.before))
+    return Act(step, FIRST, frees=freed, mentions=words_in(step.before))
 
 
 def _needs(subject: DatabaseObject) -> Iterable[Identity]:

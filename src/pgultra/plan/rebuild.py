@@ -12,7 +12,7 @@ from pgultra.plan.compare import Conflict, Plan, Step
 from pgultra.plan.words import words_in
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from pgultra.objects import DatabaseObject
     from pgultra.plan.canonical import Comparable
@@ -101,6 +101,9 @@ def _remade(
 ) -> dict[Identity, frozenset[str]]:
     """
     The generated columns that are made anew, by table: for what is to be, or what they call.
+
+    Those too that are made anew on the way back only: what stands on them gives way now, since
+    a step's reverse is made of the step.
     """
     moving = [step.before for step in steps.values() if not step.in_place]
     called = {
@@ -116,7 +119,7 @@ def _remade(
         if _stands_on(each, altered) or identity in called:
             steps[identity] = _apart(steps.get(identity), each, sides)
         step = steps.get(identity)
-        if step is not None and not step.in_place:
+        if step is not None and not (step.in_place and step.reverse().in_place):
             table = Identity("table", each.schema, each.table)
             found[table] = found.get(table, frozenset()) | {each.name}
     return found
@@ -131,7 +134,10 @@ def _let_go_of_columns(steps: dict[Identity, Step], sides: Comparable) -> Iterat
     """
     for identity, step in list(steps.items()):
         old, new = step.before, step.after
-        if not isinstance(old, Generation) or not isinstance(new, Generation) or step.in_place:
+        if not isinstance(old, Generation) or not isinstance(new, Generation):
+            continue
+        if step.in_place:
+            steps[identity] = _without_what_changes(step, steps, sides)
             continue
         names = {index.name for index in old.indexes}
         names |= {name for name, _, _ in old.beside.constraints}
@@ -149,16 +155,38 @@ def _let_go_of_columns(steps: dict[Identity, Step], sides: Comparable) -> Iterat
                 steps[each.identity] = dataclasses.replace(
                     apart, before=_plain(apart.before), after=_plain(apart.after)
                 )
-        declared = {each.identity.name for each in new.indexes if each.identity in sides.desired}
         steps[identity] = dataclasses.replace(
             step,
             before=old.without({each.name for each in ours}),
-            after=new.without(declared),
+            after=new.without(_named_on(old, sides.desired)),
         )
         for view in old.beside.views:
             standing = sides.actual.get(view)
             if standing is None or standing.mark is None:
                 yield _in_the_way(view, old, sides)
+
+
+def _named_on(column: Generation, identities: Iterable[Identity]) -> set[str]:
+    """
+    The names of the indexes and checks among them that are on the column's table.
+    """
+    place = (column.schema, column.table)
+    return {
+        each.name
+        for each in identities
+        if each.kind in ("index", "check") and (each.schema, each.table) == place
+    }
+
+
+def _without_what_changes(step: Step, steps: Mapping[Identity, Step], sides: Comparable) -> Step:
+    """
+    For the way back: indexes and checks that have steps of their own do not come with the column.
+    """
+    old, new = step.before, step.after
+    assert isinstance(old, Generation) and isinstance(new, Generation)  # noqa: PT018  # one fact
+    spelt = {original.identity: identity for identity, original in sides.originals.items()}
+    changed = _named_on(old, (spelt.get(identity, identity) for identity in steps))
+    return dataclasses.replace(step, before=old.without(changed), after=new.without(changed))
 
 
 def _together(step: Step) -> Step:
@@ -224,6 +252,8 @@ def _apart(step: Step | None, standing: DatabaseObject, sides: Comparable) -> St
     if step is None:
         return Step(standing, sides.originals[standing.identity], apart=True)
     if step.before is None or step.after is None:
+        return step
+    if isinstance(standing, Generation) and step.in_place:  # it lets go, and keeps what it holds
         return step
     return dataclasses.replace(step, apart=True)
 

@@ -1,0 +1,110 @@
+"""
+A vector that stops or begins to be generated, and the way back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from pgultra import Trigger, View, declare, plan
+from pgultra.features.search import TSVectorType
+
+if TYPE_CHECKING:
+    from tests.fixtures.alembic import MigrationEnvironment
+
+
+def notes(
+    mode: str, schema: str | None = None, *more: sa.Column[Any], body: bool = True, **options: Any
+) -> sa.MetaData:
+    metadata = sa.MetaData()
+    parts = {"title": "A", "body": "B"} if body else {"title": "A"}
+    sa.Table(
+        "note",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("title", sa.Text),
+        *([sa.Column("body", sa.Text)] if body else []),
+        *more,
+        sa.Column("search", TSVectorType(parts, mode=mode, **options)),
+        schema=schema,
+    )
+    return metadata
+
+
+def there_and_back(
+    engine: sa.Engine, env: MigrationEnvironment, one: sa.MetaData, other: sa.MetaData
+) -> None:
+    """
+    Each way leaves what is declared, and rows that can be found.
+    """
+    [table] = one.tables.values()
+    vector = sa.select(table.c.search)
+    env.autogenerate("one", metadata=one)
+    env.upgrade()
+    with engine.begin() as connection:
+        connection.execute(table.insert().values(id=1, title="fox"))
+    env.autogenerate("other", metadata=other)
+    for metadata, go in ((other, env.upgrade), (one, lambda: env.downgrade("-1"))) * 2:
+        go()
+        with engine.connect() as connection:
+            assert not plan.check(connection, metadata)
+            assert connection.scalar(vector) == "'fox':1A"
+    env.downgrade()
+
+
+@pytest.mark.parametrize("schema", [None, "public", "Sh op"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"mode": "generated"}, {"mode": "trigger"}),
+        ({"mode": "trigger"}, {"mode": "generated"}),
+        ({"mode": "generated", "fastupdate": False}, {"mode": "trigger"}),
+        ({"mode": "generated", "index": False}, {"mode": "trigger"}),
+        ({"mode": "generated"}, {"mode": "trigger", "index": False}),
+        ({"mode": "generated"}, {"mode": "trigger", "body": False}),
+        ({"mode": "trigger"}, {"mode": "generated", "body": False}),
+    ],
+)
+def test_rows_are_found_on_both_ways(
+    engine: sa.Engine,
+    alembic_env: MigrationEnvironment,
+    one: dict[str, Any],
+    other: dict[str, Any],
+    schema: str | None,
+) -> None:
+    """
+    Though the index changes too, or a part goes; under the default schema's own name as well.
+    """
+    if schema == "Sh op":
+        alembic_env.configure(include_schemas=True)
+        with engine.begin() as connection:
+            connection.exec_driver_sql('CREATE SCHEMA "Sh op"')
+    there_and_back(engine, alembic_env, notes(schema=schema, **one), notes(schema=schema, **other))
+
+
+def test_what_stands_on_it_gives_way(engine: sa.Engine, alembic_env: MigrationEnvironment) -> None:
+    """
+    A view and a trigger of ours would keep the column from being generated again.
+    """
+
+    def seen(mode: str) -> sa.MetaData:
+        metadata = notes(mode)
+        declare(
+            metadata.tables["note"],
+            View(name="seen", query="SELECT id, search FROM note"),
+            Trigger(
+                name="on_it",
+                table="note",
+                timing="AFTER",
+                events=("UPDATE",),
+                when="old.search IS DISTINCT FROM new.search",
+                function="suppress_redundant_updates_trigger",
+                function_schema="pg_catalog",
+            ),
+        )
+        return metadata
+
+    there_and_back(engine, alembic_env, seen("generated"), seen("trigger"))
