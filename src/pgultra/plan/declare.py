@@ -37,7 +37,9 @@ class Declaration(Protocol):
 
     The objects are derived every time from the final table, so that naming conventions,
     late columns and schemas are right. A declaration may also have a method
-    ``facts(table) -> Facts``. On a MetaData, ``objects`` is given the MetaData.
+    ``facts(table) -> Facts``, and ``companions(table)`` for tables that come and go with this
+    one where ``create_all`` and ``drop_all`` are told of some. On a MetaData, ``objects`` is
+    given the MetaData.
 
     Attributes:
         room: the word that goes into the ownership mark.

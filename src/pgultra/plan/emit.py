@@ -115,11 +115,30 @@ def _after_create(
     target: MetaData, connection: Connection | MockConnection, **options: Any
 ) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
+        for table in _companions(options):
+            table.create(connection, checkfirst=not isinstance(connection, MockConnection))
         steps = _creating(target, connection, options).steps
         if isinstance(connection, MockConnection):  # what came before the tables is not seen
             early = _early(steps, options)
             steps = tuple(step for step in steps if step not in early)
         _run(steps, connection)
+
+
+def _companions(options: dict[str, Any]) -> list[Table]:
+    """
+    The tables that declarations keep beside theirs, where only some tables were asked for.
+    """
+    if options["_ddl_runner"].tables is None:
+        return []
+    tables = [table for table in options.get("tables") or () if isinstance(table, Table)]
+    asked = set(options["_ddl_runner"].tables)
+    beside = (
+        each
+        for table in tables
+        for declaration in declarations(table)
+        for each in getattr(declaration, "companions", lambda _: ())(table)
+    )
+    return [each for each in dict.fromkeys(beside) if each not in asked]
 
 
 def _run(
@@ -260,6 +279,8 @@ def _before_drop(target: MetaData, connection: Connection | MockConnection, **op
 
 def _after_drop(target: MetaData, connection: Connection | MockConnection, **options: Any) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
+        for table in _companions(options):
+            table.drop(connection, checkfirst=not isinstance(connection, MockConnection))
         first, last = _leaving(target, connection, options)
         if not isinstance(connection, MockConnection):  # what something used, then, is still there
             last += [step for step in first if step.subject.phase is Phase.BEFORE_TABLES]

@@ -18,7 +18,7 @@ from pgultra.features.search.configuration import Configuration
 from pgultra.features.search.hybrid import TextRanker
 from pgultra.features.search.objects import trigger_names, vector_objects
 from pgultra.features.search.vector import Mode, Vector, judge_parts, vector_of
-from pgultra.features.search.vocabulary import make_tables, vocabulary_objects
+from pgultra.features.search.vocabulary import make_tables, tables_of, vocabulary_objects
 from pgultra.objects import DatabaseObject, Trigger
 from pgultra.plan import Facts, Live, declarations, facts_of
 from pgultra.plan.declare import entries
@@ -185,6 +185,12 @@ class Rules:
         )
         if self.vocabulary:
             yield from vocabulary_objects(vector, self.vocabulary, self.attributes)
+
+    def companions(self, table: Table) -> Iterable[Table]:
+        """
+        The two tables of its vocabulary.
+        """
+        return tables_of(table, table.c[self.column].name) if self.vocabulary else ()
 
     def facts(self, table: Table) -> Facts:
         """

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from pgultra.features.search.words import Searched
     from pgultra.objects import DatabaseObject
 
-__all__ = ["did_you_mean", "make_tables", "roll_up", "suggest", "vocabulary_objects"]
+__all__ = ["did_you_mean", "make_tables", "roll_up", "suggest", "tables_of", "vocabulary_objects"]
 
 COUNT = """INSERT INTO {delta} (word, change)
 SELECT word, sum(change) FROM (
@@ -102,6 +102,13 @@ def make_tables(table: Table, column: str) -> None:
         Column("change", BigInteger, nullable=False),
         schema=table.schema,
     )
+
+
+def tables_of(table: Table, column: str) -> tuple[Table, ...]:
+    """
+    The two tables of a vocabulary.
+    """
+    return tuple(_words(table, name) for name in _names(table.name, column))
 
 
 def vocabulary_objects(
