@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, Table, event, literal_column
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import MappedColumn, Mapper, mapped_column
-from sqlalchemy.schema import Computed
+from sqlalchemy.schema import Computed, FetchedValue
 from sqlalchemy.sql.base import SchemaEventTarget
 
 from pgultra.errors import DeclarationError
@@ -188,7 +188,18 @@ class KeptColumn(Column[Any]):
             self.__dict__[GIVEN] = value
 
     server_default = computed
-    server_onupdate = computed
+
+    @property
+    def server_onupdate(self) -> FetchedValue | None:
+        """
+        That an UPDATE changes it, by triggers as well: objects ask for it anew.
+        """
+        kept = FetchedValue(for_update=True) if RULES in self.__dict__ else None
+        return self.computed or kept
+
+    @server_onupdate.setter
+    def server_onupdate(self, value: object) -> None:
+        self.computed = value
 
     @property
     def nullable(self) -> bool:

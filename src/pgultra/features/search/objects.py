@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.dialects.postgresql import CITEXT
+
 from pgultra import sql
 from pgultra.features.search.related import PATH
+from pgultra.features.search.settings import is_equal_as_text
 from pgultra.objects import Function, Index, Trigger
 from pgultra.objects.generation import Generation
 
@@ -93,7 +96,7 @@ def _function(vector: Vector) -> Function:
             column=sql.identifier(vector.column.name),
             expression=vector.expression("NEW.", configuration),
         ),
-        settings=PATH,
+        settings=(*PATH, *vector.settings),
     )
 
 
@@ -132,8 +135,8 @@ def _triggers(vector: Vector) -> Iterator[Trigger]:
 def _distinct(vector: Vector, name: str) -> str:
     [column] = (each for each in vector.table.columns if each.name == name)
     cast = ""
-    if column.type.compile(dialect=sql.dialect()) == "JSON":
-        cast = "::text"  # json has no equality
+    if not is_equal_as_text(column.type):
+        cast = '::text COLLATE "C"' if isinstance(column.type, CITEXT) else "::text"
     elif getattr(column.type, "collation", None):
         cast = ' COLLATE "C"'  # some collations take cafe and café for the same
     name = sql.identifier(name)

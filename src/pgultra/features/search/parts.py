@@ -7,7 +7,6 @@ columns finds nothing to warn about.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +24,7 @@ from sqlalchemy.types import NullType
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
+from pgultra.features.search.settings import Settings, base_of, settings_of, settings_within
 from pgultra.plan.options import one_of, whole
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Resolved:
         immutable: whether it may stand in a generated column.
         related: how many of the related texts it is, from 1; 0 for a part of this row.
         bare: the text is a column's own, and may be written more than once.
+        settings: what the text depends on besides.
     """
 
     columns: tuple[str, ...]
@@ -116,6 +117,7 @@ class Resolved:
     immutable: bool = True
     related: int = 0
     bare: bool = False
+    settings: Settings = ()
 
     def document(self, row: str = "") -> str:
         """
@@ -263,11 +265,11 @@ def _of_column(column: Column[Any], part: Part) -> Resolved:
 def _of_type(
     name: str, type_: TypeEngine[Any], part: Part, columns: tuple[str, ...], *, immutable: bool
 ) -> Resolved:
-    ddl = type_.compile(dialect=sql.dialect())
-    base = re.split(r"[(\s]", ddl, maxsplit=1)[0].upper()
+    base = base_of(type_)
     length = getattr(type_, "length", None) if isinstance(type_, String) else None
     made = Resolved(columns, "", part.weight, part.budget, immutable=immutable)
-    if ddl.endswith("[]"):
+    made = replace(made, settings=settings_of(type_))
+    if is_array(type_):
         joined = f"COALESCE(array_to_string({name}, ' '::text), ''::text)"
         return replace(made, text=joined, immutable=False)
     if base in ("JSON", "JSONB"):
@@ -289,9 +291,14 @@ def has_one_text(type_: TypeEngine[Any]) -> bool:
 
     That of an enum is not: its labels can be renamed.
     """
-    ddl = type_.compile(dialect=sql.dialect())
-    base = re.split(r"[(\s]", ddl, maxsplit=1)[0].upper()
-    return not ddl.endswith("[]") and base in {*TEXT_TYPES, *PLAIN_TYPES, "CITEXT"}
+    return not is_array(type_) and base_of(type_) in {*TEXT_TYPES, *PLAIN_TYPES, "CITEXT"}
+
+
+def is_array(type_: TypeEngine[Any]) -> bool:
+    """
+    Whether PostgreSQL takes it for an array.
+    """
+    return "[]" in type_.compile(dialect=sql.dialect())
 
 
 def _digits(base: str) -> int | None:
@@ -319,12 +326,20 @@ def _of_expression(table: Table, expression: ColumnElement[Any], part: Part) -> 
             f"search on table {table.fullname}: the expression {text!r} reads no column; "
             "write it of SQLAlchemy columns, so that changes of them can be followed"
         )
-    if isinstance(expression.type, String | NullType):
+    immutable = _immutable(expression)
+    if isinstance(expression.type, String) or (immutable and isinstance(expression.type, NullType)):
         wrapped = text if isinstance(expression, functions.FunctionElement) else f"({text})"
         made = Resolved(tuple(found), f"COALESCE({wrapped}, ''::text)", part.weight, part.budget)
+    elif isinstance(expression.type, NullType):  # nobody said what it gives; it has a text
+        whole = f"COALESCE(({text})::text, ''::text)"
+        made = Resolved(tuple(found), whole, part.weight, part.budget)
     else:
         made = _of_type(f"({text})", expression.type, part, tuple(found), immutable=True)
-    return replace(made, immutable=made.immutable and _immutable(expression))
+    return replace(
+        made,
+        immutable=made.immutable and immutable,
+        settings=tuple(dict.fromkeys((*made.settings, *settings_within(expression)))),
+    )
 
 
 def _immutable(expression: ColumnElement[Any]) -> bool:

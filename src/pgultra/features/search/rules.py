@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rules", "add_index", "rules_of"]
 
-AMISS = re.compile(r"%|(?<!:):\w")
+AMISS = re.compile(r"%|(?<!:):\w|\\:")
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +162,12 @@ class Rules:
                         f"search on table {table.fullname}: {rules.column} cannot be generated: "
                         "one of its parts is not immutable (an array, an enum, related rows, a "
                         "function that pgultra does not know). Leave mode= to 'auto'"
+                    )
+                if not _plain(vector):
+                    raise DeclarationError(
+                        f"search on table {table.fullname}: {rules.column} cannot be generated: "
+                        "SQLAlchemy would take the % or the colon in a name or text of its parts "
+                        "for more than that. Leave mode= to 'auto'"
                     )
             return True
         return (

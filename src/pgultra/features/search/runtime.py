@@ -8,10 +8,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, literal_column, select, true, tuple_, update
+from sqlalchemy import bindparam, case, func, literal_column, select, true, tuple_, update
 
+from pgultra import sql
 from pgultra.bridge import on_connection
-from pgultra.errors import DeclarationError
+from pgultra.errors import DeclarationError, PgultraError
 from pgultra.features.search.words import plain, rules_behind, table_behind
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Connection, Table
 
-__all__ = ["Backfilled", "backfill"]
+__all__ = ["Backfilled", "backfill", "insist_on_all_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def backfill(
     Make the vectors of rows that were there before, in batches, in the order of the key.
 
     Only rows whose vector differs are written, so it can be run again at any time; of a vector
-    with ``Related`` parts all are, since what they say is known when they are written. If the
+    with ``Related`` parts all are, since what they say is known when they are written, and so of
+    one with dates or other values whose text depends on settings. If the
     connection is not in a transaction, each batch is committed; then an interrupted run
     goes on from ``after=`` the last key that it reported, or from the start at the cost
     of looking again. A generated column needs none: its migration fills it.
@@ -76,9 +78,10 @@ def backfill(
         raise DeclarationError(f"search.backfill: batch_size={batch_size} is no number of rows")
     if rules.generated(table):
         return Backfilled()
+    insist_on_all_rows(connection, table, "search.backfill")
     vector = rules.vector(table)
     stale: Any = true()
-    if not vector.chains:  # what hangs on other rows is made anew for each
+    if not (vector.chains or vector.settings):  # what hangs on more is made anew for each
         stale = table.c[rules.column].is_distinct_from(literal_column(vector.expression()))
     begin: Any = nullcontext if connection.in_transaction() else connection.begin
     done = Backfilled(last=None if after is None else tuple(after))
@@ -90,6 +93,24 @@ def backfill(
         done = step
         if progress is not None:
             progress(done)
+
+
+def insist_on_all_rows(connection: Connection, table: Table, what: str) -> None:
+    """
+    Refuse to speak of all rows where policies hide some from this role.
+
+    Raises:
+        PgultraError: they do.
+    """
+    place = sql.qualified(sql.schema_on(connection, table.schema), table.name)
+    with nullcontext() if connection.in_transaction() else connection.begin():
+        hidden = connection.scalar(select(func.row_security_active(place)))
+    if hidden:
+        raise PgultraError(
+            f"{place} has row level security that holds for this role, so {what} would pass over "
+            "the rows that it hides: run it as a role with BYPASSRLS, or as the owner after "
+            f"ALTER TABLE {place} NO FORCE ROW LEVEL SECURITY"
+        )
 
 
 def _batch(

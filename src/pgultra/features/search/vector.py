@@ -5,7 +5,7 @@ A vector of one table: its parts resolved, its mode decided, its expression writ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import ClauseElement
@@ -21,6 +21,7 @@ from pgultra.features.search.parts import (
     shared_budgets,
 )
 from pgultra.features.search.related import Chain, Related, chain_of
+from pgultra.features.search.settings import Settings, settings_of
 from pgultra.plan.options import refused, shown
 
 if TYPE_CHECKING:
@@ -57,10 +58,18 @@ class Vector:
     @property
     def columns(self) -> tuple[str, ...]:
         """
-        Columns of the row that the vector depends on.
+        Columns of the row that the vector depends on: by which related rows are found, too.
         """
         names = [name for part in self.parts for name in part.columns]
-        return tuple(dict.fromkeys([*names, *([self.language] if self.language else [])]))
+        keys = [name for chain in self.chains for name, _ in chain.up]
+        return tuple(dict.fromkeys([*names, *([self.language] if self.language else []), *keys]))
+
+    @property
+    def settings(self) -> Settings:
+        """
+        What its texts depend on besides.
+        """
+        return tuple(dict.fromkeys(pair for part in self.parts for pair in part.settings))
 
     @property
     def immutable(self) -> bool:
@@ -141,9 +150,9 @@ def vector_of(
         if isinstance(source, Related):
             chains.append(chain_of(table, source))
             text = f"COALESCE(related_{len(chains)}, ''::text)"
-            resolved.append(
-                Resolved((), text, part.weight, part.budget, immutable=False, related=len(chains))
-            )
+            made = Resolved((), text, part.weight, part.budget, immutable=False)
+            settings = settings_of(chains[-1].column.type)
+            resolved.append(replace(made, related=len(chains), settings=settings))
         else:
             resolved.append(resolve_part(table, source, part, keys))
     language = configuration.column

@@ -28,6 +28,7 @@ from pgultra import sql
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError
 from pgultra.features.search.related import PATH, TOUCH_BODY
+from pgultra.features.search.runtime import insist_on_all_rows
 from pgultra.features.search.template import HOLE, Template
 from pgultra.features.search.typed import constant
 from pgultra.features.search.words import (
@@ -323,6 +324,7 @@ def roll_up(connection: Connection, column: Any, *, anew: bool = False) -> int:
     run = connection.execute
     run(sql.statement(LOCK.format(name=sql.literal(names[words]))))
     if anew:
+        insist_on_all_rows(connection, table, "search.roll_up(anew=True)")
         rules = rules_behind(column)
         assert rules is not None
         vector = rules.vector(table)
