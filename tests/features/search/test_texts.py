@@ -13,7 +13,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from pgultra import DeclarationError, PgultraError, plan
 from pgultra.features import search
+from pgultra.features.encryption import Encrypted, KeyRing
 from pgultra.features.search import Related, SearchVector, TSVector, TSVectorType
+from pgultra.plan.collect import collect
 
 if TYPE_CHECKING:
     from tests.fixtures.alembic import MigrationEnvironment
@@ -246,3 +248,20 @@ def test_rows_that_a_policy_hides(owner_engine: sa.Engine) -> None:
             search.backfill(connection, note.c.search)
         with pytest.raises(PgultraError, match="roll_up"):
             search.roll_up(connection, note.c.search, anew=True)
+
+
+@pytest.mark.parametrize(
+    "part", ["secret", sa.func.lower(sa.Column("secret")), Related("note.secret")]
+)
+def test_a_part_that_is_secret(part: Any) -> None:
+    """
+    Its ciphertext was read, in which nobody finds anything.
+    """
+    ring = KeyRing("pii", {1: bytes(range(32))})
+    note = notes(
+        {part: "A"},
+        sa.Column("secret", Encrypted(sa.Text, keys=ring)),
+        sa.Column("parent", sa.ForeignKey("note.id")),
+    )
+    with pytest.raises(DeclarationError, match="note keeps secret the column 'secret'"):
+        collect(note.metadata)

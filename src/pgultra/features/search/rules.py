@@ -183,6 +183,7 @@ class Rules:
         name = _index_name(table, table.c[self.column])
         index = next((each for each in table.indexes if each.name == name), None)
         vector = self.vector(table)
+        _insist_on_no_secrets(vector)
         yield from vector_objects(
             vector,
             generated=self.generated(table),
@@ -257,6 +258,26 @@ def rules_of(table: Table) -> list[Rules]:
     The rules of all vectors of a table.
     """
     return [each for each in declarations(table) if isinstance(each, Rules)]
+
+
+def _insist_on_no_secrets(vector: Vector) -> None:
+    """
+    Refuse parts that are kept secret: what is stored of them has no words.
+
+    Raises:
+        DeclarationError: one is.
+    """
+    read = [(vector.table, name) for part in vector.parts for name in part.columns]
+    read += [(chain.target, chain.column.name) for chain in vector.chains]
+    secret = {table: facts_of(table).secret_columns for table, _ in read}
+    for table, name in read:
+        [column] = (each for each in table.columns if each.name == name)
+        if {column.name, column.key} & secret[table]:
+            raise DeclarationError(
+                f"search on table {vector.table.fullname}: {table.fullname} keeps secret the "
+                f"column {column.key!r}, so that there are no words to find; leave it out of the "
+                f"parts of {vector.column.key}"
+            )
 
 
 def _plain(vector: Vector) -> bool:

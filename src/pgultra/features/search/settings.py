@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Cast, Column
 from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.types import NullType
 
 from pgultra import sql
 
@@ -74,5 +75,6 @@ def settings_within(expression: ClauseElement) -> Settings:
     """
     Those of all columns and casts that an expression is made of.
     """
-    pieces = (each for each in iterate(expression) if isinstance(each, Column | Cast))
-    return tuple(dict.fromkeys(pair for each in pieces for pair in settings_of(each.type)))
+    pieces = (each.type for each in iterate(expression) if isinstance(each, Column | Cast))
+    types = (each for each in pieces if not isinstance(each, NullType))
+    return tuple(dict.fromkeys(pair for each in types for pair in settings_of(each)))
