@@ -57,7 +57,8 @@ class OnConnection(Protocol[Given, Covariant]):
     """
     A function of a Connection; with an AsyncConnection it returns what is to be awaited.
 
-    A Session stands for the connection of its transaction, an AsyncSession likewise.
+    A Session stands for the connection of its transaction. It is no type for the checker, since
+    many of these functions want transactions of their own, and say so.
     """
 
     __name__: str
@@ -65,7 +66,7 @@ class OnConnection(Protocol[Given, Covariant]):
     @overload
     def __call__(
         self,
-        connection: Connection | Session | scoped_session[Any],
+        connection: Connection,
         *args: Given.args,
         **kwargs: Given.kwargs,
     ) -> Covariant: ...
@@ -73,7 +74,7 @@ class OnConnection(Protocol[Given, Covariant]):
     @overload
     def __call__(
         self,
-        connection: AsyncConnection | AsyncSession | async_scoped_session[Any],
+        connection: AsyncConnection,
         *args: Given.args,
         **kwargs: Given.kwargs,
     ) -> Coroutine[Any, Any, Covariant]: ...
