@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.docs.pages import Block
 
-_INSTALLS = re.compile(r"(python -m venv|pip install) ")
+_INSTALLS = re.compile(r"(python3? -m venv|pip install) ")
 _ROOT = Path(__file__).parents[2]
 _IN_SCRIPT = re.compile(r"(upgrade|downgrade)\(\), first")
 _EXPORT = re.compile(r"export (\w+)=")

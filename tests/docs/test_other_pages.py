@@ -4,7 +4,12 @@ The pages that belong to no room, block by block; and that no page is left out.
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
+import sys
+import textwrap
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,3 +205,110 @@ def test_the_models_of_the_reference_of_partitions(engine: sa.Engine) -> None:
     run(f"{test}\n", names)
     with engine.connect() as connection:
         names["test_the_feed_reads_one_month"](connection)
+
+
+def test_the_index_of_the_reference() -> None:
+    """
+    Each extra is in the table, the versions are those of the package, and the imports work.
+    """
+    page = (DOCS / "reference" / "index.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert re.findall(r"^\| `pgultra\[(\w+)\]`", page, re.MULTILINE) == [
+        "alembic", "cli", "encryption", "vector", "embedders", "embedded", "demo", "dev"
+    ]  # fmt: skip
+    assert set(project["optional-dependencies"]) == set(re.findall(r"`pgultra\[(\w+)\]`", page))
+    assert project["dependencies"] == ["sqlalchemy>=2.0.40"]
+    assert project["optional-dependencies"]["alembic"] == ["alembic>=1.18"]
+    names = host()
+    run(ARTICLE, names)
+    for block in python_of("reference/index"):
+        run(block, names)
+    assert "deleted_at IS NULL" not in str(names["statement"])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["sys.modules['alembic'] = None", "import alembic.util; del alembic.util.DispatchPriority"],
+)
+def test_an_alembic_that_is_too_old_or_missing(broken: str) -> None:
+    """
+    What `reference/alembic` says of it: an ImportError that names version and extra.
+    """
+    code = f"import sys\n{broken}\nimport pgultra.integrations.alembic"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "needs Alembic 1.18 or later: pip install 'pgultra[alembic]'" in done.stderr
+
+
+ENVIRONMENT = """
+from alembic import context
+import models, sqlalchemy as sa
+{line}
+with sa.create_engine(models.URL).connect() as connection:
+    context.configure(connection=connection, target_metadata=models.Base.metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+MODELS = """
+from pgultra import *
+from sqlalchemy import String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+URL = {url!r}
+class Base(DeclarativeBase): pass
+class Article(SoftDelete, Base):
+    __tablename__ = "article"
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+MORE = """
+class Event(PartitionedTable, Base):
+    __tablename__ = "event"
+    __partition_by__ = ByRange("id", every=100)
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+SECRET = """
+class Person(Base):
+    __tablename__ = "person"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = EncryptedColumn(String, keys=KeyRing.from_env("pii", variable="NONE"))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.once
+def test_alembic_without_the_line(tmp_path: Path, engine: sa.Engine) -> None:
+    """
+    What `reference/alembic` says of an `env.py` that does not import pgultra's door.
+    """
+
+    def alembic(*words: str) -> str:
+        call = [sys.executable, "-c", "from alembic.config import main; main()", *words]
+        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    def script() -> str:
+        alembic("revision", "--autogenerate", "-m", "more")
+        found = sorted((tmp_path / "migrations" / "versions").glob("*.py"), key=_made_at)
+        return found[-1].read_text()
+
+    url = engine.url.render_as_string(hide_password=False)
+    models = textwrap.dedent(MODELS).format(url=url)
+    environment = tmp_path / "migrations" / "env.py"
+    alembic("init", "migrations")
+    environment.write_text(ENVIRONMENT.format(line=""))
+    (tmp_path / "models.py").write_text(models)
+    assert "op.create_table('article'" in script()
+    alembic("upgrade", "head")
+    assert "No new upgrade operations detected." in alembic("check")
+    environment.write_text(ENVIRONMENT.format(line="import pgultra.integrations.alembic"))
+    (tmp_path / "models.py").write_text(models + MORE)
+    assert "CREATE TRIGGER article_soft_delete_guard" in script()  # and what was missing
+    alembic("upgrade", "head")
+    assert "No new upgrade operations detected." in alembic("check")
+    environment.write_text(ENVIRONMENT.format(line=""))
+    (tmp_path / "models.py").write_text(models + MORE + SECRET)
+    last = script()
+    assert "op.drop_table('event_" in last.partition("def downgrade")[0]
+    assert "NameError: name 'pgultra' is not defined" in alembic("upgrade", "head")
+
+
+def _made_at(path: Path) -> float:
+    return path.stat().st_mtime_ns

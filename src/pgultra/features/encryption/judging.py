@@ -146,7 +146,8 @@ def judge_unique(column: Column[Any], table: Table) -> None:
         DeclarationError: with what keeps values unique.
     """
     of: Any = column.type
-    for rule in (*table.constraints, *table.indexes):
+    rules: list[Any] = [*table.constraints, *table.indexes]
+    for rule in rules:
         if isinstance(rule, Index):
             found = rule.unique and any(each is column for each in rule.expressions)
         else:

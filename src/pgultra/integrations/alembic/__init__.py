@@ -8,6 +8,14 @@ plain SQL through ``op.execute``, which never imports pgultra.
 
 from __future__ import annotations
 
-from pgultra.integrations.alembic.door import StepOp
+try:
+    from pgultra.integrations.alembic.door import StepOp
+except ImportError as error:
+    if (error.name or "").partition(".")[0] != "alembic":
+        raise
+    raise ImportError(
+        "pgultra.integrations.alembic needs Alembic 1.18 or later: pip install 'pgultra[alembic]'",
+        name=error.name,
+    ) from error
 
 __all__ = ["StepOp"]

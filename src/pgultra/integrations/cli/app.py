@@ -32,7 +32,7 @@ __all__ = ["app"]
 
 _LACKING = ("3F000", "42703", "42P01", "42883")
 """No such schema, column, table, function."""
-_PASSED = (
+_PASSED: Any = (
     typer.Exit,
     typer.Abort,
     BrokenPipeError,
