@@ -213,3 +213,15 @@ def test_a_view_is_compared_as_postgresql_prints_it(connection: sa.Connection) -
     (change,) = changes(check(connection, metadata))
     changed = [line for line in change.diff() if line[0] in "+-" and line[1:3] not in ("--", "++")]
     assert [("50%" in line, "60%" in line) for line in changed] == [(False, True), (True, False)]
+
+
+def test_a_long_comment_stays_on_its_line() -> None:
+    """
+    Broken at its commas, what follows them would be SQL to whoever copies it.
+    """
+    words = ", ".join(["and so on"] * 20)
+    function = Function(
+        name="f", body=f"-- first, {words}\nBEGIN\n  RETURN NEW; -- x, {words}\nEND"
+    )
+    lines = as_text(Plan((Step(None, function),)), limit=None).splitlines()
+    assert sum(words in line for line in lines) == 2

@@ -245,9 +245,9 @@ def _bare(subject: DatabaseObject) -> DatabaseObject:
 
 def _broken(line: str, *, clauses: bool) -> list[str]:
     """
-    A trigger at its clauses; what is still too long at its commas.
+    A trigger at its clauses; what is still too long at its commas, but for a comment's.
     """
-    if len(line) <= WIDTH and not clauses:
+    if not clauses and (len(line) <= WIDTH or "--" in line):  # its rest would be SQL
         return [line.rstrip()]
     pieces = _CLAUSE.split(line) if clauses else [line]
     result: list[str] = []
