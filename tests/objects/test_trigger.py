@@ -234,7 +234,7 @@ def test_triggers_of_partitions_and_of_foreign_keys_are_not_read(
     assert [each.table for each in read(connection, *wanted)] == ["parent"]
 
 
-@pytest.mark.parametrize("events", [("UPDATE", "DELTE"), "INSERT OR UPDATE", ("update",), ()])
+@pytest.mark.parametrize("events", [("UPDATE", "REMOVE"), "INSERT OR UPDATE", ("update",), ()])
 def test_misspelt_events(events: Any) -> None:
     """
     Each event is one that PostgreSQL knows; none is left out silently.

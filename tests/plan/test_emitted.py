@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pgultra import DeclarationError, View, declare
+from pgultra.objects import Generation
 from pgultra.plan.emitted import emitted_objects, emitted_sql
 from tests.plan.visits import visits
 
@@ -50,3 +51,15 @@ def test_anything_else_is_refused() -> None:
     """
     with pytest.raises(DeclarationError, match="42 is not a mapped class"):
         emitted_sql(42)
+
+
+def test_a_generated_column_comes_with_its_table() -> None:
+    """
+    With the tables, the column is in CREATE TABLE and not added once more.
+    """
+    declared = Generation(name="area", table="field", type="integer", expression="side * side")
+    area = sa.Column("area", sa.Integer, sa.Computed("side * side", persisted=True))
+    field = sa.Table("field", sa.MetaData(), sa.Column("side", sa.Integer), area)
+    declare(field, declared)
+    assert "ADD COLUMN area" in emitted_sql(field)
+    assert "ADD COLUMN" not in emitted_sql(field, tables=True)

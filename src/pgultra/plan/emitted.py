@@ -53,7 +53,8 @@ def emitted_objects(target: Any, *, tables: bool = False) -> list[tuple[str, str
     The same, as pairs of a name such as ``trigger seen on visit`` and its SQL.
     """
     found = list(_tables(target)) if tables else []
-    plan = sorted_plan(Plan(tuple(Step(None, each) for each in _objects(target).values())))
+    wanted = [each for each in _objects(target).values() if not (tables and each.of_its_table)]
+    plan = sorted_plan(Plan(tuple(Step(None, each) for each in wanted)))
     return found + [
         (str(step.identity), "".join(f"{text};\n" for text in _unmarked(step).statements()).strip())
         for step in plan

@@ -55,8 +55,8 @@ def test_the_message_lists_what_there_is() -> None:
     """
     Also where a name means several.
     """
-    with pytest.raises(PgultraError, match=r"no table 'vist'; it has inn\.place, inn\.visit"):
-        tables_named("m:x", "vist", [made("inn")])
+    with pytest.raises(PgultraError, match=r"no table 'place_'; it has inn\.place, inn\.visit"):
+        tables_named("m:x", "place_", [made("inn")])
     with pytest.raises(PgultraError, match=r"no vector column 'note'; it has none"):
         column_named("m:x", "vector column", "note", [])
     metadata = made("inn", "bar")
