@@ -23,6 +23,7 @@ import sqlalchemy as sa
 
 from benchmarks.measure import Bar, Figure
 from pgultra.features.embeddings import distance, nearest, wire
+from pgultra.features.embeddings.driver import register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ class Runs:
         [name] = [key for key, value in compiled.params.items() if isinstance(value, wire.Packed)]
         text, pack = str(compiled), table.c.embedding.type.packer()  # type: ignore[attr-defined]  # our own type
         driver: Any = self.connection.connection.driver_connection
-        wire.register(driver, psycopg)
+        register(driver, psycopg)
         run = driver.execute
         return lambda query: [row[0] for row in run(text, {name: pack(query)}).fetchall()]
 

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pgvector import HalfVector, Vector
 from sqlalchemy.exc import StatementError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.pool import NullPool
 
-from pgultra.features.embeddings import Embedding, InvalidVector, VectorType
+from pgultra.features.embeddings import Embedding, InvalidVector, VectorType, bulk_copy, nearest
 from pgultra.features.embeddings.wire import Packer, unpacked
 
 if TYPE_CHECKING:
@@ -287,6 +288,37 @@ def test_a_row_may_count_versions_by_postgresqls_own_column(engine: sa.Engine) -
             note.embedding = [1, 2, last]
             session.commit()
         assert note.embedding == Vector([1, 2, 5])
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_cursors_that_send_no_parameters(
+    engine: sa.Engine, database: Database, asynchronous: bool
+) -> None:
+    """
+    psycopg's ClientCursor writes values into the statement, and reads text: both ways work.
+    """
+    import psycopg
+
+    Base.metadata.create_all(engine)
+    rows = [{"id": n, "embedding": np.array([n, 2, 1e-7], dtype="f4")} for n in range(1, 4)]
+    search = nearest(sa.select(Thing.id, Thing.embedding), Thing.embedding, [3, 2, 1e-7], 2)
+    wanted = [(3, Vector([3, 2, 1e-7])), (2, Vector([2, 2, 1e-7]))]
+    if asynchronous:
+        url = database.async_engine("psycopg").url
+        there = create_async_engine(url, connect_args={"cursor_factory": psycopg.AsyncClientCursor})
+        async with there.begin() as connection_:
+            await connection_.execute(sa.insert(Thing), rows)
+            found = (await connection_.execute(search)).all()
+        await there.dispose()
+    else:
+        here = sa.create_engine(
+            engine.url, connect_args={"cursor_factory": psycopg.ClientCursor}, poolclass=NullPool
+        )
+        with here.begin() as connection:
+            connection.execute(sa.insert(Thing), rows[:1])
+            assert bulk_copy(connection, Thing, rows[1:]) == 2
+            found = connection.execute(search).all()
+    assert [tuple(row)[:2] for row in found] == wanted
 
 
 def test_statements_of_all_shapes(engine: sa.Engine) -> None:

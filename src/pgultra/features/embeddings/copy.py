@@ -13,7 +13,7 @@ from sqlalchemy import Table, inspect
 from pgultra import sql
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError, PgultraError
-from pgultra.features.embeddings import sending, wire
+from pgultra.features.embeddings import driver, sending, wire
 from pgultra.features.embeddings.filled import Row, filled
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Load:
         rest: Mapping[Column[Any], Callable[[Any], Any]],
     ) -> None:
         self.connection = connection
-        self.driver = wire.driver_of(connection.dialect)
+        self.driver = driver.driver_of(connection.dialect)
         if self.driver not in ("psycopg", "psycopg_async", "asyncpg"):
             raise PgultraError(
                 f"bulk_copy needs psycopg or asyncpg, not {self.driver}: connect with "
@@ -114,7 +114,7 @@ class Load:
         self.in_text = False
         if self.driver != "asyncpg":
             raw: Any = connection.connection.driver_connection
-            self.psycopg = wire.psycopg_of(connection.dialect)
+            self.psycopg = driver.psycopg_of(connection.dialect)
             self.in_text = sending.texts(self.types, raw, self.psycopg)
         processors = [
             self._processor(column, type_)

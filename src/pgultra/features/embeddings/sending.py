@@ -19,7 +19,7 @@ from sqlalchemy import bindparam, text
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
-from pgultra.features.embeddings import wire
+from pgultra.features.embeddings import driver, wire
 from pgultra.features.embeddings.vector import Sent, VectorType
 
 if TYPE_CHECKING:
@@ -196,11 +196,11 @@ def teach(types: Sequence[Any], cursor: Any, psycopg: Any, in_text: bool) -> Non
     Let this cursor write vectors, and texts of types that psycopg does not know.
     """
     if in_text:
-        cursor.adapters.register_dumper(wire.Packed, _printer(psycopg))
+        cursor.adapters.register_dumper(wire.Packed, driver.printer(psycopg))
         return
     for type_ in types:
         if type_.receives == VECTOR:
-            cursor.adapters.register_dumper(None, wire.dumper(psycopg, type_.oid))
+            cursor.adapters.register_dumper(None, driver.dumper(psycopg, type_.oid))
         elif not _knows(cursor, type_.oid, psycopg):
             cursor.adapters.register_dumper(None, _text_dumper(psycopg, type_.oid))
 
@@ -215,17 +215,6 @@ def _text_dumper(psycopg: Any, oid: int) -> Any:
 
     body = {"format": psycopg.pq.Format.BINARY, "oid": oid, "dump": dump}
     return type("TextDumper", (psycopg.adapt.Dumper,), body)
-
-
-def _printer(psycopg: Any) -> Any:
-    """
-    A dumper for vectors in COPY's text form.
-    """
-
-    def dump(self: Any, value: wire.Packed) -> bytes:
-        return str(Vector.from_binary(value).to_text()).encode()
-
-    return type("PackedPrinter", (psycopg.adapt.Dumper,), {"dump": dump})
 
 
 # -- asyncpg ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.visitors import InternalTraversal
 
 from pgultra.errors import DeclarationError
-from pgultra.features.embeddings import wire
+from pgultra.features.embeddings import driver, wire
 from pgultra.features.embeddings.index import HNSW, METRICS, IVFFlat
 from pgultra.plan.options import named, names, one_of, refused, whole
 
@@ -150,11 +150,11 @@ class VectorType(VECTOR):
         Check the value, and give the driver what it sends quickest.
         """
         packer = self.packer()
-        driver = wire.driver_of(dialect)
-        if driver in ("psycopg", "psycopg_async"):
-            wire.listen(dialect)
+        name = driver.driver_of(dialect)
+        if name in ("psycopg", "psycopg_async"):
+            driver.listen(dialect)
             pack: Callable[[Any], Any] = packer
-        elif driver == "asyncpg":
+        elif name == "asyncpg":
             pack = packer.numbers
         else:
             plain = VECTOR.bind_processor(self, dialect)
@@ -183,8 +183,8 @@ class VectorType(VECTOR):
         """
         A pgvector Vector.
         """
-        if wire.driver_of(dialect) in ("psycopg", "psycopg_async"):
-            wire.listen(dialect)
+        if driver.driver_of(dialect) in ("psycopg", "psycopg_async"):
+            driver.listen(dialect)
         return wire.unpacked
 
 
@@ -220,7 +220,7 @@ class Sent(ColumnElement[Any]):
 @compiles(Sent)
 def _compile_sent(element: Sent, compiler: SQLCompiler, **options: Any) -> str:
     inner = compiler.process(element.value, **options)
-    if wire.driver_of(compiler.dialect) == "asyncpg" and not options.get("literal_binds"):
+    if driver.driver_of(compiler.dialect) == "asyncpg" and not options.get("literal_binds"):
         return f"{inner}::REAL[]::{element.spec}"
     return f"{inner}::{element.spec}"
 
