@@ -66,7 +66,9 @@ def bulk_copy(
     With a column of a type that psycopg has no binary form of (``hstore``, ``tsvector``,
     ``halfvec``) psycopg sends text, which takes some five times as long; asyncpg refuses it.
 
-    On asyncpg a codec for vectors that the host registered is gone after it.
+    PostgreSQL refuses COPY to a role for which row level security holds: use an insert.
+
+    On asyncpg codecs that the host registered for vectors and citext are gone after it.
 
     Example:
         >>> rows = ({"id": n, "embedding": vector} for n, vector in enumerate(vectors)
