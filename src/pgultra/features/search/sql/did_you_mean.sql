@@ -13,6 +13,7 @@ WITH pieces AS MATERIALIZED (
         CASE WHEN btrim(p.piece, '"''`()[]{}<>-+*.,;:!?') !~ '[0-9/@._%]' THEN lower(w.found[1]) END AS word
     FROM regexp_split_to_table(left(CAST({query} AS text), 1000), E'\\s+') WITH ORDINALITY AS p (piece, place)
     CROSS JOIN LATERAL regexp_matches(p.piece, E'([^{marks}]*)([{marks}]*)', 'g') WITH ORDINALITY AS w (found, number)
+    LIMIT 1100  -- more than a thousand characters give; PostgreSQL would expect ten thousand
 ),
 unknown AS MATERIALIZED (
     SELECT DISTINCT p.word
