@@ -13,7 +13,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pgultra.objects import KINDS, Function, Generation, Identity, Phase, Schema
+from pgultra.objects import KINDS, Function, Generation, Identity, Index, Phase, Schema
 from pgultra.plan.words import words_at_run_time, words_checked, words_in
 
 if TYPE_CHECKING:
@@ -281,4 +281,6 @@ def _rank(act: Act) -> tuple[int, int]:
         return act.rank, 0
     kinds = [kind.kind for kind in KINDS]
     kind = kinds.index(subject.kind) if subject.kind in kinds else len(kinds)
+    if isinstance(subject, Index) and subject.concurrently and act.rank == AFTER:
+        kind = len(kinds)  # it commits what came before: triggers that keep a column, too
     return act.rank, -kind if act.rank in (FIRST, LAST) else kind

@@ -180,12 +180,13 @@ def _named_on(column: Generation, identities: Iterable[Identity]) -> set[str]:
 
 def _without_what_changes(step: Step, steps: Mapping[Identity, Step], sides: Comparable) -> Step:
     """
-    For the way back: indexes and checks that have steps of their own do not come with the column.
+    For the way back: indexes and checks that are made by steps of their own, after the column.
     """
     old, new = step.before, step.after
     assert isinstance(old, Generation) and isinstance(new, Generation)  # noqa: PT018  # one fact
     spelt = {original.identity: identity for identity, original in sides.originals.items()}
-    changed = _named_on(old, (spelt.get(identity, identity) for identity in steps))
+    apart = (identity for identity, other in steps.items() if not other.in_place)
+    changed = _named_on(old, (spelt.get(identity, identity) for identity in apart))
     return dataclasses.replace(step, before=old.without(changed), after=new.without(changed))
 
 

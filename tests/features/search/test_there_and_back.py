@@ -64,6 +64,8 @@ def there_and_back(
         ({"mode": "generated", "fastupdate": False}, {"mode": "trigger"}),
         ({"mode": "generated", "index": False}, {"mode": "trigger"}),
         ({"mode": "generated"}, {"mode": "trigger", "index": False}),
+        ({"mode": "generated"}, {"mode": "trigger", "fastupdate": False, "concurrently": True}),
+        ({"mode": "trigger", "fastupdate": False, "concurrently": True}, {"mode": "generated"}),
         ({"mode": "generated"}, {"mode": "trigger", "body": False}),
         ({"mode": "trigger"}, {"mode": "generated", "body": False}),
     ],
@@ -108,3 +110,30 @@ def test_what_stands_on_it_gives_way(engine: sa.Engine, alembic_env: MigrationEn
         return metadata
 
     there_and_back(engine, alembic_env, seen("generated"), seen("trigger"))
+
+
+def test_rows_that_come_while_an_index_is_built(
+    engine: sa.Engine, alembic_env: MigrationEnvironment
+) -> None:
+    """
+    CONCURRENTLY commits what came before, so the triggers must be there by then.
+    """
+    one, other = notes("generated"), notes("trigger", concurrently=True, fastupdate=False)
+    alembic_env.autogenerate("one", metadata=one)
+    alembic_env.upgrade()
+    alembic_env.autogenerate("other", metadata=other)
+    [note] = other.tables.values()
+    built = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def write(*arguments: Any) -> None:
+        if "INDEX CONCURRENTLY" in arguments[2]:
+            built.append(arguments[2])
+            with engine.begin() as connection:
+                connection.execute(note.insert().values(id=len(built), title="fox"))
+
+    alembic_env.upgrade()
+    assert built
+    with engine.connect() as connection:
+        found = connection.scalars(sa.select(note.c.search)).all()
+        assert found == ["'fox':1A"] * len(built)
