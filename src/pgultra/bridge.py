@@ -108,8 +108,7 @@ def on_connection(
             target = target.connection()
         return work(target, *args, **kwargs)
 
-    bridged = _bridged(on_its_connection, "Connection")
-    return bridged  # type: ignore[no-any-return]  # the answer of the call
+    return _bridged(on_its_connection, "Connection")  # type: ignore[no-any-return]  # the answer of the call
 
 
 def _bridged(work: Callable[..., Any], wanted: str) -> Any:

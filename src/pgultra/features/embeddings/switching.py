@@ -16,7 +16,7 @@ from pgultra.errors import PgultraError, sqlstate_of
 from pgultra.features.embeddings.index import HNSW
 from pgultra.features.embeddings.objects import database_objects, index_name, schema_index
 from pgultra.objects import Identity, Index
-from pgultra.plan import Plan, apply, check, collect
+from pgultra.plan import Plan, apply, check, collect, hidden_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, FromClause
@@ -76,12 +76,8 @@ def insist_on_all_rows(connection: Connection, own: Column[Any], places: list[st
     ALTER TABLE reaches every row, UPDATE those that policies show: the rest would lose vectors.
     """
     for place in places:
-        if connection.scalar(select(func.row_security_active(place))):
-            raise PgultraError(
-                f"{place} has row level security that holds for this role, so switch() of {own} "
-                "would lose the vectors of the rows that it hides: run it as an owner with "
-                f"BYPASSRLS, or after ALTER TABLE {place} NO FORCE ROW LEVEL SECURITY"
-            )
+        lost = f"switch() of {own} would lose the vectors of"
+        hidden_rows.insist_on_all_rows(connection, place, lost)
 
 
 def _beside(side: Column[Any], new: Queue) -> tuple[FromClause, ColumnElement[bool]]:

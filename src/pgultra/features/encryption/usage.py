@@ -16,7 +16,7 @@ from pgultra.bridge import on_connection
 from pgultra.errors import EncryptionError
 from pgultra.features.encryption.comparator import is_encrypted
 from pgultra.features.encryption.format import key_expression
-from pgultra.plan.hidden_rows import has_hidden_rows
+from pgultra.plan import hidden_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,12 +144,7 @@ def insist_on_all_rows(connection: Connection, table: Table, what: str) -> None:
         EncryptionError: they do.
     """
     place = sql.qualified(sql.schema_on(connection, table.schema), table.name)
-    if has_hidden_rows(connection, place):
-        raise EncryptionError(
-            f"{table} has row level security that holds for this role, so {what} would pass over "
-            "the rows that it hides: run it as a role with BYPASSRLS, or as the owner after "
-            f"ALTER TABLE {place} NO FORCE ROW LEVEL SECURITY"
-        )
+    hidden_rows.insist_on_all_rows(connection, place, f"{what} would pass over", EncryptionError)
 
 
 @on_connection

@@ -8,12 +8,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, func, literal_column, select, true, tuple_, update
+from sqlalchemy import bindparam, case, literal_column, select, true, tuple_, update
 
 from pgultra import sql
 from pgultra.bridge import on_connection
-from pgultra.errors import DeclarationError, PgultraError
+from pgultra.errors import DeclarationError
 from pgultra.features.search.words import plain, rules_behind, table_behind
+from pgultra.plan import hidden_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,14 +104,7 @@ def insist_on_all_rows(connection: Connection, table: Table, what: str) -> None:
         PgultraError: they do.
     """
     place = sql.qualified(sql.schema_on(connection, table.schema), table.name)
-    with nullcontext() if connection.in_transaction() else connection.begin():
-        hidden = connection.scalar(select(func.row_security_active(place)))
-    if hidden:
-        raise PgultraError(
-            f"{place} has row level security that holds for this role, so {what} would pass over "
-            "the rows that it hides: run it as a role with BYPASSRLS, or as the owner after "
-            f"ALTER TABLE {place} NO FORCE ROW LEVEL SECURITY"
-        )
+    hidden_rows.insist_on_all_rows(connection, place, f"{what} would pass over")
 
 
 def _batch(
