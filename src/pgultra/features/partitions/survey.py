@@ -281,7 +281,7 @@ def _look(
             }
         )
         levels.append(level)
-        found.tasks += to_clear(connection, found, level)
+        found.tasks += to_clear(connection, found, level, moment)
         found.tasks += to_create(connection, found, level, moment)
         found.findings += [
             f"{level.spelt} shall have a partition for values {bound}, and {child.spelt} has some "

@@ -89,19 +89,23 @@ def index_tasks(connection: Connection, found: Survey) -> list[Task]:
     return tasks
 
 
-def to_clear(connection: Connection, found: Survey, level: Level) -> Iterator[Task]:
+def to_clear(
+    connection: Connection, found: Survey, level: Level, moment: datetime
+) -> Iterator[Task]:
     """
     What runs that were killed have left, and what is true no more.
 
     CHECKs on a default partition refuse rows of the partitions that were about to be made.
-    What should become of a partition is in its comment; once it is attached again nothing
-    shall, even if a person detaches it later on.
+    What should become of a partition is in its comment; while it is attached, and not too old,
+    nothing shall, even if a person detaches it later on.
     """
+    cutoff = level.cutoff(moment)
     for child in level.children:
-        if child.marked and not child.detaching and not child.foreign:
+        stays = not child.detaching and not expired(child.bound, cutoff)
+        if stays and child.marked and not child.foreign:
             forget = forgetting(child.spelt, child.comment)
             if forget is not None:
-                reason = "attached again: what should become of it is forgotten"
+                reason = "the rules keep it: what should become of it is forgotten"
                 table = found.parent.spelt
                 yield Task(Action("clear", table, child.spelt, None, reason, (forget,)), level)
     default = level.default
