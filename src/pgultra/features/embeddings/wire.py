@@ -34,6 +34,9 @@ LARGEST_HALF, LEAST_HALF = 65520.0, 2.0**-25
 SHORTEST, LONGEST = 1e-18, 1e19
 """Between them the square of a length is a 32-bit float; pgvector's cosine squares it there."""
 
+UNORDERED = (str, bytes, bytearray, set, frozenset, dict)
+"""What can be iterated, and is no row of numbers."""
+
 
 class InvalidVector(PgultraError, ValueError):
     """
@@ -121,9 +124,9 @@ class Packer:
             value = value.to_list()
         elif hasattr(value, "tolist") and getattr(value, "ndim", 1) == 1:
             value = value.tolist()
-        if isinstance(value, str | bytes):
+        if isinstance(value, UNORDERED):
             raise InvalidVector(
-                f"a {self.name} is given as {value[:30]!r}; give a list, an array or a "
+                f"a {self.name} is given as {_short(value)}; give a list, an array or a "
                 "pgvector Vector"
             )
         try:
