@@ -17,7 +17,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
 from pgultra.features.embeddings import Embedding, InvalidVector, VectorType, bulk_copy, nearest
-from pgultra.features.embeddings.wire import Packer, unpacked
+from pgultra.features.embeddings.driver import printer
+from pgultra.features.embeddings.wire import Packed, Packer, unpacked
 
 if TYPE_CHECKING:
     from tests.fixtures.database import Database
@@ -291,6 +292,18 @@ def test_a_row_may_count_versions_by_postgresqls_own_column(engine: sa.Engine) -
             note.embedding = [1, 2, last]
             session.commit()
         assert note.embedding == Vector([1, 2, 5])
+
+
+@given(numbers=st.lists(NUMBERS, min_size=1, max_size=20))
+def test_a_printed_vector_is_the_same_vector(numbers: list[float]) -> None:
+    """
+    No bit of a 32-bit float is lost in the text.
+    """
+    import psycopg
+
+    packed = Packer(len(numbers))(numbers)
+    printed = printer(psycopg)(Packed).dump(packed).decode()
+    assert np.array(printed[1:-1].split(","), dtype="f4").tolist() == unpacked(packed).to_list()
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

@@ -86,11 +86,14 @@ def dumper(psycopg: Any, oid: int = 0) -> Any:
 def printer(psycopg: Any) -> Any:
     """
     A dumper in text, for COPY as text and for cursors that send no parameters.
+
+    Nine digits tell every 32-bit float, and are read quicker than the seventeen of a double.
     """
     if None not in _dumpers:
 
         def dump(self: Any, value: Packed) -> bytes:
-            return str(Vector.from_binary(value).to_text()).encode()
+            numbers = Vector.from_binary(value).to_list()
+            return ("[" + ",".join(["%.9g"] * len(numbers)) % tuple(numbers) + "]").encode()
 
         _dumpers[None] = type("PackedPrinter", (psycopg.adapt.Dumper,), {"dump": dump})
     return _dumpers[None]
