@@ -35,6 +35,7 @@ from pgultra.plan.declare import (
     is_declared,
 )
 from pgultra.plan.extensions import advice_of, warn_of_versions
+from pgultra.plan.followers import followers_of, is_follower
 from pgultra.plan.read import scope_of
 from pgultra.plan.state import State
 from pgultra.plan.words import (
@@ -89,7 +90,11 @@ def _after_table(target: Table, connection: Connection | MockConnection, **optio
             PgultraWarning,
             stacklevel=2,
         )
-    elif not options.get("_is_metadata_operation") and declarations(target):
+    elif (
+        not options.get("_is_metadata_operation")
+        and declarations(target)
+        and not is_follower(target)  # made with its host's
+    ):
         warnings.warn(
             f"Table.create() made table {target.fullname} without the objects that are declared on "
             "it (triggers, functions and so on); use "
@@ -115,8 +120,10 @@ def _after_create(
     target: MetaData, connection: Connection | MockConnection, **options: Any
 ) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
-        for table in _companions(options):
+        beside = _companions(options)
+        for table in beside:
             table.create(connection, checkfirst=not isinstance(connection, MockConnection))
+        options["tables"] = [*(options.get("tables") or ()), *beside]
         steps = _creating(target, connection, options).steps
         if isinstance(connection, MockConnection):  # what came before the tables is not seen
             early = _early(steps, options)
@@ -126,7 +133,7 @@ def _after_create(
 
 def _companions(options: dict[str, Any]) -> list[Table]:
     """
-    The tables that declarations keep beside theirs, where only some tables were asked for.
+    The tables that rooms keep beside these, where only some tables were asked for.
     """
     if options["_ddl_runner"].tables is None:
         return []
@@ -135,8 +142,14 @@ def _companions(options: dict[str, Any]) -> list[Table]:
     beside = (
         each
         for table in tables
-        for declaration in declarations(table)
-        for each in getattr(declaration, "companions", lambda _: ())(table)
+        for each in (
+            *(follower for follower, _ in followers_of(table)),
+            *(
+                companion
+                for declaration in declarations(table)
+                for companion in getattr(declaration, "companions", lambda _: ())(table)
+            ),
+        )
     )
     return [each for each in dict.fromkeys(beside) if each not in asked]
 
@@ -274,13 +287,19 @@ def _required(
 
 def _before_drop(target: MetaData, connection: Connection | MockConnection, **options: Any) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
-        _run(_leaving(target, connection, options)[0], connection, keep_used=True)
+        beside = _companions(options)
+        tables = [*(options.get("tables") or ()), *beside]
+        _run(
+            _leaving(target, connection, {**options, "tables": tables})[0],
+            connection,
+            keep_used=True,
+        )
+        for table in beside:  # some refer to the tables that go
+            table.drop(connection, checkfirst=not isinstance(connection, MockConnection))
 
 
 def _after_drop(target: MetaData, connection: Connection | MockConnection, **options: Any) -> None:
     if is_declared(target) and connection.dialect.name == "postgresql":
-        for table in _companions(options):
-            table.drop(connection, checkfirst=not isinstance(connection, MockConnection))
         first, last = _leaving(target, connection, options)
         if not isinstance(connection, MockConnection):  # what something used, then, is still there
             last += [step for step in first if step.subject.phase is Phase.BEFORE_TABLES]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlalchemy import ForeignKeyConstraint, Table
 
-__all__ = ["FOLLOWER", "followers_of"]
+__all__ = ["FOLLOWER", "followers_of", "is_follower"]
 
 FOLLOWER: dict[Any, Any] = {"pgultra_follower": True}
 """The ``info`` of such a table."""
@@ -33,7 +33,14 @@ def followers_of(table: Table) -> list[tuple[Table, ForeignKeyConstraint]]:
     return [
         (each, key)
         for each in table.metadata.tables.values()
-        if FOLLOWER.items() <= each.info.items()
+        if is_follower(each)
         for key in each.foreign_key_constraints
         if key.referred_table is table
     ]
+
+
+def is_follower(table: Table) -> bool:
+    """
+    Whether a room keeps it beside a host's table.
+    """
+    return FOLLOWER.items() <= table.info.items()

@@ -152,7 +152,7 @@ def insist_on_options(
     Raises:
         DeclarationError: an option takes something else.
     """
-    if not callable(getattr(engine, "begin", None)):
+    if not callable(getattr(engine, "dispose", None)):  # a Session has begin(), too
         raise refused(PLACE, "engine", engine, "an Engine or an AsyncEngine")
     if isinstance(embedder, type) or not isinstance(embedder, Embedder):
         such = "an embedder, such as HashingEmbedder(384): it has model, dimensions and embed"

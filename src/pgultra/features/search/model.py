@@ -266,6 +266,9 @@ def SearchVector(  # noqa: N802  # reads like the types it stands beside
     """
     A full-text search column that the database keeps, with its GIN index.
 
+    On a dataclass base write ``mapped_column(TSVectorType({...}), init=False)`` instead, since
+    a function of ours becomes an argument of ``__init__`` there.
+
     Args:
         parts: what is searched, with its weight: a letter or ``Part(...)``. A part is a
             column's name or the column itself (text, JSON, arrays), a SQLAlchemy expression
