@@ -24,7 +24,9 @@ LATER = HashingEmbedder(16)
 
 
 @pytest.mark.parametrize("schemas", [None, {None: "tenant"}])
-@pytest.mark.parametrize("next_", [{}, {"next_version": NextVersion(dimensions=16, model=LATER.model)}])
+@pytest.mark.parametrize(
+    "next_", [{}, {"next_version": NextVersion(dimensions=16, model=LATER.model)}]
+)
 def test_what_is_kept_beside_comes_and_goes_along(
     engine: sa.Engine, schemas: Any, next_: dict[str, Any]
 ) -> None:
