@@ -587,6 +587,7 @@ def test_keys_rotate(remit: Remit) -> None:
         assert sensitive.get_sensitive_data(session, john.id).credit_card == "4111-1111-1111-1111"
 
 
+@pytest.mark.slow
 def test_a_client_is_forgotten(remit: Remit, session: Session) -> None:
     """
     Without the client's own key the numbers do not open; those of others do.

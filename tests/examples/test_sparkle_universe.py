@@ -449,6 +449,7 @@ def test_a_user_goes_with_all_that_is_hers(session: Session, universe: Any) -> N
     assert [each.content for each in session.scalars(sa.select(Comment))] == ["And a sponge."]
 
 
+@pytest.mark.slow
 def test_a_name_is_free_again(session: Session, universe: Any) -> None:
     """
     The seed's UNIQUE counts the dead; here they give way, and come back when they can.

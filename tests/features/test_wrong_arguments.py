@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,10 @@ from tests.features.wrong import WRONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+NOBODY: Any = SimpleNamespace(execute=None)
+"""A connection that nobody gets to ask."""
 
 
 class Base(DeclarativeBase):
@@ -187,12 +192,12 @@ SLIPS: dict[str, tuple[Callable[[], object], type[PgultraError], str]] = {
         "is no object of a class with pgultra.SoftDelete",
     ),
     "a table that is not encrypted": (
-        lambda: encryption.rotate(None, Plain),
+        lambda: encryption.rotate(NOBODY, Plain),
         EncryptionError,
         "has no encrypted column",
     ),
     "what is no MetaData": (
-        lambda: partitions.maintain(None, "events"),
+        lambda: partitions.maintain(NOBODY, "events"),
         DeclarationError,
         (
             "partitions: metadata='events' is not a MetaData, a declarative base, a mapped class, or "
@@ -200,12 +205,12 @@ SLIPS: dict[str, tuple[Callable[[], object], type[PgultraError], str]] = {
         ),
     ),
     "a batch of nothing": (
-        lambda: partitions.maintain(None, Base, batch=0),
+        lambda: partitions.maintain(NOBODY, Base, batch=0),
         DeclarationError,
         "maintain: batch=0 is not a whole number from 1 to 100000000",
     ),
     "a model that is not partitioned": (
-        lambda: partitions.convert(None, Plain),
+        lambda: partitions.convert(NOBODY, Plain),
         DeclarationError,
         "table wrong_plain is not declared as partitioned",
     ),

@@ -66,6 +66,7 @@ def migrated(environment: MigrationEnvironment, metadata: sa.MetaData) -> None:
     assert environment.check(metadata=metadata) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schema", [None, "Shop"])
 @pytest.mark.parametrize(
     ("caller", "told"),

@@ -282,6 +282,7 @@ def test_a_column_changes_its_type_under_view_and_trigger(steps: Steps) -> None:
     assert "VIEW aside" not in revision.text
 
 
+@pytest.mark.slow
 def test_a_view_of_everything_follows_its_table(steps: Steps, sql: Callable[..., Any]) -> None:
     """
     SELECT * is frozen by PostgreSQL; the migration that adds the column renews the view.

@@ -67,6 +67,7 @@ def test_a_function_goes_with_its_table(
         assert not plan.check(connection, metadata)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["sql", "plpgsql"])
 def test_a_default_lets_a_function_go(alembic_env: MigrationEnvironment, language: str) -> None:
     """

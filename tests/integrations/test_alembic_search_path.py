@@ -83,6 +83,7 @@ def set_later(database: Database, path: str) -> sa.Engine:
     return engine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("connected", [set_at_once, set_later])
 @pytest.mark.parametrize(
     ("home", "path"),

@@ -46,6 +46,7 @@ CHANGES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "options", "others", "changed"), CHANGES)
 def test_it_changes_there_and_back(
     engine: sa.Engine,

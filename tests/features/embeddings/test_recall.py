@@ -51,6 +51,7 @@ def fill(connection: sa.Connection, table: sa.Table, count: int = 3000) -> None:
     bulk_copy(connection, table, ({"id": n, "embedding": row} for n, row in enumerate(rows)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["single", "half", "bit"])
 def test_recall_is_a_share(connection: sa.Connection, precision: str) -> None:
     """

@@ -147,6 +147,7 @@ def test_both_versions_can_be_searched_until_the_switch(
     assert EmbeddingWorker(owner_engine, NEW, after.c.embedding).work() == Worked(embedded=1)
 
 
+@pytest.mark.slow
 def test_the_change_as_migrations(alembic_env: MigrationEnvironment) -> None:
     """
     The side table comes and goes by autogenerate; after the switch nothing else is left to do.

@@ -238,6 +238,7 @@ def test_who_says_so_switches_with_what_there_is(engine: sa.Engine) -> None:
         switch(connection, table.c.embedding, incomplete="yes")  # type: ignore[arg-type]  # wrong on purpose
 
 
+@pytest.mark.slow
 def test_a_column_that_is_not_null(engine: sa.Engine) -> None:
     """
     It stays so where every row has a vector, and no NULL comes into it.

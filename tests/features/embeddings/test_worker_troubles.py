@@ -359,6 +359,7 @@ def test_an_endpoint_that_asks_for_rest_is_left_alone(
     assert all_true(engine)
 
 
+@pytest.mark.slow
 @needs_vector
 def test_a_worker_rests_until_the_endpoint_said(database: Database) -> None:
     """
@@ -476,6 +477,7 @@ class Kind(enum.Enum):
     B = 2
 
 
+@pytest.mark.slow
 @needs_vector
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize("composite", [False, True])

@@ -98,6 +98,7 @@ def test_cells_of_time(step: Any, zone: str, clock: datetime, count: int) -> Non
             assert grid.cell(each.upper - timedelta(microseconds=1)) == each
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(step=steps, zone=st.sampled_from(ZONES), clock=clocks, back=st.integers(0, 20))
 def test_premake_covers_the_present_and_more(
@@ -191,6 +192,7 @@ def test_bounds_are_read_back_as_rendered(value: tuple[Any, str]) -> None:
         assert parse_bound(shown, type_) == bound
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     parent=st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1),

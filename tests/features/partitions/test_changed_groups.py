@@ -161,6 +161,7 @@ def test_an_empty_partition_of_a_referred_table_goes(
         assert len(children(connection, "Post")) == (3 if isinstance(new, ByHash) else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "hidden"),
     [

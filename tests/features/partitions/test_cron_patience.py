@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
+@pytest.mark.slow
 def test_the_job_gives_way_to_who_has_the_lock(engine: Engine) -> None:
     """
     After two seconds it ends with an error, and leaves the session's own patience alone.

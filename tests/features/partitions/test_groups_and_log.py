@@ -9,13 +9,14 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pgultra import ByList
 from pgultra.features import partitions
 from pgultra.features.partitions import runs
 from tests.features.partitions.upkeep_stage import MOMENT, event_table, made
 
 if TYPE_CHECKING:
-    import pytest
     import sqlalchemy as sa
 
 PRINTED = """
@@ -24,6 +25,7 @@ print(ByList("k", {"a": {"LOGIN", "LOGOUT", "RESET", None}}).groups)
 """
 
 
+@pytest.mark.slow
 def test_a_set_of_values_has_one_order() -> None:
     """
     Whatever the seed of its hashes; a tuple keeps its own order.

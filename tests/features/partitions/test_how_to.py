@@ -131,6 +131,7 @@ def test_keep_partitions_up(
     assert any(command.startswith(" ".join(words)) for command in page.commands)
 
 
+@pytest.mark.slow
 def test_retire_and_archive(
     open_page: Callable[[str], Page], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +172,7 @@ def test_retire_and_archive(
     assert "bears no mark" in page.command("partitions maintain")
 
 
+@pytest.mark.slow
 def test_drain_the_default_partition(
     open_page: Callable[[str], Page], capsys: pytest.CaptureFixture[str]
 ) -> None:

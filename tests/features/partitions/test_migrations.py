@@ -103,6 +103,7 @@ def test_parent_and_premake_in_one_migration(
         assert connection.scalar(left) == 0
 
 
+@pytest.mark.slow
 def test_later_partitions_are_no_removed_tables(
     alembic_env: MigrationEnvironment, engine: sa.Engine
 ) -> None:

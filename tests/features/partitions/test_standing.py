@@ -115,6 +115,7 @@ def test_who_may_not_write_the_log_is_told_and_done(
         assert ["not written down" in finding for finding in done.findings] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ['Weird "Table', "x" * 63, "ünïcode " * 4, "select", "per%cent", "back\\slash", "a'b:c"]
 )
@@ -279,6 +280,7 @@ def test_without_pg_cron_the_way_out_is_told(engine: sa.Engine) -> None:
         assert partitions.unschedule_premake(connection, table.metadata) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.needs("pg_partman")
 def test_tables_of_pg_partman_are_left_alone_and_moved_over(engine: sa.Engine) -> None:
     """

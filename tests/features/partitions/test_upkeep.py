@@ -118,6 +118,7 @@ def test_readers_and_writers_go_on_while_it_works(engine: sa.Engine) -> None:
         busy.rollback()
 
 
+@pytest.mark.slow
 def test_look_alikes_survive_everything(engine: sa.Engine) -> None:
     """
     Tables with the very names of our partitions, even with our mark's words, are left alone.

@@ -145,6 +145,7 @@ def test_sixteen_threads(database: Database, seed: int) -> None:
         assert halves == []  # leaves are never deleted by themselves
 
 
+@pytest.mark.slow
 def test_all_comes_back(database: Database) -> None:
     """
     After the storm every deletion can be restored, and the tree is whole.

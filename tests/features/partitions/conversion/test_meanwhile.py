@@ -55,6 +55,7 @@ def during(engine: sa.Engine, when: str, *texts: str) -> Callable[[str], None]:
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_table_that_was_altered_is_not_exchanged(engine: sa.Engine, name: str) -> None:
     """

@@ -185,6 +185,7 @@ def test_all_obstacles_are_said_at_once(engine: sa.Engine) -> None:
         assert CASES[case][1] in str(caught.value)
 
 
+@pytest.mark.slow
 def test_what_is_given_up_is_no_obstacle(engine: sa.Engine) -> None:
     """
     A unique rule, a foreign key and a materialized view may be left behind, by name.
@@ -233,6 +234,7 @@ def test_a_unique_rule_may_get_the_key(engine: sa.Engine) -> None:
             assert found.scalar_one().endswith("USING btree (slug, at)")
 
 
+@pytest.mark.slow
 def test_a_table_that_was_altered_meanwhile(engine: sa.Engine) -> None:
     """
     A column that came during the conversion stops it, and it can be undone.
@@ -253,6 +255,7 @@ def test_a_table_that_was_altered_meanwhile(engine: sa.Engine) -> None:
         convert(connection, visit)
 
 
+@pytest.mark.slow
 def test_what_stands_on_the_old_table_is_not_lost(engine: sa.Engine) -> None:
     """
     It is finished when that is gone; until then the way back is open.

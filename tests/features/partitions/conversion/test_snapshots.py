@@ -56,6 +56,7 @@ def test_who_reads_what_is_committed_is_not_waited_for(engine: sa.Engine) -> Non
         assert run(reader, COUNT).scalar() == ROWS
 
 
+@pytest.mark.slow
 def test_the_way_back_waits_when_it_mended_rows(engine: sa.Engine) -> None:
     """
     Rows that the comparison brings to the old table are not hidden from older snapshots either.

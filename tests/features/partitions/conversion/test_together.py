@@ -22,6 +22,7 @@ FULL = "CREATE TABLE event (id bigint, at timestamptz NOT NULL, PRIMARY KEY (id,
 STAMPS = "INSERT INTO event SELECT g, '2026-01-01Z'::timestamptz + g * interval '1 day' FROM generate_series(0, {}) AS g"
 
 
+@pytest.mark.slow
 @given(some.lists(some.text(some.characters(codec="utf-8", exclude_characters="\x00")), min_size=1))
 def test_what_was_put_together_comes_apart(texts: list[str]) -> None:
     """
