@@ -21,6 +21,7 @@ from pgultra.features.embeddings import (
     queue_status,
     retry_failed,
 )
+from pgultra.features.embeddings.troubles import Attempt, default_wait
 from tests.features.embeddings.counting import Length, all_true, at_once, fill
 from tests.features.embeddings.sample import Article, Base
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs("vector")
 
 STATE = Base.metadata.tables["article_embedding_state"]
-SOON = dt.timedelta(seconds=1)
 
 
 async def test_async_engines_too(engine: sa.Engine, database: Database) -> None:
@@ -117,18 +117,33 @@ def test_an_error_is_kept_and_tried_again(engine: sa.Engine) -> None:
 
 def test_attempts_wait_longer_and_longer(engine: sa.Engine) -> None:
     """
-    By tenacity's strategy unless told otherwise.
+    As long as the strategy says, each row by its own attempts.
     """
     Base.metadata.create_all(engine)
     fill(engine, 1)
     embedder = Length()
     embedder.broken = {"title 0\n\n"}
-    worker = EmbeddingWorker(engine, embedder, Article.embedding)
-    assert worker.work_once() == Worked(failed=1)
-    assert worker.work_once() == Worked()
-    with engine.connect() as connection:
-        later = connection.scalar(sa.select(STATE.c.available_at - sa.func.now()))
-    assert dt.timedelta(0) < later < dt.timedelta(seconds=10)
+    worker = EmbeddingWorker(
+        engine, embedder, Article.embedding, wait=lambda attempt: 600 * attempt.attempt_number
+    )
+    for number in (1, 2):
+        assert worker.work_once() == Worked(failed=1)
+        assert worker.work_once() == Worked()
+        with engine.begin() as connection:
+            later = connection.scalar(sa.select(STATE.c.available_at - sa.func.now()))
+            assert abs(later - dt.timedelta(minutes=10 * number)) < dt.timedelta(minutes=5)
+            connection.execute(sa.update(STATE).values(available_at=sa.func.now()))
+
+
+def test_by_itself_it_waits_up_to_twice_as_long_each_time() -> None:
+    """
+    By tenacity's strategy: at random, so that workers do not come all at once.
+    """
+    wait = default_wait()
+    for number in (1, 2, 5):
+        waits = [wait(Attempt(number)) for _ in range(500)]
+        assert 2**number / 2 < max(waits) <= 2**number
+        assert min(waits) < 2**number / 2
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
