@@ -39,6 +39,26 @@ def test_a_sessionmaker_is_no_session(engine: sa.Engine) -> None:
         delete(timedelta(), sessionmaker(engine)())
 
 
+def test_a_class_is_no_session(connection: sa.Connection) -> None:
+    """
+    Its constructor is not called, where the two arguments were exchanged.
+    """
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Note(Base):
+        __tablename__ = "note"
+        id = sa.Column(sa.Integer, primary_key=True)
+
+        def __init__(self) -> None:
+            raise AssertionError
+
+    check: Any = plan.check
+    with pytest.raises(PgultraError, match="was given the class Note"):
+        check(Note, connection)
+
+
 def test_a_base_is_no_metadata(connection: sa.Connection) -> None:
     """
     Its MetaData is what is compared.

@@ -121,8 +121,8 @@ def _bridged(work: Callable[..., Any], wanted: str) -> Any:
         if not args:
             raise TypeError(f"{work.__name__}() missing 1 required positional argument: {named!r}")
         target, *rest = args
-        if callable(target) and hasattr(target, "registry"):  # a scoped session stands for many
-            target = target()
+        if hasattr(target, "registry") and callable(target) and not isinstance(target, type):
+            target = target()  # a scoped session stands for many
         run_sync = getattr(target, "run_sync", None)
         if run_sync is not None:
             return run_sync(work, *rest, **kwargs)
@@ -137,6 +137,8 @@ def _bridged(work: Callable[..., Any], wanted: str) -> Any:
 
 
 def _given(target: Any) -> str:
+    if isinstance(target, type):
+        return f"the class {target.__name__}"
     kind = type(target).__name__
     if hasattr(target, "dispose"):
         return f"an {kind}: write `with engine.connect() as connection`, or Session(engine)"

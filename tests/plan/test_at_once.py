@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from pgultra import DeclarationError, Function, Index, Trigger, View, declare, plan
+from pgultra import Check, DeclarationError, Function, Index, Trigger, View, declare, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +127,25 @@ def test_a_copy_that_lost_its_declarations_drops_nothing(
         declare(copy.tables["item"], *plan.declarations(metadata.tables["item"]))
         declare(copy, Function(name="f", body=BODY), VIEW)  # those of the MetaData
         assert not plan.check(connection, copy)
+
+
+def test_a_table_with_the_same_columns_is_no_copy(engine: sa.Engine) -> None:
+    """
+    A history that was declared of them may let go of what was declared on it.
+    """
+
+    def models(*, kept: bool) -> sa.MetaData:
+        metadata = shop()
+        item = metadata.tables["item"]
+        history = sa.Table("history", metadata, *(each._copy() for each in item.columns))
+        if kept:
+            declare(history, Check(name="c", table="history", condition="id > 0"))
+        return metadata
+
+    models(kept=True).create_all(engine)
+    with engine.connect() as connection:
+        [step] = plan.check(connection, models(kept=False))
+    assert str(step) == "drop check c on history"
 
 
 def test_arguments_by_their_names_and_a_session(engine: sa.Engine) -> None:

@@ -180,7 +180,9 @@ class Generation(DatabaseObject):
         """
         own = {index.name for index in self.indexes}
         more = tuple(index for index in old.indexes if index.name not in own)
-        return dataclasses.replace(self, indexes=(*self.indexes, *more), beside=old.beside)
+        # what is declared knows nothing of it: on the way back it is what was read
+        beside = self.beside if old.beside == Beside() else old.beside
+        return dataclasses.replace(self, indexes=(*self.indexes, *more), beside=beside)
 
     def without(self, names: Collection[str]) -> Self:
         """

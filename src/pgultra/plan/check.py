@@ -162,12 +162,15 @@ def _insist_on_declarations(plan: Plan, several: Sequence[MetaData], home: Home)
     """
     Take nothing from a table because its copy, or pickle, came without the declarations.
     """
+    gone = [step for step in plan.steps if step.after is None]
+    if not gone:
+        return
     tables = [table for each in several for table in each.tables.values()]
     known = {(table.schema or home, table.name) for table in tables if declarations(table)}
-    lost = {(t.schema or home, t.name): t for t in tables if has_lost_declarations(t)}
-    for step in plan.steps:
+    lost = {(t.schema or home, t.name): t for t in tables if has_lost_declarations(t, of=t.name)}
+    for step in gone:
         place = (step.identity.schema or home, step.identity.table)
-        if step.after is None and place in lost.keys() - known:
+        if place in lost.keys() - known:
             raise DeclarationError(
                 f"table {lost[place].fullname} is a copy (to_metadata, pickle) of one with pgultra "
                 f"declarations, which stayed with the original, and {step.identity} is theirs: "

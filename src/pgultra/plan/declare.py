@@ -108,8 +108,8 @@ def declare(target: Any, *declared: Declaration | DatabaseObject) -> None:
         page = page_of(metadata, table, new=True)
         if declaration not in page:
             page.append(declaration)
-            for column in list(table.columns)[:1] if table is not None else ():
-                column.info[KEY] = "declared"  # goes along with a copy, which the ledger does not
+            if table is not None and (first := next(iter(table.columns), None)) is not None:
+                first.info[KEY] = table.name  # goes along with a copy, which the ledger does not
             attached = getattr(declaration, "attached", None)
             if attached is not None and table is not None:
                 attached(table)
@@ -157,11 +157,16 @@ def entries(
         yield metadata, declaration
 
 
-def has_lost_declarations(table: Table) -> bool:
+def has_lost_declarations(table: Table, of: str | None = None) -> bool:
     """
     Whether the table is a copy of one with declarations, which stayed with the original.
+
+    Args:
+        table: the copy.
+        of: the name of the original; any if it is not said.
     """
-    copied = any(KEY in column.info for column in table.columns)
+    names = {column.info[KEY] for column in table.columns if KEY in column.info}
+    copied = bool(names) if of is None else of in names
     return copied and not declarations(table)
 
 

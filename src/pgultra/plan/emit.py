@@ -35,7 +35,7 @@ from pgultra.plan.declare import (
     is_declared,
 )
 from pgultra.plan.extensions import advice_of, warn_of_versions
-from pgultra.plan.followers import followers_of, is_follower
+from pgultra.plan.followers import is_follower, kept_beside
 from pgultra.plan.read import scope_of
 from pgultra.plan.state import State
 from pgultra.plan.words import (
@@ -58,7 +58,8 @@ TURN = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(:key
 """
 One ``create_all`` of an application at a time, where there is something to do.
 
-Two that replace a function at once make PostgreSQL raise "tuple concurrently updated".
+Two that replace a function at once make PostgreSQL raise "tuple concurrently updated". Tables
+are SQLAlchemy's affair, and under AUTOCOMMIT nobody waits.
 """
 
 
@@ -111,7 +112,9 @@ def _before_create(
     if is_declared(target) and connection.dialect.name == "postgresql":
         steps = _creating(target, connection, options).steps
         if steps and not isinstance(connection, MockConnection):
-            rows(connection, TURN, key=f"pgultra:create_all:{application_of(target)}")
+            where = connection.get_execution_options().get("schema_translate_map") or {}
+            place = sorted(f"{one}>{other}" for one, other in where.items())
+            rows(connection, TURN, key=f"pgultra:create_all:{application_of(target)}:{place}")
             steps = _creating(target, connection, options).steps  # another one was quicker
         _run(_early(steps, options), connection)
 
@@ -137,20 +140,9 @@ def _companions(options: dict[str, Any]) -> list[Table]:
     """
     if options["_ddl_runner"].tables is None:
         return []
-    tables = [table for table in options.get("tables") or () if isinstance(table, Table)]
     asked = set(options["_ddl_runner"].tables)
-    beside = (
-        each
-        for table in tables
-        for each in (
-            *(follower for follower, _ in followers_of(table)),
-            *(
-                companion
-                for declaration in declarations(table)
-                for companion in getattr(declaration, "companions", lambda _: ())(table)
-            ),
-        )
-    )
+    tables = [table for table in options.get("tables") or () if isinstance(table, Table)]
+    beside = (each for table in tables for each in kept_beside(table))
     return [each for each in dict.fromkeys(beside) if each not in asked]
 
 

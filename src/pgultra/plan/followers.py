@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgultra.plan.declare import declarations
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import ForeignKeyConstraint, Table
 
-__all__ = ["FOLLOWER", "followers_of", "is_follower"]
+__all__ = ["FOLLOWER", "followers_of", "is_follower", "kept_beside"]
 
 FOLLOWER: dict[Any, Any] = {"pgultra_follower": True}
 """The ``info`` of such a table."""
@@ -44,3 +48,13 @@ def is_follower(table: Table) -> bool:
     Whether a room keeps it beside a host's table.
     """
     return FOLLOWER.items() <= table.info.items()
+
+
+def kept_beside(table: Table) -> Iterator[Table]:
+    """
+    All tables that rooms keep beside a table: followers, and what declarations name.
+    """
+    for follower, _ in followers_of(table):
+        yield follower
+    for declaration in declarations(table):
+        yield from getattr(declaration, "companions", lambda _: ())(table)

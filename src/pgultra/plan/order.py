@@ -281,6 +281,6 @@ def _rank(act: Act) -> tuple[int, int]:
         return act.rank, 0
     kinds = [kind.kind for kind in KINDS]
     kind = kinds.index(subject.kind) if subject.kind in kinds else len(kinds)
-    if isinstance(subject, Index) and subject.concurrently and act.rank == AFTER:
-        kind = len(kinds)  # it commits what came before: triggers that keep a column, too
+    if isinstance(subject, Index) and subject.concurrently and act.rank in (FIRST, AFTER):
+        kind = len(kinds)  # it commits what came before: not without triggers that keep a column
     return act.rank, -kind if act.rank in (FIRST, LAST) else kind

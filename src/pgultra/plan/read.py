@@ -45,8 +45,9 @@ SELECT pg_catalog.current_setting('server_version_num')::int AS version,
     pg_catalog.current_setting('DateStyle') LIKE 'ISO,%'
         AND pg_catalog.current_setting('IntervalStyle') = 'postgres'
         AND pg_catalog.current_setting('extra_float_digits')::int > 0
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c
-            WHERE c.relnamespace = pg_catalog.pg_my_temp_schema()) AS exact
+        AND (pg_catalog.pg_my_temp_schema() = 0 OR NOT EXISTS (
+            SELECT FROM pg_catalog.pg_class AS c
+            WHERE c.relnamespace = pg_catalog.pg_my_temp_schema())) AS exact
 """
 PRINTING = """
 SELECT pg_catalog.set_config('search_path', :path, true),

@@ -57,7 +57,7 @@ def test_a_partition_that_was_attached_again_forgets_what_should_become_of_it(
     table = broken_off(engine, monkeypatch)
     run(
         engine,
-        "COMMENT ON TABLE event_2026_03 IS E'bills of the fair\\n"
+        "COMMENT ON TABLE event_2026_03 IS E'retired employees, do not bill\\n"
         + "\\n".join(_lines(engine, "event_2026_03"))
         + "'",
         f"ALTER TABLE event ATTACH PARTITION event_2026_03 {MARCH}",
@@ -68,7 +68,7 @@ def test_a_partition_that_was_attached_again_forgets_what_should_become_of_it(
         assert "clear" in {action.verb for action in plan.actions}
         assert partitions.maintain(connection, keeping.metadata, now=LATER).complete
         assert comment_of(connection, "event_2026_03").split("\n") == [
-            "bills of the fair",
+            "retired employees, do not bill",
             "pgultra:default:partitions",
         ]
         connection.rollback()

@@ -57,6 +57,16 @@ class Tag(Base):
     name: Mapped[str]
 
 
+NOTE = sa.Table(
+    "note",
+    Base.metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("title", sa.Text),
+    sa.Column("search", search.TSVectorType({"title": "A"}, config="english")),
+)
+"""A table of no class."""
+
+
 class Report(Article):
     """
     An article with a table of its own.
@@ -115,18 +125,35 @@ def test_a_filter_by_other_tables_gives_each_row_once(session: Session, entity: 
     assert {row[0] for row in session.execute(statement.with_only_columns(own.id))} == wanted
 
 
+def test_a_filter_of_another_alias_is_refused(session: Session) -> None:
+    """
+    It would hold for every row, or for none.
+    """
+    other = aliased(Article)
+    with pytest.raises(DeclarationError, match="write conditions of the alias"):
+        search.hybrid(other, text="fox", filters=[Article.tenant == 3])
+    with pytest.raises(DeclarationError, match="nothing ties those to it"):
+        search.federated([Source(other, filters=[Article.tenant == 3])], "fox")
+
+
 def test_criteria_of_the_session_hold(session: Session) -> None:
     """
     What a session adds to every statement of a class bounds all candidates.
     """
 
     def within(state: ORMExecuteState) -> None:
+        if not state.is_orm_statement:
+            return
         state.statement = state.statement.options(
             with_loader_criteria(Article, Article.tenant == 3, include_aliases=True)
         )
 
     event.listen(session, "do_orm_execute", within)
     wanted = {3, 13, 23, 33}
+    mixed = [Source(Article), Source(NOTE)]
+    for sources in (mixed, mixed[::-1]):
+        rows = session.execute(search.federated(sources, "fox", limit=9)).all()
+        assert {int(row.key) for row in rows} == wanted
     for entity in (Article, aliased(Article)):
         sources = [Source(entity, candidates=4)]
         rows = session.execute(search.federated(sources, "fox", limit=9)).all()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from pgultra import Trigger, View, declare, plan
+from pgultra import Check, Trigger, View, declare, plan
 from pgultra.features.search import TSVectorType
 
 if TYPE_CHECKING:
@@ -87,6 +87,48 @@ def test_rows_are_found_on_both_ways(
     there_and_back(engine, alembic_env, notes(schema=schema, **one), notes(schema=schema, **other))
 
 
+def test_its_rules_come_back(engine: sa.Engine, alembic_env: MigrationEnvironment) -> None:
+    """
+    Checks, a comment and a right, of which some only the database knows.
+    """
+    one, other = notes("generated"), notes("trigger")
+    for metadata in (one, other):
+        condition = "search IS DISTINCT FROM 'a'::tsvector"
+        table = metadata.tables["note"]
+        declare(table, Check(name="no_a", table="note", condition=condition))
+        table.c.search.comment = "what is found"
+    alembic_env.autogenerate("one", metadata=one)
+    alembic_env.upgrade()
+    with engine.begin() as connection:
+        for text in (
+            "ALTER TABLE note ADD CONSTRAINT hand CHECK (search <> 'b')",
+            "GRANT SELECT (search) ON note TO pg_monitor",
+        ):
+            connection.exec_driver_sql(text)
+    before = rules_of(engine)
+    assert len(before) == 4
+    alembic_env.autogenerate("other", metadata=other)
+    for go in (alembic_env.upgrade, lambda: alembic_env.downgrade("-1")) * 2:
+        go()
+        assert rules_of(engine) == before
+
+
+def rules_of(engine: sa.Engine) -> list[str]:
+    """
+    What PostgreSQL keeps of the column beside its expression.
+    """
+    query = """
+        SELECT conname FROM pg_constraint
+        WHERE conrelid = 'note'::regclass AND contype = 'c'
+        UNION ALL SELECT a.attacl::text FROM pg_attribute AS a
+        WHERE a.attrelid = 'note'::regclass AND a.attname = 'search'
+        UNION ALL SELECT col_description(a.attrelid, a.attnum) FROM pg_attribute AS a
+        WHERE a.attrelid = 'note'::regclass AND a.attname = 'search'
+        ORDER BY 1"""
+    with engine.connect() as connection:
+        return [str(each) for each in connection.scalars(sa.text(query))]
+
+
 def test_what_stands_on_it_gives_way(engine: sa.Engine, alembic_env: MigrationEnvironment) -> None:
     """
     A view and a trigger of ours would keep the column from being generated again.
@@ -137,3 +179,20 @@ def test_rows_that_come_while_an_index_is_built(
     with engine.connect() as connection:
         found = connection.scalars(sa.select(note.c.search)).all()
         assert found == ["'fox':1A"] * len(built)
+
+
+def test_an_index_in_pieces_goes_before_the_triggers(engine: sa.Engine) -> None:
+    """
+    It commits what came before; rows that came meanwhile would have no vector on the way back.
+    """
+    kept = notes("trigger", concurrently=True)
+    kept.create_all(engine)
+    plain = sa.MetaData()
+    names = [sa.Column(each.name, sa.Text) for each in kept.tables["note"].columns]
+    sa.Table("note", plain, *names)
+    with engine.connect() as connection:
+        found = plan.check(connection, plain)
+    kinds = [step.identity.kind for step in found]
+    assert kinds.index("index") < kinds.index("trigger")
+    back = [step.identity.kind for step in found.reverse()]
+    assert back.index("trigger") < back.index("index")

@@ -116,6 +116,37 @@ def test_the_best_of_each(session: Session, words: Any) -> None:
     }
 
 
+def test_the_best_of_the_same_table(session: Session) -> None:
+    """
+    ``IN`` and ``DELETE`` mean the best rows of the table, and not every row as its own best.
+    """
+    best = search.top(sa.select(Article.id), Article.search, "fox", 2)
+    ids = best.with_only_columns(Article.id)
+    assert set(session.scalars(sa.select(Article.id).where(Article.id.in_(ids)))) == {3, 7}
+    changed = sa.update(Article).where(Article.id.in_(ids)).values(author_id=3)
+    assert session.execute(changed).rowcount == 2
+    assert session.execute(sa.delete(Article).where(Article.id.in_(ids))).rowcount == 2
+    assert set(session.scalars(ids)) == {11, 15}
+
+
+def test_what_cannot_be_locked_is_passed_over(session: Session) -> None:
+    """
+    Functions, VALUES, a CTE, and the row around a LATERAL query.
+    """
+    chosen = sa.select(sa.literal(3).label("id")).cte("chosen")
+    numbers = sa.func.generate_series(1, 5).table_valued("id").render_derived()
+    values = sa.values(sa.column("id", sa.Integer), name="given").data([(3,), (7,)])
+    for beside, found in ((chosen, [3]), (numbers, [3, 2]), (values, [3, 7])):
+        locked = sa.select(Article.id).join(beside, beside.c.id == Article.id).with_for_update()
+        assert list(session.scalars(search.top(locked, Article.search, "fox", 2))) == found
+    own = sa.select(Article.id).where(Article.author_id == Author.id).with_for_update()
+    each = search.top(own, Article.search, "fox", 1).lateral()
+    rows = session.execute(
+        sa.select(Author.id, each.c.id).join(each, sa.true()).order_by(Author.id)
+    )
+    assert [tuple(row) for row in rows] == [(1, 3), (2, 7), (3, 11)]
+
+
 def test_only_the_page_is_locked(engine: sa.Engine, session: Session) -> None:
     """
     FOR UPDATE takes the rows that are returned, and not all that were ranked.
@@ -157,6 +188,7 @@ def test_an_unwanted_stop_word_finds_nothing(session: Session) -> None:
         return list(session.scalars(search.top(sa.select(Article.id), Article.search, query)))
 
     assert found("-the") == found("who -the") == found('"-the"') == []
+    assert found('-"the"') == found('-"the who"') == []
     assert found("the who") == found("who -- not") == found("who - not") == [99]
 
 

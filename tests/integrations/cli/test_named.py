@@ -41,6 +41,15 @@ def test_the_schema_may_be_left_out() -> None:
             assert spelt(found) == "inn.visit.Note"
 
 
+def test_each_metadata_that_has_it() -> None:
+    """
+    By the short name as by the full one.
+    """
+    both = [made("inn"), made("inn")]
+    found = [each.tables["inn.visit"] for each in both]
+    assert tables_named("m:x", "visit", both) == tables_named("m:x", "inn.visit", both) == found
+
+
 def test_a_full_name_comes_first() -> None:
     """
     A table of the default schema is meant, though another schema has its name too.

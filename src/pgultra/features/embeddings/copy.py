@@ -175,7 +175,7 @@ class Load:
                 self._refuse(next(row for row in batch if key not in row))
             columns.append(_sent(given, process))
         if self.defaults:
-            contexts = [Row({self._key[name]: row[name] for name in row}) for row in batch]
+            contexts = [Row(row, self._key) for row in batch]
             for make, process in self.defaults:
                 columns.append(_sent([make(context) for context in contexts], process))
         return zip(*columns, strict=True)

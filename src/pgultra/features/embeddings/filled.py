@@ -26,10 +26,17 @@ class Row:
         current_parameters: by the keys of the columns.
     """
 
-    __slots__ = ("current_parameters",)
+    __slots__ = ("_keys", "_row")
 
-    def __init__(self, current_parameters: dict[str, Any]) -> None:
-        self.current_parameters = current_parameters
+    def __init__(self, row: Mapping[str, Any], keys: Mapping[str, str]) -> None:
+        self._row, self._keys = row, keys
+
+    @property
+    def current_parameters(self) -> dict[str, Any]:
+        """
+        The values by the keys of their columns: made for those defaults that ask.
+        """
+        return {self._keys[name]: value for name, value in self._row.items()}
 
     def get_current_parameters(self, isolate_multiinsert_params: bool = True) -> dict[str, Any]:
         """

@@ -152,7 +152,7 @@ def judge_unique(column: Column[Any], table: Table) -> None:
             found = rule.unique and any(each is column for each in rule.expressions)
         else:
             kinds = (UniqueConstraint, PrimaryKeyConstraint)
-            found = isinstance(rule, kinds) and column in rule.columns.values()
+            found = isinstance(rule, kinds) and any(each is column for each in rule.columns)
         if found:
             kind = "primary key" if isinstance(rule, PrimaryKeyConstraint) else "unique rule"
             named = f" {rule.name}" if isinstance(rule.name, str) else ""

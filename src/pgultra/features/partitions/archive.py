@@ -36,8 +36,8 @@ WHERE a.attrelid = CAST(CAST(:table AS text) AS oid) AND a.attnum > 0 AND NOT a.
 ORDER BY a.attnum
 """
 DATABASE = """
-SELECT pg_catalog.md5(pg_catalog.concat_ws(' ',
-    EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()), d.oid)) AS mark
+SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ',
+    EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()), d.oid), 'UTF8')), 'hex') AS mark
 FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
 """
 """Tells the runs of two databases apart, which may be at one folder at the same time."""
@@ -122,6 +122,7 @@ def write_archive(
     _compare(part, digest, number, table)
     archived = Archived(str(path), table, parent, bound, columns, number, digest, content)
     sheet = record.with_name(f"{record.name}.{mark}.part")
+    sheet.unlink(missing_ok=True)  # of a run that was killed, it may be the record itself
     with sheet.open("w", encoding="utf-8") as file:
         json.dump(asdict(archived), file, indent=2, ensure_ascii=False)
         file.flush()

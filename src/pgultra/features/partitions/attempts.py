@@ -21,7 +21,7 @@ from pgultra.features.partitions.children import LOCK
 from pgultra.objects._catalog import rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from sqlalchemy import Connection
 
@@ -188,9 +188,13 @@ class Attempts:
                 with self.connection.begin():
                     rows(self.connection, SET, timeout=before[0])
 
-    def until_it_works(self, act: Callable[[], Answer]) -> Answer:
+    def until_it_works(self, act: Callable[[], Answer], more: Collection[str] = ()) -> Answer:
         """
         Call, and call again after a pause when a lock was not to be had.
+
+        Args:
+            act: is called.
+            more: SQLSTATEs that another attempt may overcome, too.
 
         Raises:
             sqlalchemy.exc.DBAPIError: of the last attempt, or of another kind.
@@ -199,7 +203,7 @@ class Attempts:
             try:
                 return act()
             except DBAPIError as error:
-                if sqlstate_of(error) not in GIVE_WAY or attempt == self.attempts:
+                if sqlstate_of(error) not in {*GIVE_WAY, *more} or attempt == self.attempts:
                     raise
                 self.tried += 1
                 self._rest(attempt)

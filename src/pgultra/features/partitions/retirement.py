@@ -20,7 +20,7 @@ from pgultra.objects._catalog import rows
 from pgultra.plan.followers import followers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -67,6 +67,9 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = :schema AND c.relname = ANY (:names)
 ORDER BY c.relname
 """
+IS_THERE = "SELECT pg_catalog.to_regclass(:name) IS NOT NULL AS it_is"
+REFERRED = "23503"
+"""Somebody noted a row of it meanwhile."""
 SEE_ALL = "SELECT pg_catalog.set_config('row_security', 'off', true)"
 """Rows that row security would hide make the transaction fail, and are not left out."""
 COMMENTED = """
@@ -132,7 +135,7 @@ def retired_tables(connection: Connection, application: str) -> tuple[Retired, .
 def _read(row: Any) -> Retired | None:
     text, _ = Mark.parse(row.comment)
     for line in (text or "").split("\n"):
-        if line.startswith(WORD):
+        if _is_note(line):
             try:
                 told = json.loads(line.removeprefix(WORD))
                 schema, name = told["from"]
@@ -179,38 +182,45 @@ def forgetting(table: str, comment: str | None) -> str | None:
     The statement that takes out of a comment what should become of the table, if it says that.
     """
     lines = (Mark.parse(comment)[0] or "").split("\n")
-    return _commented(table, comment) if any(line.startswith(WORD) for line in lines) else None
+    return _commented(table, comment) if any(map(_is_note, lines)) else None
+
+
+def _is_note(line: str) -> bool:
+    return line.startswith(f"{WORD}{{")  # a person's line may begin with the word
 
 
 def _commented(table: str, comment: str | None, *told: str) -> str:
     text, mark = Mark.parse(comment)
-    kept = [line for line in (text or "").split("\n") if line and not line.startswith(WORD)]
+    kept = [line for line in (text or "").split("\n") if line and not _is_note(line)]
     comment = "\n".join([*kept, *told, str(mark)])
     return f"COMMENT ON TABLE {table} IS {sql.literal(comment)}"
 
 
-def unfollowed(parent: Parent, partition: str) -> tuple[str, ...]:
+def unfollowed(parent: Parent, partition: str) -> dict[str, str]:
     """
     What other rooms keep beside the rows of a partition goes, as it does when rows are deleted.
 
     PostgreSQL detaches no partition whose rows a foreign key refers to.
+
+    Returns:
+        a statement for each table of theirs, by its name.
     """
-    texts = []
+    texts: dict[str, str] = {}
     for follower, key in followers_of(parent.table):
         same = " AND ".join(
             f"f.{sql.identifier(each.parent.name)} = p.{sql.identifier(each.column.name)}"
             for each in key.elements
         )
         name = sql.qualified(parent.schema, follower.name)  # they lie beside the host's table
-        texts.append(f"DELETE FROM {name} AS f USING {partition} AS p WHERE {same}")  # noqa: S608  # quoted
-    return tuple(texts)
+        texts[name] = f"DELETE FROM {name} AS f USING {partition} AS p WHERE {same}"  # noqa: S608  # quoted
+    return texts
 
 
 def detach(
     attempts: Attempts,
     parent: tuple[str, str],
     retired: Retired,
-    before: Sequence[str],
+    before: Mapping[str, str],
     *,
     plainly: bool,
 ) -> None:
@@ -221,7 +231,7 @@ def detach(
         attempts: on what connection, and how patient.
         parent: schema and name of its parent.
         retired: the partition.
-        before: what is done first.
+        before: what is done first, by the table that it is done to.
         plainly: not CONCURRENTLY, which a default partition forbids.
     """
     above, table = sql.qualified(*parent), retired.table
@@ -236,12 +246,13 @@ def detach(
             return
         if before:
             with attempts.transaction() as connection:
-                for each in before:
-                    connection.execute(sql.statement(each))
+                for name, each in before.items():
+                    if rows(connection, IS_THERE, name=name)[0].it_is:  # or not migrated yet
+                        connection.execute(sql.statement(each))
         how = "" if plainly else " CONCURRENTLY"
         attempts.outside(f"ALTER TABLE {above} DETACH PARTITION {table}{how}")
 
-    attempts.until_it_works(once)
+    attempts.until_it_works(once, (REFERRED,) if before else ())
 
 
 def dispose(

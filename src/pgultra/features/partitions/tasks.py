@@ -253,4 +253,4 @@ def _detaching(level: Level, child: Child) -> tuple[str, ...]:
         return (f"ALTER TABLE {level.spelt} DETACH PARTITION {child.spelt} FINALIZE",)
     how = "" if level.default is not None else " CONCURRENTLY"
     first = unfollowed(level.parent, child.spelt)
-    return (*first, f"ALTER TABLE {level.spelt} DETACH PARTITION {child.spelt}{how}")
+    return (*first.values(), f"ALTER TABLE {level.spelt} DETACH PARTITION {child.spelt}{how}")

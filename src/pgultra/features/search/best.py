@@ -14,7 +14,13 @@ from sqlalchemy import ColumnElement, FromClause, Join, Label, Select, literal_c
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnClause
-from sqlalchemy.sql.selectable import ForUpdateArg
+from sqlalchemy.sql.selectable import (
+    CTE,
+    AliasedReturnsRows,
+    ForUpdateArg,
+    SelectBase,
+    TableClause,
+)
 from sqlalchemy.sql.visitors import InternalTraversal
 
 from pgultra.features.search.template import HOLE, Score, Truth
@@ -113,7 +119,7 @@ class Best(FromClause):
         found._order_by_clauses = (rank.desc(), *keys)
         lock = found._for_update_arg
         if lock is not None and lock.of is None:
-            found._for_update_arg = _on_its_own(lock, found)
+            found._for_update_arg = _on_its_own(lock, self.statement)
         return found
 
     def rows(self, outer: Iterable[FromClause] = ()) -> Select[Any]:
@@ -146,17 +152,21 @@ class Best(FromClause):
         return best.offset(number(way.offset, "offset")) if way.offset else best
 
 
-def _on_its_own(lock: ForUpdateArg, found: Select[Any]) -> ForUpdateArg:
+def _on_its_own(lock: ForUpdateArg, statement: Select[Any]) -> ForUpdateArg:
     """
     FOR UPDATE for the rows of a statement, and not for the candidates behind the best.
+
+    Tables that only a condition names are not locked: they may be those of a query around it.
     """
     own: list[Any] = []
-    froms: list[Any] = list(found.get_final_froms())
+    bare = statement._generate()
+    bare._where_criteria = ()
+    froms: list[Any] = list(bare.get_final_froms())
     while froms:
         each = froms.pop(0)
         if isinstance(each, Join):
             froms[:0] = [each.left, each.right]
-        elif not isinstance(each, Best):
+        elif _can_be_locked(each):
             own.append(each)
     return ForUpdateArg(
         nowait=lock.nowait,
@@ -167,12 +177,22 @@ def _on_its_own(lock: ForUpdateArg, found: Select[Any]) -> ForUpdateArg:
     )
 
 
+def _can_be_locked(each: Any) -> bool:
+    """
+    No function, VALUES or CTE: FOR UPDATE passes over them, and refuses OF them.
+    """
+    inner = each.element if isinstance(each, AliasedReturnsRows) else each
+    return not isinstance(each, CTE) and isinstance(inner, TableClause | SelectBase)
+
+
 @compiles(Best)
 def _compile_best(element: Best, compiler: SQLCompiler, **options: Any) -> str:
     for each in ("asfrom", "from_linter", "fromhints", "ashint", "iscrud", "enclosing_alias"):
         options.pop(each, None)
     outer: set[FromClause] = set()
     for around in compiler.stack[-1:]:
-        outer = around["correlate_froms"] - around["asfrom_froms"]
+        # The vector's own rows are looked up here, whatever stands around.
+        own = set(element.vector._from_objects)
+        outer = around["correlate_froms"] - around["asfrom_froms"] - own
     rows = element.rows(outer)
     return f"({compiler.process(rows, asfrom=True, **options)}) AS {element.name}"

@@ -196,7 +196,8 @@ def federated(
         .limit(number(limit))
     )
     for _, statement in arms:  # a statement of the ORM, if one of them is
-        found._set_propagate_attrs(statement._propagate_attrs)
+        if statement._propagate_attrs:
+            found._set_propagate_attrs(statement._propagate_attrs)
     return found
 
 

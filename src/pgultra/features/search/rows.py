@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, inspect, literal_column, select
 from sqlalchemy.sql.util import ClauseAdapter
 
+from pgultra.errors import DeclarationError
 from pgultra.features.search.words import plain
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def rows_of(entity: Any, source: FromClause, filters: Sequence[Any]) -> Select[A
         entity: a mapped class, an alias of one, or a Table.
         source: what its rows are selected from.
         filters: conditions; those that other tables take part in hold if some row does.
+
+    Raises:
+        DeclarationError: nothing ties the other tables to the entity's rows.
     """
     own: list[Any] = _rows_of_class(entity)
     other: list[Any] = []
@@ -37,6 +41,11 @@ def rows_of(entity: Any, source: FromClause, filters: Sequence[Any]) -> Select[A
         froms = getattr(plain(each), "_from_objects", ())
         (own if all(each in (source,) for each in froms) else other).append(each)
     if other:
+        if not any(source in getattr(plain(each), "_from_objects", ()) for each in other):
+            raise DeclarationError(
+                f"search: filters= name other tables than {source}, and nothing ties those to it; "
+                "of an alias, write conditions of the alias, and say which rows belong together"
+            )
         found: Select[Any] = select(literal_column("1")).where(*other)
         own.append(found.correlate(source).exists())
     return select(entity).where(*own)

@@ -328,7 +328,7 @@ def _is_text(type_: TypeEngine[Any]) -> bool:
 
 
 WORDS = re.compile(r"\w+")
-UNWANTED = re.compile(r"(?<![\w-])-\w")
+UNWANTED = re.compile(r'(?<![\w-])-"?\w')
 """A word that must not be there: its own text is no place to look for it."""
 MOST = 32
 """Words of a query of stop words alone."""

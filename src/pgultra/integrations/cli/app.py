@@ -4,6 +4,7 @@ The commands in the order of the help text, and the one place where errors becom
 
 from __future__ import annotations
 
+import sys
 import traceback
 import warnings
 from typing import Any
@@ -25,7 +26,7 @@ from pgultra.integrations.cli import (
     partitions_convert,
     sql,
 )
-from pgultra.integrations.cli.output import complain, warn
+from pgultra.integrations.cli.output import complain, warn, without_passwords
 
 __all__ = ["app"]
 
@@ -63,7 +64,7 @@ class Commands(TyperGroup):
         except _PASSED:
             raise
         except Exception:  # a mistake of ours or of the host's: with its traceback, and not "drift"
-            traceback.print_exc()
+            print(without_passwords(traceback.format_exc()), file=sys.stderr, end="")
         raise typer.Exit(2)
 
 

@@ -38,7 +38,8 @@ def tables_named(path: str, name: str, several: Iterable[MetaData]) -> list[Tabl
     found = [table for table in tables if table.fullname == name]
     if found:
         return found
-    return [_one(path, "table", name, [(t.fullname, t.name, t) for t in tables])]
+    one = _one(path, "table", name, [(t.fullname, t.name, t) for t in tables])
+    return [table for table in tables if table.fullname == one.fullname]
 
 
 def column_named(path: str, kind: str, name: str, columns: Iterable[Column[Any]]) -> Column[Any]:
