@@ -54,6 +54,8 @@ xmlparse xmlpi xmlroot xmlserialize xmltable
 """
 _KEYWORDS = frozenset(_WORDS.split())
 """What SQLAlchemy's list of reserved words leaves out: some cannot name a function or a table."""
+_PLPGSQL = frozenset("begin by declare execute foreach if loop strict while".split())
+"""Words that PL/pgSQL reserves besides: ``NEW.if`` is no column to it, and ``NEW."if"`` is."""
 
 
 @cache
@@ -64,7 +66,10 @@ def dialect() -> Dialect:
     # imported late: it is half of the time of `import pgultra`, and engines load it anyway
     from sqlalchemy.dialects.postgresql import dialect as postgresql_dialect
 
-    return postgresql_dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    made: Dialect = postgresql_dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    preparer = made.identifier_preparer
+    preparer.reserved_words = {*preparer.reserved_words, *_PLPGSQL}
+    return made
 
 
 @cache
