@@ -54,7 +54,9 @@ xmlparse xmlpi xmlroot xmlserialize xmltable
 """
 _KEYWORDS = frozenset(_WORDS.split())
 """What SQLAlchemy's list of reserved words leaves out: some cannot name a function or a table."""
-_PLPGSQL = frozenset("begin by declare execute foreach if loop strict while".split())
+_PLPGSQL = frozenset(
+    ["begin", "by", "declare", "execute", "foreach", "if", "loop", "strict", "while"]
+)
 """Words that PL/pgSQL reserves besides: ``NEW.if`` is no column to it, and ``NEW."if"`` is."""
 
 
