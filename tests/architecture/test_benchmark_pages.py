@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks import report
 
+pytestmark = pytest.mark.once
+
 RESULTS = report.read()
 
 

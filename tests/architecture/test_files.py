@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.once
+
 CEILING = 400
 CASES = 800  # a table of cases stays with its fixtures, which splitting would tear apart or copy
 

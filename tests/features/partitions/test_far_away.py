@@ -105,6 +105,7 @@ def test_an_archive_attached_again_is_no_beginning(engine: sa.Engine) -> None:
     assert planned(engine, table, LATER) == []
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_gaps_are_filled_in_portions(engine: sa.Engine) -> None:
     """

@@ -63,6 +63,7 @@ def tables() -> sa.MetaData:
     return metadata
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_after_two_years_autogenerate_is_empty(
     alembic_env: MigrationEnvironment, engine: sa.Engine

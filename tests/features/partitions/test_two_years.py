@@ -74,6 +74,7 @@ def six_tables() -> sa.MetaData:
     return metadata
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_after_24_months_autogenerate_is_empty(
     alembic_env: MigrationEnvironment, engine: sa.Engine

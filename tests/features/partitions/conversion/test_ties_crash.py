@@ -171,6 +171,7 @@ def test_a_killed_attachment(database: Database, server: Server, fragment: str) 
     assert leftovers(engine) == []
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_nobody_waits_for_foreign_keys(database: Database) -> None:
     """
