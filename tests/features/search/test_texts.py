@@ -100,6 +100,7 @@ def test_equal_values_of_other_texts(
     assert connection.scalar(sa.select(note.c.search)) == words
 
 
+@pytest.mark.needs("citext")
 def test_a_language_in_other_letters(connection: sa.Connection) -> None:
     """
     To citext DE is de; a language it is only as it was declared.
