@@ -151,7 +151,7 @@ class EmbeddingWorker:
         with self._held(queue, token):
             try:
                 pieces = [self.chunks.pieces(job.text) for job in jobs]
-            except Exception as error:
+            except Exception as error:  # whatever a host's splitter raises
                 log.warning("splitting %d rows failed: %s", len(jobs), told(error))
                 with self.engine.begin() as connection:
                     self._give_back(connection, queue, token, jobs, error)
@@ -169,7 +169,7 @@ class EmbeddingWorker:
         with self._held(self.queue, token):
             try:
                 vectors = self._checked(jobs, self.embedder.embed(texts_of(jobs)))
-            except Exception as error:
+            except Exception as error:  # whatever a host's embedder raises
                 log.warning("embedding %d rows failed: %s", len(jobs), told(error))
                 with self.engine.begin() as connection:
                     self._give_back(connection, self.queue, token, jobs, error)
@@ -270,7 +270,7 @@ class EmbeddingWorker:
         async with self._held_async(queue, token):
             try:
                 pieces = [self.chunks.pieces(job.text) for job in jobs]
-            except Exception as error:
+            except Exception as error:  # whatever a host's splitter raises
                 log.warning("splitting %d rows failed: %s", len(jobs), told(error))
                 async with self.engine.begin() as connection:
                     await connection.run_sync(self._give_back, queue, token, jobs, error)
@@ -294,7 +294,7 @@ class EmbeddingWorker:
                 else:
                     made = await asyncio.to_thread(self.embedder.embed, texts)
                 vectors = self._checked(jobs, made)
-            except Exception as error:
+            except Exception as error:  # whatever a host's embedder raises
                 log.warning("embedding %d rows failed: %s", len(jobs), told(error))
                 async with self.engine.begin() as connection:
                     await connection.run_sync(self._give_back, self.queue, token, jobs, error)
