@@ -1,19 +1,14 @@
 """
-What the benchmarks of embeddings share: their vectors, and how searches are timed.
+What the benchmarks of embeddings share: their vectors, and the searches that are timed.
 
 The vectors are made: latent dimension 24 in 384, 200 overlapping clusters. Well separated
 clusters would flatter every index. How far they overlap is chosen so that IVFFlat with 316
 lists finds what it found where the bars come from: about 0.83 with one probe, 0.96 with two.
-
-On a busy machine ``PGULTRA_BENCH_CLOCK=cpu`` counts the processor time of both processes, ours
-and the server's, instead of what the wall's clock says.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
-import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +16,15 @@ import numpy as np
 import psycopg
 import sqlalchemy as sa
 
-from benchmarks.measure import Bar, Figure
+from benchmarks._turns import Turns
+from benchmarks.measure import Bar
 from pgultra.features.embeddings import distance, nearest, wire
 from pgultra.features.embeddings.driver import register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from benchmarks.measure import Figure
 
 DIMENSIONS, K = 384, 10
 EFFORTS = (*range(10, 51), 60, 80, 100, 150, 200)
@@ -44,20 +42,7 @@ def clustered(count: int, seed: int) -> np.ndarray[Any, Any]:
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype("f4")
 
 
-class Both:
-    """
-    A clock of two processes: this one's thread, and the server's process of a connection.
-    """
-
-    def __init__(self, connection: sa.Connection) -> None:
-        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-        self.file = os.open(f"/proc/{pid}/schedstat", os.O_RDONLY)
-
-    def __call__(self) -> float:
-        return int(os.pread(self.file, 100, 0).split()[0]) / 1e9 + time.thread_time()
-
-
-class Runs:
+class Runs(Turns):
     """
     Searches over the same queries, timed one by one in turns.
     """
@@ -68,10 +53,7 @@ class Runs:
         queries: np.ndarray[Any, Any],
         vectors: np.ndarray[Any, Any],
     ) -> None:
-        self.connection = connection
-        self.queries = queries
-        busy = os.environ.get("PGULTRA_BENCH_CLOCK") == "cpu"
-        self.clock = Both(connection) if busy else time.perf_counter
+        super().__init__(connection, queries)
         alike = queries @ vectors.T
         self.true = [set(np.argpartition(-row, K)[:K].tolist()) for row in alike]
 
@@ -109,22 +91,6 @@ class Runs:
         run = driver.execute
         return lambda query: [row[0] for row in run(text, {name: pack(query)}).fetchall()]
 
-    def turns(self, count: int, *sides: Callable[[Any], Any]) -> list[tuple[float, list[Any]]]:
-        """
-        Median seconds and answers of each side; the sides take turns at each query.
-        """
-        times: list[list[float]] = [[] for _ in sides]
-        answers: list[list[Any]] = [[] for _ in sides]
-        for number, query in enumerate(self.queries[: count + 10]):
-            for place, side in list(enumerate(sides))[:: 1 if number % 2 else -1]:
-                start = self.clock()
-                found = side(query)
-                taken = self.clock() - start
-                if number >= 10:
-                    times[place].append(taken)
-                    answers[place].append(found)
-        return [(statistics.median(t), a) for t, a in zip(times, answers, strict=True)]
-
     def ids(self, statement: sa.Select[Any]) -> list[int]:
         return [row[0] for row in self.connection.execute(statement).all()]
 
@@ -157,48 +123,6 @@ class Runs:
         plain = sa.select(found.c.id)
         return lambda query: self.ids(
             plain.order_by(distance(found.c.embedding, query) + 0).limit(K)
-        )
-
-    def blocks(self, *sides: Callable[[Any], Any], rounds: int = 3) -> list[tuple[float, Any]]:
-        """
-        As ``turns``, but each side goes through all queries before the next one.
-
-        Sides that read different pages would push each other's out of the server's memory. So
-        each goes through all queries once before that counts.
-        """
-        times: list[list[float]] = [[] for _ in sides]
-        answers: list[list[Any]] = [[] for _ in sides]
-        for number in range(rounds):
-            for place, side in list(enumerate(sides))[:: 1 if number % 2 else -1]:
-                [(_, warm)] = self.turns(len(self.queries), side)
-                assert warm
-                for query in self.queries:
-                    start = self.clock()
-                    answers[place].append(side(query))
-                    times[place].append(self.clock() - start)
-        return [(statistics.median(t), a) for t, a in zip(times, answers, strict=True)]
-
-    def figure(
-        self,
-        name: str,
-        sides: dict[str, tuple[float, Any]],
-        bar: Bar | None,
-        *,
-        inverse: bool = False,
-        **more: Any,
-    ) -> Figure:
-        (ours, one), (theirs, other) = list(sides.items())[:2]
-        ratio = one[0] / other[0]
-        return Figure(
-            name=name,
-            ours=ours,
-            theirs=theirs,
-            seconds={label: side[0] for label, side in sides.items()},
-            spread={},
-            ratio=1 / ratio if inverse else ratio,
-            rounds=len(one[1]),
-            bar=bar,
-            extra=more,
         )
 
     def against_exact(self, single: sa.Table, half: sa.Table) -> Iterator[Figure]:
@@ -344,10 +268,9 @@ class Runs:
                 (", by the driver", self.by_driver),
             ):
                 sides = [kind(t, effort=e) for t, (e, _) in zip(tables, efforts, strict=True)]
-                one, other = self.blocks(*sides)
-                yield self.figure(
+                yield self.paired(
                     f"half against single precision at recall {recall}{label}",
-                    {"half": one, "single": other},
+                    dict(zip(("half", "single"), sides, strict=True)),
                     Bar("<=", 0.75) if recall > 0.98 and "once" not in label else None,
                     efforts=[effort for effort, _ in efforts],
                     recalls=[found for _, found in efforts],

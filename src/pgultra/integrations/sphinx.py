@@ -68,7 +68,7 @@ class EmittedSQL(SphinxDirective):
             for word in filter(None, attribute.split(".")):
                 target = getattr(target, word)
             found = emitted_objects(target, tables="tables" in self.options)
-        except Exception as error:
+        except Exception as error:  # whatever a host's module raises: Sphinx names page and line
             raise self.error(f"pgultra-sql {self.arguments[0]}: {error}") from error
         result: list[nodes.Node] = []
         for name, text in found:
