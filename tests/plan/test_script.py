@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from pgultra import Function, Index, Schema, View, declare
+from pgultra import Function, Index, Schema, Trigger, View, declare
 from pgultra.plan import check
 from pgultra.plan.script import script
 from tests.plan.visits import visits
@@ -95,3 +95,23 @@ def test_only_the_wanted_tables_are_made_on_a_mock_engine(wanted: bool) -> None:
     metadata.create_all(engine, tables=[metadata.tables["visit"]] if wanted else [])
     assert any("CREATE VIEW far" in text for text in seen) is wanted
     assert not any("CREATE FUNCTION" in text for text in seen)
+
+
+def test_what_other_tables_use_stays_on_a_mock_engine() -> None:
+    """
+    There is no server to ask: the declarations tell that another table still calls a function.
+    """
+    engine, seen = mock()
+    metadata = sa.MetaData()
+    function = Function(name="touch", language="plpgsql", returns="trigger", body="BEGIN END")
+    for name in ("one", "two"):
+        table = sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True))
+        trigger = Trigger(
+            name="touched", table=name, timing="BEFORE", events=("INSERT",), function="touch"
+        )
+        declare(table, function, trigger)
+    metadata.drop_all(engine, tables=[metadata.tables["one"]])
+    assert [" ".join(text.split()[:3]) for text in seen] == ["DROP TABLE one"]
+    seen.clear()
+    metadata.drop_all(engine)
+    assert sum(text.startswith("DROP FUNCTION") for text in seen) == 1

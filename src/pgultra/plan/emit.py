@@ -10,7 +10,6 @@ On the engine of ``create_mock_engine`` there is no database to ask: everything 
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from sqlalchemy.engine.mock import MockConnection
 
 from pgultra import sql
 from pgultra.errors import PgultraWarning
-from pgultra.objects import DatabaseObject, Function, Phase, Schema
+from pgultra.objects import DatabaseObject, Function, Phase
 from pgultra.objects._catalog import rows
 from pgultra.plan.apply import apply, sorted_plan
 from pgultra.plan.beside_tables import beside_tables
@@ -36,16 +35,10 @@ from pgultra.plan.declare import (
 )
 from pgultra.plan.extensions import advice_of, warn_of_versions
 from pgultra.plan.followers import is_follower, kept_beside
+from pgultra.plan.needed import early, required, words_of_tables
 from pgultra.plan.read import scope_of
 from pgultra.plan.state import State
-from pgultra.plan.words import (
-    names_of_types,
-    words_at_run_time,
-    words_checked,
-    words_in,
-    words_of_schema_items,
-    words_of_signature,
-)
+from pgultra.plan.words import words_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -116,7 +109,7 @@ def _before_create(
             place = sorted(f"{one}>{other}" for one, other in where.items())
             rows(connection, TURN, key=f"pgultra:create_all:{application_of(target)}:{place}")
             steps = _creating(target, connection, options).steps  # another one was quicker
-        _run(_early(steps, options), connection)
+        _run(early(steps, _tables(options)), connection)
 
 
 def _after_create(
@@ -129,9 +122,16 @@ def _after_create(
         options["tables"] = [*(options.get("tables") or ()), *beside]
         steps = _creating(target, connection, options).steps
         if isinstance(connection, MockConnection):  # what came before the tables is not seen
-            early = _early(steps, options)
-            steps = tuple(step for step in steps if step not in early)
+            made = early(steps, _tables(options))
+            steps = tuple(step for step in steps if step not in made)
         _run(steps, connection)
+
+
+def _tables(options: dict[str, Any]) -> list[Table]:
+    """
+    The tables that SQLAlchemy goes through.
+    """
+    return [table for table in options.get("tables") or () if isinstance(table, Table)]
 
 
 def _companions(options: dict[str, Any]) -> list[Table]:
@@ -141,8 +141,7 @@ def _companions(options: dict[str, Any]) -> list[Table]:
     if options["_ddl_runner"].tables is None:
         return []
     asked = set(options["_ddl_runner"].tables)
-    tables = [table for table in options.get("tables") or () if isinstance(table, Table)]
-    beside = (each for table in tables for each in kept_beside(table))
+    beside = (each for table in _tables(options) for each in kept_beside(table))
     return [each for each in dict.fromkeys(beside) if each not in asked]
 
 
@@ -157,73 +156,6 @@ def _run(
         apply(plan, connection, keep_used=keep_used)
 
 
-def _early(steps: Iterable[Step], options: dict[str, Any]) -> list[Step]:
-    """
-    What tables may need: schemas, extensions, and the functions that they call.
-
-    And functions that name nothing that is to come: a host's own listeners may need them. A
-    function that does, and is called by one of the tables, is made without a look at its body.
-    """
-    tables = [table for table in options.get("tables") or () if isinstance(table, Table)]
-    steps = tuple(steps)
-    coming = {table.name for table in tables} | set(names_of_types(tables))
-    coming |= {step.identity.name for step in steps if step.identity.kind == "view"}
-    called = _called_by(tables, steps, coming)
-    late = _late(steps, coming, called)
-    early = []
-    for step in steps:
-        subject = step.subject
-        if isinstance(subject, Function):
-            if subject.name in late:
-                continue
-            if words_checked(subject) & coming:
-                step = dataclasses.replace(step, after=subject.but(unchecked=True))
-        if subject.phase is Phase.BEFORE_TABLES:
-            early.append(step)
-    return early
-
-
-def _late(
-    steps: Iterable[Step], coming: Collection[str], called: Collection[str]
-) -> Collection[str]:
-    """
-    The functions that name something to come, other such functions included.
-    """
-    late: set[str] = set()
-    functions = [step.subject for step in steps if isinstance(step.subject, Function)]
-    rest = [each for each in functions if each.name not in called]
-    while found := [each for each in rest if words_checked(each) & {*coming, *late}]:
-        late |= {each.name for each in found}
-        rest = [each for each in rest if each.name not in late]
-    return late
-
-
-def _called_by(
-    tables: Iterable[Table], steps: Iterable[Step], coming: Collection[str]
-) -> Collection[str]:
-    """
-    The names in the tables' own expressions, and what the functions so named call in turn.
-    """
-    called = set(_words_of_tables(tables))
-    functions = [step.subject for step in steps if isinstance(step.subject, Function)]
-    waiting = [each for each in functions if each.name in called]
-    while waiting:
-        words = words_at_run_time(waiting.pop())
-        for each in functions:
-            if each.name in words - called and not words_of_signature(each) & set(coming):
-                called.add(each.name)
-                waiting.append(each)
-    return called
-
-
-def _words_of_tables(tables: Iterable[Table]) -> frozenset[str]:
-    return words_of_schema_items(
-        item
-        for table in tables
-        for item in (table, *table.columns, *table.constraints, *table.indexes)
-    )
-
-
 def _creating(
     target: MetaData, connection: Connection | MockConnection, options: dict[str, Any]
 ) -> Plan:
@@ -234,7 +166,9 @@ def _creating(
     whole = options["_ddl_runner"].tables is None
     desired = State(_of(metadata, tables, whole=whole))
     if not whole:
-        desired = State((*desired.values(), *_required(metadata, tables, desired)))
+        asked = [metadata.tables[key] for key in tables]
+        spare = _of(metadata, (), whole=True)
+        desired = State((*desired.values(), *required(asked, desired, spare)))
     if isinstance(connection, MockConnection):
         return beside_tables(metadata, desired.values())
     plan = _plan(metadata, desired, connection).insist()
@@ -246,35 +180,6 @@ def _creating(
             and (step.verb in ("create", "mark") or isinstance(step.after, Function))
         )
     )
-
-
-def _required(
-    metadata: MetaData, tables: Collection[str], chosen: State
-) -> Iterator[DatabaseObject]:
-    """
-    What some of the tables and their objects need of what is declared on the MetaData.
-    """
-    spare = list(_of(metadata, (), whole=True))
-    words = _words_of_tables(metadata.tables[key] for key in tables)
-    needs = {
-        Schema(name=schema).identity for key in tables if (schema := metadata.tables[key].schema)
-    }
-    waiting = list(chosen.values())
-    while waiting:
-        each = waiting.pop()
-        words |= words_in(each)
-        words |= words_at_run_time(each) if isinstance(each, Function) else frozenset()
-        needs |= set(each.requires)
-        if each.schema is not None:
-            needs.add(Schema(name=each.schema).identity)
-        if waiting:
-            continue
-        for other in list(spare):
-            named = isinstance(other, Function) and other.name in words
-            if other.identity in needs or named:
-                spare.remove(other)
-                waiting.append(other)
-                yield other
 
 
 def _before_drop(target: MetaData, connection: Connection | MockConnection, **options: Any) -> None:
@@ -312,7 +217,7 @@ def _leaving(
     places = {(table.schema, table.name) for table in tables}
     first: list[Step] = []
     last: list[Step] = []
-    called = _words_of_tables(tables)
+    called = words_of_tables(tables)
     functions = []
     for step in _dropping(target, connection, options).steps:
         subject = step.subject
@@ -338,8 +243,16 @@ def _dropping(
     metadata, tables = _seen(target, connection, options)
     whole = options["_ddl_runner"].tables is None
     going = State(_of(metadata, tables, whole=whole))
-    if isinstance(connection, MockConnection):
-        return Plan(tuple(Step(each, None) for each in going.values() if each.dropped))
+    if isinstance(connection, MockConnection):  # which cannot tell what others still use
+        others = metadata.tables.keys() - tables
+        kept = State(_of(metadata, others, whole=False))
+        return Plan(
+            tuple(
+                Step(each, None)
+                for each in going.values()
+                if each.dropped and each.identity not in kept
+            )
+        )
     scope = scope_of(connection, [metadata], going, application=application_of(metadata))
     sides = with_details(connection, comparable(connection, going, scope), scope)
     return Plan(
@@ -367,7 +280,7 @@ def _seen(
     """
     The MetaData and the keys of the tables, behind ``schema_translate_map`` if there is one.
     """
-    tables = [table for table in options.get("tables") or () if isinstance(table, Table)]
+    tables = _tables(options)
     schemas = None
     if not isinstance(connection, MockConnection):  # which forgets its execution options
         schemas = connection.get_execution_options().get("schema_translate_map")
