@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    Date,
+    DateTime,
     Float,
     Integer,
     Numeric,
@@ -22,6 +24,7 @@ from sqlalchemy import (
     func,
     inspect,
     literal,
+    literal_column,
     null,
     or_,
     select,
@@ -170,8 +173,8 @@ def federated(
         language: as for ``match``.
 
     Returns:
-        rows of ``source``, ``key`` (the primary key as text; a JSON array if it has several
-        columns), ``title``, ``rank`` and ``extra``.
+        rows of ``source``, ``key`` (the primary key as text, dates and times as in ISO 8601 and
+        in UTC; a JSON array if it has several columns), ``title``, ``rank`` and ``extra``.
 
     Example:
         ``session.execute(search.federated([Source(Article), Source(Person)], "ann")).all()``
@@ -224,7 +227,8 @@ def _arm(
         **ranking,
     ).subquery()
     keys = [best.c[f"k{index}"] for index in range(len(list(rows.primary_key)))]
-    key: Any = keys[0] if len(keys) == 1 else func.jsonb_build_array(*keys)
+    same = [_steady(key) for key in keys]
+    key: Any = same[0] if len(same) == 1 else func.jsonb_build_array(*same)
     rank = cast(best.c.rank, Float(53)) * float(source.weight)
     scored = select(
         *keys,
@@ -234,8 +238,8 @@ def _arm(
     share = select(scored).order_by(scored.c.rank.desc(), scored.c.key).limit(number(limit))
     if beginning is not None:
         least, last, inclusive = beginning
-        same = scored.c.rank == least
-        follows = same & (scored.c.key > last) if last is not None else same
+        equal = scored.c.rank == least
+        follows = equal & (scored.c.key > last) if last is not None else equal
         share = share.where(
             or_(scored.c.rank < least, follows)
             if last is not None or inclusive
@@ -251,6 +255,19 @@ def _arm(
         _extra(source).label("extra"),
     ).where(*(column == page.c[f"k{index}"] for index, column in enumerate(rows.primary_key)))
     return share, statement
+
+
+def _steady(key: ColumnElement[Any]) -> ColumnElement[Any]:
+    """
+    A part of a key, written in the same way whatever DateStyle and TimeZone are.
+    """
+    kind = getattr(key.type, "impl_instance", key.type)
+    if not isinstance(kind, Date | DateTime):
+        return key
+    zoned = isinstance(kind, DateTime) and kind.timezone
+    moment = func.to_jsonb(func.timezone(literal_column("'UTC'"), key) if zoned else key)
+    text = moment.op("#>>", return_type=Text())(literal_column("'{}'"))
+    return text + literal_column("'+00:00'", Text()) if zoned else text
 
 
 def _beginning(words: list[str], place: int, after: Any) -> tuple[float, str | None, bool] | None:
