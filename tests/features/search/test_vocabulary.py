@@ -125,6 +125,28 @@ def test_suggest(connection: sa.Connection, notes: sa.Table) -> None:
     assert connection.execute(search.suggest(notes.c.search, "re ")).all() == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "suggestion"),
+    [
+        ("l'Acc", "l'accommodation"),
+        ("(well-kn", "(well-known"),
+        ("-rec", "-receive"),
+        ('fox "sep', 'fox "separate'),
+        ("paris/rec", None),
+        ("ann@rec", None),
+        ("receive.", None),
+    ],
+)
+def test_what_stands_before_a_word_is_none_of_it(
+    connection: sa.Connection, notes: sa.Table, typed: str, suggestion: str | None
+) -> None:
+    """
+    Quotes, brackets and apostrophes stay in front; nothing is completed within an address.
+    """
+    row = connection.execute(search.suggest(notes.c.search, typed)).first()
+    assert (row and row.suggestion) == suggestion
+
+
 @settings(parent=ANY, max_examples=150)
 @given(query=TEXTS)
 def test_no_text_raises(connection: sa.Connection, notes: sa.Table, query: str) -> None:

@@ -80,6 +80,8 @@ MARKS = (
     r"\\u00a1\\u00ab\\u00b4\\u00b7\\u00bb\\u00bf\\u2010-\\u2027\\u2030-\\u205e\\u3001-\\u3003\\u3008-\\u3011"
 )
 """What stands between words and is part of none, as a text with escapes of a regular expression."""
+BEGUN = "[^\\s{marks}](?:[^\\s{marks}]|[-/:@.%_])*$".format(marks=MARKS.replace("\\\\", "\\"))
+"""The word that somebody is typing: from its first letter, with hyphens, or a whole address."""
 
 
 def make_tables(table: Table, column: str) -> None:
@@ -247,8 +249,8 @@ def suggest(column: Searched, partial: str, limit: int = 10) -> Select[str, str,
     words = _words(table, name)
     insist_on_words("partial", partial)
     typed = cut(partial)
-    last = func.lower(func.substring(typed, constant("(\\S+)$")))
-    before = func.regexp_replace(typed, constant("\\S*$"), constant(""))
+    last = func.lower(func.substring(typed, constant(BEGUN)))
+    before = func.regexp_replace(typed, constant(BEGUN), constant(""))
     return (
         select(before.concat(words.c.word).label("suggestion"), words.c.word, words.c["count"])
         .where(words.c.word.op("^@", is_comparison=True)(last), words.c["count"] > 0)
