@@ -56,10 +56,12 @@ def main() -> int:
         print(choice, file=sys.stderr)
         return 2
     found: dict[str, list[Figure]] = {}
+    expected = {room: _barred(room) for room in rooms}
     folder = chosen.json or (report.PAGES / report.RESULTS if chosen.docs else None)
     console = Console()
     with awake(not chosen.halting) as state, opened(choice, "bench") as server:
-        state = f"{state}; {machine.file_system(_folder(server))}"
+        files = machine.file_system(Path(_setting(server, "data_directory")))
+        state = f"{state}; {files}"
         console.print(f"server: {server.description}; {state}")
         for room in rooms:
             figures = importlib.import_module(f"benchmarks.{room}").figures
@@ -77,18 +79,40 @@ def main() -> int:
     if chosen.docs:
         report.write()
     missed = [figure for figures in found.values() for figure in figures if not figure.holds]
-    return 1 if missed and chosen.strict else 0
+    lacking = {
+        f"{room}: {name}"
+        for room, figures in found.items()
+        for name in expected[room] - {figure.name for figure in figures}
+    }
+    for each in sorted(lacking):  # a peer that is not installed, an extension that is not there
+        console.print(f"[bold red]{each}: not measured, and it has a bar[/]")
+    return 1 if (missed or lacking) and chosen.strict else 0
 
 
-def _folder(server: Server) -> Path:
+def _barred(room: str) -> set[str]:
     """
-    Where its files are, if it runs on this machine.
+    The figures with a bar that the room's page shows.
     """
+    figures = report.read().get(room, {"figures": []})["figures"]
+    return {figure["name"] for figure in figures if figure["bar"]}
+
+
+def _setting(server: Server, name: str) -> str:
     engine = sa.create_engine(server.url())
     with engine.connect() as connection:
-        folder = connection.exec_driver_sql("SHOW data_directory").scalar_one()
+        value = str(connection.exec_driver_sql(f"SHOW {name}").scalar_one())
     engine.dispose()
-    return Path(folder)
+    return value
+
+
+def _versions(server: Server) -> dict[str, str]:
+    """
+    Of the server and of the extension that figures depend on; pgvector's package is another thing.
+    """
+    found = {"PostgreSQL": _setting(server, "server_version").split()[0]}
+    if "vector" in server.extensions:
+        found["extension vector"] = server.extensions["vector"]
+    return found
 
 
 def _print(console: Console, found: dict[str, list[Figure]]) -> None:
@@ -115,6 +139,7 @@ def _write(
         "taken": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "postgresql": server.version,
+        "server": _versions(server),
         "machine": f"{machine.description()}; {state}",
         "versions": machine.versions(),
         "figures": [figure.as_dict() for figure in figures],

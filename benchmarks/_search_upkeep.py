@@ -4,7 +4,7 @@ What a vector costs those who write.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -168,14 +168,22 @@ def _updates(engine: sa.Engine) -> Iterator[Figure]:
 
 def _vocabulary(engine: sa.Engine) -> Iterator[Figure]:
     metadata = sa.MetaData()
-    table(metadata, "with_vocabulary", vocabulary=True)
-    table(metadata, "without_vocabulary")
-    metadata.create_all(engine)
-    insert = "INSERT INTO {} (id, title, body) SELECT * FROM text"
-    yield compare(
-        f"bulk insert of {ROWS:,} documents",
-        ours=("with a vocabulary", _rolled_back(engine, insert.format("with_vocabulary"))),
-        theirs=("without", _rolled_back(engine, insert.format("without_vocabulary"))),
-        bar=Bar("<=", 1.25),
-        rounds=11,
+    kinds: tuple[tuple[str, Any, Bar | None], ...] = (
+        ("title", True, Bar("<=", 1.25)),
+        ("title_and_body", ["title", "body"], None),
     )
+    for name, parts, _ in kinds:
+        table(metadata, f"words_of_{name}", vocabulary=parts)
+    table(metadata, "no_words")
+    metadata.create_all(engine)
+    for name, _, bar in kinds:
+        counted = f"words_of_{name}"
+        beside = [each for each in metadata.tables if each.startswith(f"{counted}_search_words")]
+        yield compare(
+            f"bulk insert of {ROWS:,} documents, words of {name.replace('_', ' ')} counted",
+            ours=("with a vocabulary", _load(engine, counted)),
+            theirs=("without", _load(engine, "no_words")),
+            bar=bar,
+            rounds=31,
+            before=_emptied(engine, counted, "no_words", *beside),
+        )

@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.measure import Bar, Figure
+from benchmarks.measure import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable
 
     import numpy as np
     import sqlalchemy as sa
+
+    from benchmarks.measure import Bar, Condition
 
 
 class Both:
@@ -34,6 +36,33 @@ class Both:
         return int(os.pread(self.file, 100, 0).split()[0]) / 1e9 + time.thread_time()
 
 
+class Timed(NamedTuple):
+    """
+    One side's seconds for each query, and its answers.
+    """
+
+    seconds: list[float]
+    answers: list[Any]
+
+    @property
+    def median(self) -> float:
+        """
+        Of the seconds.
+        """
+        return statistics.median(self.seconds)
+
+    @classmethod
+    def of(cls, parts: Iterable[Timed]) -> Timed:
+        """
+        Several of one side as one.
+        """
+        parts = list(parts)
+        return cls(
+            [each for part in parts for each in part.seconds],
+            [each for part in parts for each in part.answers],
+        )
+
+
 class Turns:
     """
     Sides that answer the same queries over one connection.
@@ -45,73 +74,65 @@ class Turns:
         busy = os.environ.get("PGULTRA_BENCH_CLOCK") == "cpu"
         self.clock = Both(connection) if busy else time.perf_counter
 
-    def turns(self, count: int, *sides: Callable[[Any], Any]) -> list[tuple[float, list[Any]]]:
+    def timed(self, side: Callable[[Any], Any], query: Any, kept: Timed) -> None:
         """
-        Median seconds and answers of each side; the sides take turns at each query.
+        Ask one side once, and keep what it took and gave.
         """
-        times: list[list[float]] = [[] for _ in sides]
-        answers: list[list[Any]] = [[] for _ in sides]
+        start = self.clock()
+        found = side(query)
+        kept.seconds.append(self.clock() - start)
+        kept.answers.append(found)
+
+    def turns(self, count: int, *sides: Callable[[Any], Any]) -> list[Timed]:
+        """
+        The sides take turns at each query; the first ten do not count.
+        """
+        kept = [Timed([], []) for _ in sides]
         for number, query in enumerate(self.queries[: count + 10]):
             for place, side in list(enumerate(sides))[:: 1 if number % 2 else -1]:
-                start = self.clock()
-                found = side(query)
-                taken = self.clock() - start
-                if number >= 10:
-                    times[place].append(taken)
-                    answers[place].append(found)
-        return [(statistics.median(t), a) for t, a in zip(times, answers, strict=True)]
+                self.timed(side, query, kept[place] if number >= 10 else Timed([], []))
+        return kept
 
-    def blocks(self, *sides: Callable[[Any], Any], rounds: int = 3) -> list[tuple[float, Any]]:
+    def block(self, side: Callable[[Any], Any]) -> Timed:
         """
-        As ``turns``, but each side goes through all queries before the next one.
-        """
-        times: list[list[float]] = [[] for _ in sides]
-        answers: list[list[Any]] = [[] for _ in sides]
-        for number in range(rounds):
-            for place, taken, found in self.block(number, sides):
-                times[place] += taken
-                answers[place] += found
-        return [(statistics.median(t), a) for t, a in zip(times, answers, strict=True)]
-
-    def block(
-        self, number: int, sides: Sequence[Callable[[Any], Any]]
-    ) -> Iterator[tuple[int, list[float], list[Any]]]:
-        """
-        One round: of each side in turn its place, and the times and answers of all queries.
+        One side goes through all queries by itself.
 
         Sides that read different pages would push each other's out of the server's memory. So
         each goes through all queries once before that counts.
         """
-        for place, side in list(enumerate(sides))[:: 1 if number % 2 else -1]:
-            [(_, warm)] = self.turns(len(self.queries), side)
-            assert warm
-            times, answers = [], []
+        kept = Timed([], [])
+        for result in (Timed([], []), kept):
             for query in self.queries:
-                start = self.clock()
-                answers.append(side(query))
-                times.append(self.clock() - start)
-            yield place, times, answers
+                self.timed(side, query, result)
+        return kept
 
     def figure(
         self,
         name: str,
-        sides: dict[str, tuple[float, Any]],
+        sides: dict[str, Timed],
         bar: Bar | None,
         *,
         inverse: bool = False,
+        note: str = "",
+        conditions: tuple[Condition, ...] = (),
         **more: Any,
     ) -> Figure:
-        (ours, one), (theirs, other) = list(sides.items())[:2]
-        ratio = one[0] / other[0]
+        """
+        The ratio of the medians of two sides.
+        """
+        ours, theirs = list(sides)[:2]
+        ratio = sides[ours].median / sides[theirs].median
         return Figure(
             name=name,
             ours=ours,
             theirs=theirs,
-            seconds={label: side[0] for label, side in sides.items()},
-            spread={},
+            seconds={label: side.median for label, side in sides.items()},
+            spread={label: (min(side.seconds), max(side.seconds)) for label, side in sides.items()},
             ratio=1 / ratio if inverse else ratio,
-            rounds=len(one[1]),
+            rounds=len(sides[ours].seconds),
             bar=bar,
+            note=note,
+            conditions=conditions,
             extra=more,
         )
 
@@ -127,20 +148,16 @@ class Turns:
         In blocks; the median of the ratios of each round, for the machine drifts from one round
         to the next (measure.py).
         """
-        medians = []
+        blocks: dict[str, list[Timed]] = {label: [] for label in sides}
         for number in range(rounds):
-            taken = {place: times for place, times, _ in self.block(number, list(sides.values()))}
-            medians.append([statistics.median(taken[place]) for place in range(len(sides))])
-        (ours, theirs), columns = sides, list(zip(*medians, strict=True))
-        return Figure(
-            name=name,
-            ours=ours,
-            theirs=theirs,
-            seconds={label: statistics.median(c) for label, c in zip(sides, columns, strict=True)},
-            spread={label: (min(c), max(c)) for label, c in zip(sides, columns, strict=True)},
-            ratio=statistics.median(one / other for one, other in medians),
-            rounds=rounds,
-            bar=bar,
-            extra=more,
-            paired=True,
+            for label in list(sides)[:: 1 if number % 2 else -1]:
+                blocks[label].append(self.block(sides[label]))
+        figure = self.figure(
+            name, {label: Timed.of(each) for label, each in blocks.items()}, bar, **more
         )
+        ours, theirs = list(blocks.values())[:2]
+        figure.ratio = statistics.median(
+            one.median / other.median for one, other in zip(ours, theirs, strict=True)
+        )
+        figure.rounds, figure.paired = rounds, True
+        return figure

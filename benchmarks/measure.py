@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Bar", "Curve", "Figure", "compare", "grow", "seconds"]
+__all__ = ["Bar", "Condition", "Curve", "Figure", "compare", "grow", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,28 @@ class Bar:
         return f"{self.relation} {self.limit:g}"
 
 
+@dataclass(frozen=True)
+class Condition:
+    """
+    What must hold beside a ratio, or it says nothing: ``Condition("recall@10", 0.96, ">=", 0.95)``.
+    """
+
+    name: str
+    value: float
+    relation: Literal["<=", ">="]
+    limit: float
+
+    @property
+    def holds(self) -> bool:
+        """
+        Whether it does.
+        """
+        return Bar(self.relation, self.limit).holds(self.value)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.3g} {self.relation} {self.limit:g}"
+
+
 @dataclass
 class Figure:
     """
@@ -54,6 +76,7 @@ class Figure:
         paired: whether it is the median of the rounds' ratios, and not the ratio of medians.
         samples: all measured turns by label, where they were kept.
         bar: what the ratio must keep, if anything.
+        conditions: what must hold beside it.
     """
 
     name: str
@@ -68,13 +91,15 @@ class Figure:
     extra: dict[str, Any] = field(default_factory=dict)
     samples: dict[str, list[float]] = field(default_factory=dict)
     paired: bool = False
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def holds(self) -> bool:
         """
-        Whether its bar is kept; True without one.
+        Whether its bar is kept, and all conditions; True without any.
         """
-        return self.bar is None or self.bar.holds(self.ratio)
+        kept = self.bar is None or self.bar.holds(self.ratio)
+        return kept and all(each.holds for each in self.conditions)
 
     def as_dict(self) -> dict[str, Any]:
         """
@@ -90,6 +115,7 @@ class Figure:
             "rounds": self.rounds,
             "paired": self.paired,
             "bar": str(self.bar) if self.bar else None,
+            "conditions": [str(each) for each in self.conditions],
             "holds": self.holds,
             "note": self.note,
             **self.extra,

@@ -216,7 +216,8 @@ def measured(
         bar=Bar(">=", 1.0),
         note=(
             f"the ratio is of nDCG@10 ({means['hybrid']:.3f} against {means[better]:.3f}), the "
-            f"times are of one question; weights {spelt}, chosen by other questions"
+            f"times are of one question; weights {spelt}, chosen by other questions; with "
+            f"equal ones, which are the default, {means['hybrid, equal weights']:.3f}"
         ),
         extra={
             "ndcg_at_10": means,

@@ -79,7 +79,7 @@ def page(room: str, result: dict[str, Any]) -> str:
 
 def _index(results: dict[str, dict[str, Any]]) -> str:
     kept = [
-        sum(each["holds"] for each in result["figures"] if each["bar"])
+        sum(each["holds"] for each in result["figures"] if _wanted(each))
         for result in results.values()
     ]
     rows = [
@@ -131,12 +131,12 @@ _PAIRED = "\\*"  # a star that Markdown leaves alone
 
 
 def _barred(result: dict[str, Any]) -> int:
-    return sum(each["bar"] is not None for each in result["figures"])
+    return sum(bool(_wanted(each)) for each in result["figures"])
 
 
 def _missed(result: dict[str, Any]) -> str:
     return "; ".join(
-        f"{each['name']}: {_number(each['ratio'])} ({_sign(each['bar'])})"
+        f"{each['name']}: {_number(each['ratio'])} ({_wanted(each)})"
         for each in result["figures"]
         if not each["holds"]
     )
@@ -144,22 +144,31 @@ def _missed(result: dict[str, Any]) -> str:
 
 def _taken(result: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    server = ", ".join(f"{name} {number}" for name, number in result.get("server", {}).items())
     return (
-        f"Taken on {result['taken']} with PostgreSQL {result['postgresql']},"
+        f"Taken on {result['taken']} with {server or 'PostgreSQL ' + str(result['postgresql'])},"
         f" Python {result['python']}, {packages};\n"
         f"{result['machine']}."
     )
 
 
 def _row(figure: dict[str, Any]) -> tuple[str, ...]:
+    wanted = _wanted(figure)
     return (
         figure["name"],
         _side(figure, "ours"),
         _side(figure, "theirs"),
         f"**{_number(figure['ratio'])}**{_PAIRED if figure.get('paired') else ''}",
-        _sign(figure["bar"]) if figure["bar"] else "",
-        ("kept" if figure["holds"] else "**missed**") if figure["bar"] else "",
+        wanted,
+        ("kept" if figure["holds"] else "**missed**") if wanted else "",
     )
+
+
+def _wanted(figure: dict[str, Any]) -> str:
+    """
+    Its bar, and what must hold beside it.
+    """
+    return "; ".join(_sign(each) for each in (figure["bar"], *figure.get("conditions", ())) if each)
 
 
 def _side(figure: dict[str, Any], side: str) -> str:
