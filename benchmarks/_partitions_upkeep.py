@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from benchmarks._cold import forget
 from benchmarks.kernel import database
 from benchmarks.measure import Bar, Figure, compare
-from pgultra import declare
+from pgultra import declare, plan
 from pgultra.features import partitions
 from pgultra.features.partitions import ByRange
 
@@ -102,6 +102,8 @@ def months(engine: sa.Engine, rows: int = ROWS, turns: int = 3) -> Iterator[Figu
             declared = event(ways[way])
             begin, end = date(2025, 1 + number, 1), date(2025, 2 + number, 1)
             later = datetime(2026, 2 + number, 2, tzinfo=UTC)
+            plan.apply(plan.check(connection, declared), connection)  # the rule goes with it
+            connection.commit()
             partitions.maintain(connection, declared, now=later)  # the month's first run
             later += timedelta(days=20)
             [planned] = partitions.plan(connection, declared, now=later).actions
