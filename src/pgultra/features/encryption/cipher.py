@@ -179,10 +179,10 @@ class Box:
             if value is None:
                 return None
             known, head, aad, encrypt = now
-            if ring.snapshot is not known or expires:
+            if ring.snapshot is not known:
                 known, head, encrypt, _ = self._ready()
                 aad = head + suffix
-                now = known, head, aad, encrypt
+                now = _NOTHING if expires else known, head, aad, encrypt
             try:
                 raw = encode(value)
                 nonce = urandom(12)
@@ -275,11 +275,12 @@ class Box:
             if sealed is None:
                 return None
             known, head, whole, decrypt = now
-            if ring.snapshot is not known or expires:
+            if ring.snapshot is not known:
                 known, head, _, decrypt = self._ready()
                 head = head[:6] + usual
                 whole = b"" if tags else head + suffix
-                now = known, head, whole, decrypt
+                # Keys that expire are asked for again for each value: no snapshot is _NOTHING.
+                now = _NOTHING if expires else known, head, whole, decrypt
             try:
                 if sealed[start] == head:
                     bound = whole or sealed[:size] + suffix
