@@ -131,7 +131,11 @@ def test_the_demo_runs_on_a_server_and_leaves_nothing(database: Database) -> Non
         assert words in text
     for timed in ("searched", "corrected", "the nearest three", "the best five"):
         assert re.search(rf"{timed}[^\n]*\b[\d.,]+ m?s\b", text), timed
-    by = "all-MiniLM-L6-v2" if importlib.util.find_spec("sentence_transformers") else "pgultra-hashing"
+    by = (
+        "all-MiniLM-L6-v2"
+        if importlib.util.find_spec("sentence_transformers")
+        else "pgultra-hashing"
+    )
     assert re.search(rf"embedded\s+by\s+{by}", text)
     assert "postgres:" not in text
     last = text.splitlines().index("    " + str(EXAMPLE))

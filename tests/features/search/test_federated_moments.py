@@ -78,7 +78,9 @@ def test_pages_do_not_depend_on_a_sessions_settings(session: Session, model: Any
         if len(page) < 2:
             break
         after = page[-1]
-    assert len(seen) == len(set(seen)) == session.scalar(sa.select(sa.func.count()).select_from(model))
+    assert (
+        len(seen) == len(set(seen)) == session.scalar(sa.select(sa.func.count()).select_from(model))
+    )
 
 
 def test_a_key_can_be_read(session: Session) -> None:
