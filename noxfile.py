@@ -153,7 +153,10 @@ def examples(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """
-    Measure, both sides in the same run; medians and ratios go to benchmarks/results.json.
+    Measure, both sides in the same run; medians and ratios are printed.
+
+    ``--docs`` writes them to docs/benchmarks/results and makes the pages of docs/benchmarks,
+    ``--json FOLDER`` writes them to that folder.
     """
     session.install("-e", ".[dev]", "-r", "benchmarks/requirements.txt")
     session.run("python", "-m", "benchmarks", *session.posargs)
