@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy_searchable import SearchOptions, sync_trigger
 
 from benchmarks._documents import LENGTH, copy, documents, table, vocabulary_of
 from benchmarks.measure import Bar, Figure, compare
@@ -94,14 +95,8 @@ def _inserts(engine: sa.Engine) -> Iterator[Figure]:
             "CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON theirs FOR EACH ROW EXECUTE FUNCTION "
             "tsvector_update_trigger(search, 'pg_catalog.english', title, body)"
         )
-        run(
-            "CREATE FUNCTION peer_search_update() RETURNS trigger AS $$ BEGIN NEW.search = "
-            "setweight(to_tsvector('pg_catalog.english', coalesce(NEW.title, '')), 'A') || "
-            "setweight(to_tsvector('pg_catalog.english', coalesce(NEW.body, '')), 'B'); "
-            "RETURN NEW; END $$ LANGUAGE plpgsql"
-        )
-        run("CREATE TRIGGER peer_search_trigger BEFORE UPDATE OR INSERT ON peer "
-            "FOR EACH ROW EXECUTE PROCEDURE peer_search_update()")  # fmt: skip
+        weights = SearchOptions(weights={"title": "A", "body": "B"})
+        sync_trigger(connection, "peer", "search", ["title", "body"], options=weights)
     insert = "INSERT INTO {} (id, title, body) SELECT * FROM text"
     for name in ("ours_trigger", "ours_generated"):
         yield compare(

@@ -14,7 +14,8 @@ __all__ = ["description", "file_system", "versions"]
 
 PACKAGES = (
     *("pgultra", "sqlalchemy", "alembic", "psycopg", "asyncpg", "pgvector", "cryptography"),
-    *("alembic-utils", "sqlalchemy-declarative-extensions", "sqlalchemy-utils"),
+    *("alembic-utils", "sqlalchemy-declarative-extensions", "sqlalchemy-searchable"),
+    "sqlalchemy-utils",
 )
 
 
