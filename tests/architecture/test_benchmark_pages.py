@@ -40,6 +40,19 @@ def test_a_missed_bar_shows(room: str) -> None:
     assert all(each["name"] in index for each in missed)
 
 
+@pytest.mark.parametrize("room", RESULTS)
+def test_a_room_has_its_curve_or_a_reason(room: str) -> None:
+    """
+    The index names what the curve shows, to a million rows, or says why there is none such.
+    """
+    index = report.pages(RESULTS)["index.md"]
+    curves = RESULTS[room]["curves"]
+    for curve in curves:
+        assert f"| {curve['name']} | {[*curve['seconds']][1]} |" in index
+    if [curve["sizes"][-1] for curve in curves] != [1_000_000]:
+        assert report.REASONS[room] in index
+
+
 def test_a_bar_holds_or_not() -> None:
     """
     Both relations, at the limit and beside it.
