@@ -15,12 +15,14 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tests.docs.pages import Block
 
@@ -49,6 +51,8 @@ class Follower:
         self.environment = {**kept, "PATH": path, "LC_ALL": "C.UTF-8"}
         # Debian's pgvector is older than what the reader is told to install.
         self.environment["PYTHONWARNINGS"] = "ignore:extension vector"
+        self.seconds = 0.0
+        """What the commands took so far, without those that install."""
         self._behind: list[subprocess.Popen[str]] = []
         self._copied = ""
 
@@ -94,19 +98,24 @@ class Follower:
     def _commands(self, block: Block, expected: str) -> None:
         manner = block.options.get("class", "")
         if manner == "background":
-            output = self._start(block.text)
+            with self._clock():
+                output = self._start(block.text)
         else:
             output = self._run(self._copied if manner == "copied" else block.text, manner, block)
         assert alike(expected, output), (
             f"{block.place}\n{block.text}\nshould print\n{expected}\nand printed\n{output}"
         )
 
+    @contextmanager
+    def _clock(self) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self.seconds += time.monotonic() - begin
+
     def _run(self, commands: str, manner: str, block: Block) -> str:
         printed = ""
-        for command in commands.splitlines():
+        for command in filter(str.strip, commands.splitlines()):
             export = _EXPORT.match(command)
-            if not command.strip():
-                continue
             if _INSTALLS.match(command):
                 if not self.installs:
                     continue
@@ -115,10 +124,12 @@ class Follower:
                 if not self.environment["PATH"].startswith(str(activated)):
                     self.environment["PATH"] = f"{activated}{os.pathsep}{os.environ['PATH']}"
             elif export:
-                shown = self._shell(f'{command}; printf %s "${export[1]}"')
+                with self._clock():
+                    shown = self._shell(f'{command}; printf %s "${export[1]}"')
                 self.environment[export[1]] = shown.stdout
             else:
-                shown = self._shell(command)
+                with self._clock():
+                    shown = self._shell(command)
                 printed += shown.stdout
             wanted = 1 if manner == "fails" else 0
             assert shown.returncode == wanted, f"{block.place}: {command}\n{shown.stdout}"

@@ -9,24 +9,32 @@ from tests.docs.follower import Follower, alike
 from tests.docs.pages import DOCS, blocks, pages_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 TUTORIAL = DOCS / "tutorial" / "index.md"
+SECONDS = 300
+"""What its commands may take, without installing, on a machine that has other things to do."""
 
 
 @pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.timeout(900)  # a minute of pip, and forty programs in half a minute
 @pytest.mark.skipif(wheel_binaries() is None, reason="the tutorial runs the embedded server")
-def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
+def test_the_tutorial_works_as_it_is_written(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """
     In an empty folder, its files and commands lead from page to page to what it shows.
 
     What it installs by its own lines is enough: nothing of this run's environment is there.
+    Of the ten minutes that it promises, the machine takes few.
     """
     with Follower(tmp_path, installs=True) as reader:
         for page in pages_of(TUTORIAL):
             reader.follow(blocks(page))
+            record_property(f"seconds to the end of {page.stem}", round(reader.seconds, 1))
+        assert reader.seconds < SECONDS
 
 
 @pytest.mark.parametrize(
