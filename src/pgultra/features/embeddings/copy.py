@@ -38,7 +38,7 @@ def bulk_copy(
     progress: Callable[[int], object] | None = None,
 ) -> int:
     """
-    Load rows by binary COPY, some forty times as fast as adding objects to a session.
+    Load rows by binary COPY, several times as fast as adding objects to a session.
 
     Values pass through the column types, and vectors are checked, as with an insert. Python
     defaults that are plain values or functions are filled in, and of a mapped class what its

@@ -125,7 +125,7 @@ def assert_pruned(
     Fail if a statement touches more partitions of a table than it should.
 
     Without the partition key in its WHERE, a statement reads every partition: with 120 of
-    them, unprepared, a look-up took 9 times as long as on a plain table.
+    them, a look-up takes some ten times as long as on a plain table.
 
     Args:
         connection: a Connection; with an AsyncConnection, await the result.

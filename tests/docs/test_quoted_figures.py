@@ -1,0 +1,89 @@
+"""
+What pages quote of the benchmarks is what was measured.
+
+A quoted figure has its source behind it, which a reader does not see:
+``6.5<!-- embeddings: ORM add_all of 20000 x 384 --> times faster``. The name is that of a figure
+in docs/benchmarks/results, for its ratio; ``NAME, size_ratio`` is another number of it, and
+``CURVE, 1,000,000 vectors`` a point of a curve.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks import report
+from tests.docs.pages import DOCS, ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.once
+
+NOISE = 1.25
+"""How far a quoted figure may be from the measured one: two runs are not the same."""
+RESULTS = report.read()
+SOURCE = re.compile(rf"(?P<quoted>\d[\d.]*)?\**<!-- (?P<room>{'|'.join(RESULTS)}): (?P<name>.+?) -->")
+
+
+def measured() -> dict[tuple[str, str], float]:
+    """
+    Every number that can be quoted, by room and name.
+    """
+    found = {}
+    for room, result in RESULTS.items():
+        for figure in result["figures"]:
+            found[room, figure["name"]] = figure["ratio"]
+            for key, value in figure.items():
+                if isinstance(value, float):
+                    found[room, f"{figure['name']}, {key}"] = value
+        for curve in result["curves"]:
+            for size, ours, theirs in zip(curve["sizes"], *curve["seconds"].values(), strict=True):
+                found[room, f"{curve['name']}, {size:,} {curve['unit']}"] = theirs / ours
+    return found
+
+
+def near(quoted: float, figure: float) -> bool:
+    """
+    Tell whether a quoted figure may stand for a measured one.
+    """
+    return figure / NOISE <= quoted <= figure * NOISE
+
+
+def sources() -> Iterator[Any]:
+    """
+    Give the sources in all pages, each with what stands before it.
+    """
+    for page in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]:
+        for found in SOURCE.finditer(page.read_text()):
+            place = f"{page.relative_to(ROOT)}: {found['name']}"
+            yield pytest.param(found["quoted"], (found["room"], found["name"]), id=place)
+
+
+@pytest.mark.parametrize(("quoted", "source"), sources())
+def test_a_quoted_figure_is_the_measured_one(quoted: str | None, source: tuple[str, str]) -> None:
+    """
+    Its source exists, and the page is no further from it than one run is from another.
+    """
+    assert quoted is not None, "no figure stands before this source"
+    assert near(float(quoted), measured()[source]), f"measured: {measured()[source]:.3g}"
+
+
+def test_what_a_source_can_name() -> None:
+    """
+    A ratio, another number of a figure, a point of a curve; and what is too far off is seen.
+    """
+    numbers = measured()
+    (kernel, *_) = RESULTS["kernel"]["figures"]
+    assert numbers["kernel", kernel["name"]] == kernel["ratio"]
+    assert numbers["embeddings", "nearest, k=10 of 100k, recall"] > 0.9
+    assert ("kernel", "autogenerate with nothing to do, 1,050 objects") in numbers
+    assert near(5.5, 5.0)
+    assert not near(6.3, 5.0)
+    assert not near(3.9, 5.0)
+    (found,) = SOURCE.finditer("some **6.5**<!-- kernel: a name --> times")
+    assert (found["quoted"], found["room"], found["name"]) == ("6.5", "kernel", "a name")
+    (found,) = SOURCE.finditer("some<!-- kernel: a name --> times")
+    assert found["quoted"] is None
