@@ -24,7 +24,9 @@ pytestmark = pytest.mark.once
 NOISE = 1.25
 """How far a quoted figure may be from the measured one: two runs are not the same."""
 RESULTS = report.read()
-SOURCE = re.compile(rf"(?P<quoted>\d[\d.]*)?\**<!-- (?P<room>{'|'.join(RESULTS)}): (?P<name>.+?) -->")
+SOURCE = re.compile(
+    rf"(?P<quoted>\d[\d.]*)?\**<!-- (?P<room>{'|'.join(RESULTS)}): (?P<name>.+?) -->"
+)
 
 
 def measured() -> dict[tuple[str, str], float]:
@@ -58,7 +60,7 @@ def sources() -> Iterator[Any]:
             yield pytest.param(found["quoted"], (found["room"], found["name"]), id=place)
 
 
-@pytest.mark.parametrize(("quoted", "source"), sources())
+@pytest.mark.parametrize(("quoted", "source"), [*sources()])
 def test_a_quoted_figure_is_the_measured_one(quoted: str | None, source: tuple[str, str]) -> None:
     """
     Its source exists, and the page is no further from it than one run is from another.
