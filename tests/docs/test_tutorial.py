@@ -22,7 +22,7 @@ SECONDS = 300
 @pytest.mark.timeout(900)  # a minute of pip, and forty programs in half a minute
 @pytest.mark.skipif(wheel_binaries() is None, reason="the tutorial runs the embedded server")
 def test_the_tutorial_works_as_it_is_written(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    tmp_path: Path, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     """
     In an empty folder, its files and commands lead from page to page to what it shows.
@@ -33,7 +33,9 @@ def test_the_tutorial_works_as_it_is_written(
     with Follower(tmp_path, installs=True) as reader:
         for page in pages_of(TUTORIAL):
             reader.follow(blocks(page))
-            record_property(f"seconds to the end of {page.stem}", round(reader.seconds, 1))
+            record_testsuite_property(
+                f"tutorial, seconds to the end of {page.stem}", round(reader.seconds)
+            )
         assert reader.seconds < SECONDS
 
 
