@@ -162,7 +162,7 @@ def _barred(result: dict[str, Any]) -> int:
 
 def _missed(result: dict[str, Any]) -> str:
     return "; ".join(
-        f"{each['name']}: {_number(each['ratio'])} ({_wanted(each)})"
+        f"{each['name']}: {_ratio(each)} ({_wanted(each)})"
         for each in result["figures"]
         if not each["holds"]
     )
@@ -184,10 +184,20 @@ def _row(figure: dict[str, Any]) -> tuple[str, ...]:
         figure["name"],
         _side(figure, "ours"),
         _side(figure, "theirs"),
-        f"**{_number(figure['ratio'])}**{_PAIRED if figure.get('paired') else ''}",
+        f"**{_ratio(figure)}**{_PAIRED if figure.get('paired') else ''}",
         wanted,
         ("kept" if figure["holds"] else "**missed**") if wanted else "",
     )
+
+
+def _ratio(figure: dict[str, Any]) -> str:
+    """
+    As many digits as tell it from its bar.
+    """
+    text = _number(figure["ratio"])
+    if not figure["holds"] and figure["bar"] and float(text) == float(figure["bar"].split()[1]):
+        return f"{figure['ratio']:.4g}"
+    return text
 
 
 def _wanted(figure: dict[str, Any]) -> str:
