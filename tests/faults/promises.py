@@ -2,7 +2,8 @@
 What pgultra promises for the day on which something breaks: fault, operation, outcome.
 
 The page docs/explanation/faults.md is made of this list, by ``python -m tests.faults.promises``,
-and each test of this folder says by ``@keeps(fault, operation)`` which promise it keeps.
+and each test of this folder says by ``@keeps(fault, operation)`` which promise it keeps. Whether
+it kept it, tests/fixtures/witness.py sees in each run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FAULTS", "KEPT", "PAGE", "PROMISES", "Promise", "keeps", "page", "promised"]
+__all__ = ["FAULTS", "PAGE", "PROMISES", "TESTED", "Promise", "keeps", "page", "promised"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "faults.md"
 
@@ -314,7 +315,7 @@ PROMISES: tuple[Promise, ...] = (
     ),
 )
 
-KEPT: set[tuple[str, str]] = set()
+TESTED: set[tuple[str, str]] = set()
 """Promises that a test was written for, by fault and operation; filled when tests are imported."""
 
 
@@ -335,7 +336,7 @@ def keeps(fault: str, *operations: str) -> pytest.MarkDecorator:
     for operation in operations:
         if operation not in promised(fault):
             raise LookupError(f"nothing is promised for {operation!r} under {fault!r}")
-        KEPT.add((fault, operation))
+        TESTED.add((fault, operation))
     return pytest.mark.promise(fault, *operations)
 
 
@@ -352,6 +353,7 @@ def _lines() -> Iterator[str]:
     yield "What pgultra promises when the server, a connection, a disk or a lock fails you."
     yield "Each row is shown by tests in `tests/faults/`, against real servers."
     yield "The tables are made from the list of promises that these tests keep; CI compares both."
+    yield "A run of CI fails where a test of a row fails, is skipped or is not there."
     for key, fault in FAULTS.items():
         yield ""
         yield f"## {fault.title}"

@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 
 from pgultra import plan
 from pgultra.features import embeddings, encryption, partitions, search, soft_delete
-from tests.faults import library, operations
+from tests.faults import annex, library, operations
 from tests.faults.operations import OPERATIONS
 from tests.faults.promises import keeps
-from tests.faults.reads import READS
+from tests.faults.reads import OF_THE_OWNER, READS
 from tests.fixtures.alembic import MigrationEnvironment
 
 if TYPE_CHECKING:
@@ -177,9 +177,10 @@ def test_a_writer_of_the_application(
         assert soft_delete.purge(connection, lib.Shelf, older_than=now).removed == 11
     with engine.begin() as connection:
         search.roll_up(connection, lib.Book.search)
-    with Session(engine) as session:
-        for read in READS.values():
-            read(session)
+    annex.filled(owner)
+    with Session(engine) as session, Session(owner) as owning:
+        for name, read in READS.items():
+            read(owning if name in OF_THE_OWNER else session)
     with (
         engine.connect() as connection,
         pytest.raises(sa.exc.DBAPIError, match=r"must be owner|permission denied"),

@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from pgultra.features import embeddings, search, soft_delete
+from pgultra.features import embeddings, soft_delete
 from tests.faults import library, operations
 from tests.faults.bouncer import bouncing, program, version
 from tests.faults.operations import OPERATIONS
 from tests.faults.promises import keeps
-from tests.faults.reads import READS
+from tests.faults.reads import READS, prepared
 from tests.faults.scene import settled
 from tests.fixtures.requirements import lacking
 
@@ -45,7 +45,7 @@ def bouncer(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[tuple[
     if program() is None:
         lacking(request.config, "PgBouncer is not on this machine; on Debian: pgbouncer")
     if request.param and version() < (1, 21):
-        pytest.skip("PgBouncer follows prepared statements since 1.21")
+        lacking(request.config, "PgBouncer follows prepared statements since 1.21")
     with bouncing(cluster, f"bouncer{request.param}", prepared=request.param) as found:
         yield found, bool(request.param)
 
@@ -63,11 +63,7 @@ def readable(cluster: Cluster) -> str:
     A database with something to find in every room.
     """
     name = cluster.database()
-    engine = cluster.engine(name)
-    operations.old_deletions(engine)
-    operations.worker(engine).work()
-    with engine.begin() as connection:
-        search.roll_up(connection, library.library().Book.search)
+    prepared(cluster.engine(name))
     return name
 
 
