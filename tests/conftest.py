@@ -15,4 +15,5 @@ pytest_plugins = [
     "tests.fixtures.programs",
     "tests.fixtures.alembic",
     "tests.fixtures.strangers",
+    "tests.fixtures.witness",
 ]

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("tests.faults.operations", "tests.faults.scene")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "promise(fault, *operations): what a test of faults shows")
-
-
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """
@@ -34,7 +30,10 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     if isinstance(choice, str):
         pytest.fail(choice, pytrace=False)
     if choice.binaries is None:
-        pytest.skip("a server that is killed must be one that we start: no URL, no container")
+        lacking(
+            request.config,
+            "a server that is killed must be one that we start: no URL, no container",
+        )
     if sys.platform == "win32":
         pytest.skip("signals as on Unix")
     binaries = None if choice.binaries == wheel_binaries() else choice.binaries
