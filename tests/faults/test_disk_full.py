@@ -14,6 +14,7 @@ from tests.faults import library, operations
 from tests.faults.operations import OPERATIONS, Incomplete
 from tests.faults.promises import keeps
 from tests.faults.scene import settled, whole
+from tests.fixtures.requirements import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ class Disk:
 
 
 @pytest.fixture(scope="module")
-def disk(cluster: Cluster) -> Iterator[Disk]:
+def disk(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Disk]:
     """
     A tmpfs that is mounted for the module.
     """
@@ -69,7 +70,11 @@ def disk(cluster: Cluster) -> Iterator[Disk]:
         check=False,
     )
     if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+        lacking(
+            request.config,
+            f"a small disk cannot be mounted here ({done.stderr.strip()}): be root, and in a "
+            "container give it --privileged",
+        )
     try:
         space = folder / "space"
         space.mkdir()

@@ -28,7 +28,8 @@ def host(
     The application with its old rows, after the migration that adds the rooms.
     """
     name = request.path.parent.name
-    with staged(name, server, template, tmp_path_factory.mktemp(name)) as host:
+    folder = tmp_path_factory.mktemp(name)
+    with staged(name, request.config, server, template, folder) as host:
         host.upgrade(FIRST)
         host.old_rows()
         host.revision("rooms")

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from pgultra import TSVectorType, VectorType, embeddings, search
 from pgultra.integrations.cli.app import app
 from tests.fixtures.database import clone
-from tests.fixtures.requirements import has
+from tests.fixtures.requirements import has, lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,21 +58,22 @@ class Application:
     models: str = "models:Base"
     needs: tuple[str, ...] = ()
 
-    def lacking(self) -> str | None:
+    def insist(self, config: pytest.Config) -> None:
         """
-        Why it cannot run with the installed SQLAlchemy; None if it can.
+        Skip the test where a package of it is lacking, or wants another SQLAlchemy.
         """
         for package in self.needs:
             try:
                 lines = requires(package) or []
             except PackageNotFoundError:
-                return f"{package} is not installed: pip install 'pgultra[dev]'"
+                lacking(config, f"{package} is not installed: pip install 'pgultra[dev]'")
             for each in map(Requirement, lines):
                 if each.name.lower() == "sqlalchemy" and not each.extras and each.marker is None:
                     installed = version("sqlalchemy")
                     if not each.specifier.contains(installed, prereleases=True):
-                        return f"{package} {version(package)} wants {each}, here is {installed}"
-        return None
+                        pytest.skip(
+                            f"{package} {version(package)} wants {each}, here is {installed}"
+                        )
 
 
 APPLICATIONS = {
@@ -200,14 +201,14 @@ class Host:
 
 
 @contextmanager
-def staged(name: str, server: Server, template: str, folder: Path) -> Iterator[Host]:
+def staged(
+    name: str, config: pytest.Config, server: Server, template: str, folder: Path
+) -> Iterator[Host]:
     """
     Put an application on a fresh database for the length of a block.
     """
     application = APPLICATIONS[name]
-    reason = application.lacking()
-    if reason is not None:
-        pytest.skip(reason)
+    application.insist(config)
     with clone(server, template) as database, pytest.MonkeyPatch.context() as patch:
         host = Host(application, database, folder)
         for variable, value in host.environment.items():

@@ -42,6 +42,7 @@ def contents(host: Host) -> dict[str, int]:
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_rooms_come_and_go(
     name: str,
+    pytestconfig: pytest.Config,
     server: Server,
     template: str,
     tmp_path: Path,
@@ -50,7 +51,7 @@ def test_rooms_come_and_go(
     """
     One migration adds the rooms beside the old rows; checks are clean; down, and up again.
     """
-    with staged(name, server, template, tmp_path) as host:
+    with staged(name, pytestconfig, server, template, tmp_path) as host:
         host.upgrade(FIRST)
         host.old_rows()
         before, rows = dump(host.database), contents(host)
