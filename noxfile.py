@@ -112,22 +112,35 @@ def package(session: nox.Session) -> None:
         session.run(python, "-I", "tests/smoke.py", "bare", external=True)
         session.run(pip, "install", "-q", f"{archive}[demo]", external=True)
         session.run(python, "-I", "tests/smoke.py", external=True)
+        if archive.suffix == ".whl":
+            session.run("bash", ".ci/example", "sparkle_universe", str(archive), external=True)
         archive.unlink()
+
+
+@nox.session
+def container(session: nox.Session) -> None:
+    """
+    Run a few tests of each kind with PostgreSQL in a container; there must be a Docker engine.
+    """
+    session.install("-e", ".[dev]")
+    folders = [f"tests/{each}" for each in ("fixtures", "objects", "test_readme.py")]
+    session.run("pytest", "--docker", "-m", "not slow", *folders, *session.posargs)
 
 
 @nox.session
 def audit(session: nox.Session) -> None:
     """
-    Look for known vulnerabilities in all that is installed, and list it (CycloneDX).
+    Look for known vulnerabilities in all that is installed; list it in build/sbom.json (CycloneDX).
     """
     session.install("-e", ".[dev]", "pip-audit")
-    folder = Path(session.create_tmp())
-    installed = folder / "installed.txt"
+    listed = Path("build/sbom.json")
+    listed.parent.mkdir(exist_ok=True)
+    installed = Path(session.create_tmp()) / "installed.txt"
     installed.write_text(str(session.run("pip", "freeze", "--exclude-editable", silent=True)))
     # Unless it is strict, it passes where its service answers for nothing at all.
     session.run(
         *("pip-audit", "--strict", "--disable-pip", "--no-deps", "--requirement", str(installed)),
-        *("--format", "cyclonedx-json", "--output", str(folder / "sbom.json")),
+        *("--format", "cyclonedx-json", "--output", str(listed)),
     )
 
 
