@@ -2,7 +2,7 @@
 The room's sample: articles with three embeddings, and the chunks of long ones.
 
 ``models()`` gives the classes, ``build()`` their MetaData for the laws; ``Article`` and
-``Base`` are one copy for the tests of the room.
+``Base`` are one copy for the tests of the room, and ``TABLES`` for the page of its SQL.
 """
 
 from __future__ import annotations
@@ -94,3 +94,4 @@ def models(schema: str | None = None, name: Callable[[str], str] = str) -> Simpl
 BLOG = models()
 Base: Any = BLOG.Base
 Article: Any = BLOG.Article
+TABLES = SimpleNamespace(**Base.metadata.tables)

@@ -1,9 +1,10 @@
 """
-The encryption room's sample for the laws.
+The encryption room's sample for the laws; ``TABLES`` for the page of its SQL.
 """
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -35,3 +36,6 @@ def build(schema: str | None = None, name: Callable[[str], str] = str) -> sa.Met
         schema=schema,
     )
     return metadata
+
+
+TABLES = SimpleNamespace(**build().tables)
