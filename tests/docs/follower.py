@@ -2,9 +2,10 @@
 A reader who does what a page says, in an empty folder, and compares what is printed.
 
 Files are the blocks with a caption; ``upgrade(), first`` as a caption puts the block into the newest
-migration, there. Commands are the ``console`` blocks, and a ``text`` block
-that follows says what they print, ``…`` being anything; without one they print nothing.
-A ``console`` block may have a class: ``background`` (it runs until the end), ``copied`` (the line
+migration, there. Commands are the ``console`` and ``sh`` blocks, and a ``text`` block
+that follows says what they print, ``…`` being anything; without one they print nothing, or with
+``silent=False`` whatever they print.
+A block of commands may have a class: ``background`` (it runs until the end), ``copied`` (the line
 that the one in the background printed is run instead) or ``fails`` (its exit code is 1).
 """
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tests.docs.pages import Block
+
+COMMANDS = ("console", "sh")
+"""The languages of blocks that are commands."""
 
 _INSTALLS = re.compile(r"(python3? -m venv|pip install) ")
 _ROOT = Path(__file__).parents[2]
@@ -63,17 +67,27 @@ class Follower:
         for process in self._behind:
             process.communicate("\n", timeout=60)
 
-    def follow(self, blocks: Iterable[Block]) -> None:
+    def follow(self, blocks: Iterable[Block], *, silent: bool = True) -> str:
         """
         Write the files and run the commands, in order, until something is not as it should be.
+
+        Args:
+            blocks: of a page.
+            silent: whether commands without a ``text`` block must print nothing.
+
+        Returns:
+            What the commands printed.
         """
+        printed = ""
         for block, following in pairwise([*blocks, None]):
             assert block is not None
             if "caption" in block.options:
-                self._write(block.options["caption"], block.text)
-            elif block.language == "console":
-                expected = following if following and following.language == "text" else None
-                self._commands(block, expected.text if expected else "")
+                self.write(block.options["caption"], block.text)
+            elif block.language in COMMANDS:
+                shown = following if following and following.language == "text" else None
+                expected = shown.text if shown else "" if silent else "…"
+                printed += self._commands(block, expected)
+        return printed
 
     def run(self, command: str) -> str:
         """
@@ -83,7 +97,10 @@ class Follower:
         assert done.returncode == 0, f"{command}\n{done.stdout}"
         return done.stdout
 
-    def _write(self, caption: str, text: str) -> None:
+    def write(self, caption: str, text: str) -> None:
+        """
+        Write a file, or into the newest migration.
+        """
         place = _IN_SCRIPT.fullmatch(caption)
         path = self.folder / caption
         if place:
@@ -95,7 +112,7 @@ class Follower:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def _commands(self, block: Block, expected: str) -> None:
+    def _commands(self, block: Block, expected: str) -> str:
         manner = block.options.get("class", "")
         if manner == "background":
             with self._clock():
@@ -105,6 +122,7 @@ class Follower:
         assert alike(expected, output), (
             f"{block.place}\n{block.text}\nshould print\n{expected}\nand printed\n{output}"
         )
+        return output
 
     @contextmanager
     def _clock(self) -> Iterator[None]:

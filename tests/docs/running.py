@@ -1,12 +1,16 @@
 """
-The Python of a page, run as the module of a host.
+The blocks of a page by what they are, and its Python run as the module of a host.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tests.docs.follower import COMMANDS
 from tests.docs.pages import DOCS, blocks
+
+if TYPE_CHECKING:
+    from tests.docs.pages import Block
 
 PRELUDE = """
 from datetime import datetime, timedelta
@@ -25,6 +29,17 @@ from pgultra import *
 
 class Base(DeclarativeBase):
     pass
+"""
+ARTICLE = """
+class Article(SoftDelete, Base):
+    __tablename__ = "article"
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+VISIT = """
+class Visit(Base):
+    __tablename__ = "visit"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    seen: Mapped[datetime | None]
 """
 
 
@@ -47,6 +62,20 @@ def sql_of(page: str) -> list[str]:
     Give the SQL of a page.
     """
     return [block.text for block in blocks(DOCS / f"{page}.md") if block.language == "sql"]
+
+
+def yaml_of(page: str) -> list[str]:
+    """
+    Give the YAML of a page.
+    """
+    return [block.text for block in blocks(DOCS / f"{page}.md") if block.language == "yaml"]
+
+
+def commands_of(page: str) -> list[Block]:
+    """
+    Give the blocks of a page that are commands, for a Follower.
+    """
+    return [block for block in blocks(DOCS / f"{page}.md") if block.language in COMMANDS]
 
 
 def run(code: str, names: dict[str, Any]) -> None:

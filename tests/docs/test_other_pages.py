@@ -1,5 +1,5 @@
 """
-The pages that belong to no room, block by block; and that no page is left out.
+The pages that belong to no room, block by block.
 """
 
 from __future__ import annotations
@@ -20,53 +20,11 @@ from sqlalchemy.orm import Session
 from pgultra import plan
 from pgultra.integrations.embedded import wheel_binaries
 from pgultra.plan.describe import as_text
-from tests.docs.pages import DOCS, ROOT, blocks
-from tests.docs.running import host, python_of, run, sql_of
+from tests.docs.pages import DOCS, ROOT
+from tests.docs.running import ARTICLE, VISIT, host, python_of, run, sql_of
 
 if TYPE_CHECKING:
     from tests.fixtures.alembic import MigrationEnvironment
-
-ARTICLE = """
-class Article(SoftDelete, Base):
-    __tablename__ = "article"
-    id: Mapped[int] = mapped_column(primary_key=True)
-"""
-VISIT = """
-class Visit(Base):
-    __tablename__ = "visit"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    seen: Mapped[datetime | None]
-"""
-FOLLOWED = ["tutorial/", "how-to/moving-from/"]
-"""Folders whose pages are followed whole, by test_tutorial and test_moving_from."""
-
-
-def pages() -> list[Path]:
-    """
-    Give the pages that have Python in them.
-    """
-    found = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-    return [
-        page
-        for page in found
-        if "_build" not in page.parts and any(block.language == "python" for block in blocks(page))
-    ]
-
-
-@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in pages()])
-def test_every_page_with_python_is_run_by_a_test(page: str) -> None:
-    """
-    Its Python is well-formed, and a test names the page in order to run it.
-    """
-    for block in blocks(ROOT / page):
-        if block.language == "python":
-            compile(block.text, block.place, "exec", dont_inherit=True)
-    if any(page.startswith(f"docs/{folder}") for folder in FOLLOWED):
-        return
-    stem = page.removeprefix("docs/").removesuffix(".md")
-    spellings = [f'"{name}"' for each in (stem, Path(stem).name) for name in (each, f"{each}.md")]
-    sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
-    assert any(spelling in source for source in sources for spelling in spellings)
 
 
 def test_adopt_existing_objects(engine: sa.Engine) -> None:
@@ -207,6 +165,23 @@ def test_the_models_of_the_reference_of_partitions(engine: sa.Engine) -> None:
         names["test_the_feed_reads_one_month"](connection)
 
 
+def test_the_rights_of_the_reference(connection: sa.Connection, owner: tuple[str, str]) -> None:
+    """
+    Who migrates makes tables in his schema, and who reads and writes gets at them, without more.
+    """
+    keeper, user = f"{owner[0]}_keeper", f"{owner[0]}_user"
+    database = connection.scalar(sa.text("SELECT current_database()"))
+    connection.exec_driver_sql(f"CREATE ROLE {user} LOGIN")
+    for block in sql_of("reference/rights"):
+        text = block.replace("DATABASE app", f'DATABASE "{database}"').replace("app_owner", keeper)
+        connection.exec_driver_sql(re.sub(r"\bapp\b", user, text))
+    connection.exec_driver_sql(f"SET LOCAL ROLE {keeper}; CREATE TABLE shop.till (id int)")
+    connection.exec_driver_sql(f"SET LOCAL ROLE {user}; INSERT INTO shop.till VALUES (1)")
+    refused = pytest.raises(sa.exc.ProgrammingError, match="permission denied")
+    with refused, connection.begin_nested():
+        connection.exec_driver_sql("CREATE TABLE shop.other (id int)")
+
+
 def test_the_index_of_the_reference() -> None:
     """
     Each extra is in the table, the versions are those of the package, and the imports work.
@@ -298,7 +273,8 @@ def test_alembic_without_the_line(tmp_path: Path, engine: sa.Engine) -> None:
     assert "op.create_table('article'" in script()
     alembic("upgrade", "head")
     assert "No new upgrade operations detected." in alembic("check")
-    environment.write_text(ENVIRONMENT.format(line="import pgultra.integrations.alembic"))
+    (line,) = python_of("reference/alembic")
+    environment.write_text(ENVIRONMENT.format(line=line))
     (tmp_path / "models.py").write_text(models + MORE)
     assert "CREATE TRIGGER article_soft_delete_guard" in script()  # and what was missing
     alembic("upgrade", "head")

@@ -4,17 +4,18 @@ The how-to pages of soft delete, block by block.
 
 from __future__ import annotations
 
+import re
+import textwrap
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from sqlalchemy.orm import Session
 
-from pgultra import plan, soft_delete
-from tests.docs.running import host, python_of, run, sql_of, text_of
+from pgultra import soft_delete
+from tests.docs.follower import Follower
+from tests.docs.running import PRELUDE, commands_of, host, python_of, run, sql_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,17 @@ class Comment(SoftDelete, Base):
     __tablename__ = "comment"
     id: Mapped[int] = mapped_column(primary_key=True)
     article_id: Mapped[int] = mapped_column(ForeignKey("article.id"))
+"""
+
+NOT_NULL = re.compile(r"^    op\.alter_column\(.*?\)\n(?=    \S)", re.MULTILINE | re.DOTALL)
+REMARKS = """
+Article.updated_at = mapped_column(DateTime(timezone=True), nullable=True)
+
+class Comment(SoftDelete, Base):
+    __tablename__ = "comment"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    article_id: Mapped[int] = mapped_column(ForeignKey("article.id"))
+    article: Mapped[Article] = relationship(backref=sa.orm.backref("all", cascade="all"))
 """
 
 
@@ -194,37 +206,39 @@ def test_add_soft_delete_to_a_big_table(
     assert alembic_env.check() == []
 
 
-def test_adopt_existing_deleted_at(engine: sa.Engine, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_adopt_existing_deleted_at(
+    alembic_env: MigrationEnvironment, engine: sa.Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
     """
-    A table with a flag and nothing else is filled by the page's statements, and audited.
+    A table with a flag and nothing else is migrated with the page's statements where it puts them.
     """
     page = "how-to/adopt-existing-deleted-at"
     model, filling, deletions, audit = python_of(page)
-    names = host(engine=engine)
-    run(model, names)
-    run(
-        'class Comment(SoftDelete, Base):\n    __tablename__ = "comment"\n'
-        "    id: Mapped[int] = mapped_column(primary_key=True)\n"
-        '    article_id: Mapped[int] = mapped_column(ForeignKey("article.id"))\n'
-        '    article: Mapped[Article] = relationship(backref=sa.orm.backref("all", cascade="all"))\n',
-        names,
-    )
+    alembic_env.write_models(f"{PRELUDE}{model}{REMARKS}")
     script = """
-        CREATE TABLE article (id int PRIMARY KEY, is_deleted boolean, updated_at timestamptz,
-            deleted_at timestamptz, deleted_by text, deletion_id uuid);
-        CREATE TABLE comment (id int PRIMARY KEY, article_id int REFERENCES article,
-            deleted_at timestamptz, deleted_by text, deletion_id uuid);
+        CREATE TABLE article (id serial PRIMARY KEY, is_deleted boolean DEFAULT false,
+            updated_at timestamptz);
+        CREATE TABLE comment (id serial PRIMARY KEY, article_id int NOT NULL REFERENCES article,
+            deleted_at timestamptz, deleted_by text);
         INSERT INTO article VALUES (1, true, '2026-01-01'), (2, NULL, '2026-01-01');
         INSERT INTO comment VALUES (1, 1, '2026-01-01'), (2, 1, NULL);
     """
     with engine.begin() as connection:
         connection.exec_driver_sql(script)
-        names["op"] = Operations(MigrationContext.configure(connection))
-        run(filling, names)
-        run(deletions, names)
-        connection.exec_driver_sql("ALTER TABLE article ALTER is_deleted SET DEFAULT false")
-        connection.exec_driver_sql("UPDATE article SET is_deleted = false WHERE is_deleted IS NULL")
-        plan.apply(plan.check(connection, names["Base"].metadata), connection)
+    with Follower(alembic_env.folder) as reader:
+        reader.follow(commands_of(page), silent=False)
+    (migration,) = (alembic_env.folder / "versions").glob("*_soft_delete_by_pgultra.py")
+    upgrade, downgrade = migration.read_text().split("def downgrade")
+    (alter,) = NOT_NULL.findall(upgrade)
+    upgrade = upgrade.replace(alter, "")
+    after = upgrade.index("\n", upgrade.rindex("op.add_column(")) + 1
+    filled = textwrap.indent(filling + deletions, "    ") + alter
+    migration.write_text(f"{upgrade[:after]}{filled}{upgrade[after:]}def downgrade{downgrade}")
+    alembic_env.upgrade()
+    assert alembic_env.check() == []
+    names = host(engine=engine)
+    run(f"{model}{REMARKS}", names)
     run(audit, names)
     assert capsys.readouterr().out == text_of(page)[0]
     with engine.begin() as connection:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from pgultra.integrations.embedded import wheel_binaries
 from tests.docs.follower import Follower, alike
@@ -37,6 +38,20 @@ def test_the_tutorial_works_as_it_is_written(
                 f"tutorial, seconds to the end of {page.stem}", round(reader.seconds)
             )
         assert reader.seconds < SECONDS
+
+
+def test_the_pipeline_of_the_tutorial_has_its_commands() -> None:
+    """
+    What the workflow installs and runs, in that order, the reader has installed and run before.
+    """
+    found = [block for page in pages_of(TUTORIAL) for block in blocks(page)]
+    typed = {line for each in found if each.language == "console" for line in each.text.split("\n")}
+    (workflow,) = (each.text for each in found if each.language == "yaml")
+    steps = yaml.safe_load(workflow)["jobs"]["migrations"]["steps"]
+    install, *commands = [step["run"] for step in steps if "run" in step]
+    assert install.startswith("pip install 'pgultra[")
+    assert [command for command in commands if command not in typed] == []
+    assert commands[0] == "alembic upgrade head"
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from pgultra import plan
 from pgultra.features import partitions
 from pgultra.features.partitions.conversion.run import Conversion
 from pgultra.integrations.cli.app import app
+from tests.docs.running import text_of, yaml_of
 from tests.features.partitions.upkeep_stage import PARTMAN_TYPE, children
 
 if TYPE_CHECKING:
@@ -125,10 +127,12 @@ def test_keep_partitions_up(
     page.run(1)
     assert capsys.readouterr().out == ""  # three months are more than 31 days
     assert "pg_cron" in page.command("partitions schedule", code=2)
-    container = re.search(r"command: \[(.*)\]", page.text)
-    assert container is not None
-    words = [word.strip(' "') for word in container[1].split(",")]
-    assert any(command.startswith(" ".join(words)) for command in page.commands)
+    (job,) = map(yaml.safe_load, yaml_of("how-to/keep-partitions-up"))
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    command = " ".join(container["command"])
+    assert any(each.startswith(f"{command} ") for each in page.commands)
+    (line,) = text_of("how-to/keep-partitions-up")
+    assert any(line.strip().endswith(f"  app  {each}") for each in page.commands)
 
 
 @pytest.mark.slow

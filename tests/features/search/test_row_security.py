@@ -4,8 +4,6 @@ Searches of roles that a policy holds for.
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +13,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from pgultra import plan
 from pgultra.features import search
 from pgultra.features.search import SearchVector, TSVector
+from tests.docs.running import python_of, run
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "search-under-row-level-security.md"
 POLICY = """
 ALTER TABLE article ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON article USING (tenant = current_setting('app.tenant')::integer);
@@ -44,8 +42,8 @@ def base(connection: sa.Connection) -> Any:
         search: Mapped[TSVector] = SearchVector({"title": "A"}, config="english")
 
     host: dict[str, Any] = {"Base": Base}
-    declared, asked = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    exec(compile(declared, str(PAGE), "exec", dont_inherit=True), host)
+    declared, asked = python_of("how-to/search-under-row-level-security")
+    run(declared, host)
     Base.metadata.create_all(connection)
     assert list(plan.check(connection, Base.metadata)) == []
     rows = [{"id": n, "tenant": n % 2, "title": f"quick fox {n}"} for n in range(400)]
@@ -107,7 +105,7 @@ def test_the_function_of_the_how_to_searches_by_the_index(
     before = connection.scalar(scans)
     with Session(connection) as session:
         host: dict[str, Any] = {"session": session, "select": sa.select, "func": sa.func}
-        exec(compile(asked, str(PAGE), "exec", dont_inherit=True), host)
+        run(asked, host)
         found = host["rows"].all()
     assert len(found) == 20
     assert all(row.id % 2 for row in found)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+
+from pgultra.features.embeddings import OpenAIEmbedder
+from tests.docs.running import commands_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +73,19 @@ def broken(text):
 
 pgultra.declare(page, Rules("embedding"))
 pgultra.declare(page, Chunks(source="body", text="text", split=broken, version="broken"))
+"""
+
+REFERENCE = """
+import sqlalchemy as sa
+import pgultra
+from pgultra.features.embeddings import Rules, VectorType
+
+metadata = sa.MetaData()
+article = sa.Table(
+    "article", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("title", sa.Text),
+    sa.Column("embedding", VectorType(3, source="title", model="text-embedding-3-small")),
+)
+pgultra.declare(article, Rules("embedding"))
 """
 
 
@@ -223,3 +240,32 @@ def test_what_the_command_line_refuses(
     done = run("embeddings", *spelt, "--url", database.dsn)
     assert done.exit_code == 2
     assert reason in done.stderr
+
+
+def test_the_command_of_the_reference(
+    run: Callable[..., Any], tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It asks OpenAI's endpoint for vectors of the model that it names.
+    """
+    path = tmp_path / "reference_models.py"
+    path.write_text(REFERENCE)
+    names: dict[str, Any] = {}
+    exec(REFERENCE, names)
+    with database.engine().begin() as connection:
+        names["metadata"].create_all(connection)
+        connection.execute(sa.insert(names["article"]), [{"id": 1, "title": "Bread"}])
+    (command,) = (
+        each.text for each in commands_of("reference/command-line") if "sync" in each.text
+    )
+    asked: list[tuple[str, str]] = []
+
+    def embed(self: OpenAIEmbedder, texts: list[str]) -> list[list[float]]:
+        asked.extend((self.url, text) for text in texts)
+        return [[1.0, 2.0, 3.0] for _ in texts]
+
+    monkeypatch.setattr(OpenAIEmbedder, "embed", embed)
+    words = shlex.split(command.replace("app.models:Base", f"{path}:metadata"))
+    done = run(*words[1:], "--url", database.dsn)
+    assert "1 embedded by text-embedding-3-small" in done.output
+    assert asked == [("https://api.openai.com/v1/embeddings", "Bread")]
