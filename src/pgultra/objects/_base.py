@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from pgultra.objects._advice import Advice
+
 __all__ = ["DatabaseObject", "Identity", "Mark", "Phase", "Scope"]
 
 
@@ -127,6 +129,7 @@ class DatabaseObject:
         mark: whose it is; set when the models are collected, None on an unmarked object.
         comment: the user's own comment above the mark; kept, never compared.
         requires: what must exist first. For order only.
+        advice: what is left to do where its table has rows already; only said.
     """
 
     kind: ClassVar[str]
@@ -143,6 +146,7 @@ class DatabaseObject:
     mark: Mark | None = None
     comment: str | None = field(default=None, compare=False)
     requires: tuple[Identity, ...] = field(default=(), compare=False)
+    advice: Advice | None = field(default=None, compare=False, repr=False)
 
     @property
     def identity(self) -> Identity:

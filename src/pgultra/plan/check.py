@@ -15,6 +15,7 @@ from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError
 from pgultra.objects import Function, Generation, Index, View
 from pgultra.objects._catalog import rows
+from pgultra.plan.advised import tables_that_are_there, with_fitting_advice
 from pgultra.plan.apply import sorted_plan
 from pgultra.plan.canonical import comparable, with_details
 from pgultra.plan.collect import collect, is_translated
@@ -122,10 +123,12 @@ def check(
         if altered or any(_may_be_stood_on(step) for step in plan.steps):
             sides = with_details(connection, sides, scope)
             plan = compare(sides.desired, sides.actual, sides.originals)
+        there = tables_that_are_there(connection, plan, scope.default_schema)
     warn_of_recomputing(sides)
     _insist_on_declarations(plan, several, home)
     plan = _with_their_tables(plan, dropped_tables, home)
     plan = with_rebuilds(plan, sides, altered, released)
+    plan = with_fitting_advice(plan, there)
     plan = sorted_plan(plan, scope.default_schema)
     conflicts = (*plan.conflicts, *_beside(plan, home))
     return dataclasses.replace(plan, conflicts=conflicts, weaker=sides.weaker, sides=sides)

@@ -121,6 +121,14 @@ class Step:
             return False
         return self.only_marks or self.after.in_place(self.before)
 
+    @property
+    def advice(self) -> str | None:
+        """
+        What is left to do when it is done, if its table has rows; the way back of a change too.
+        """
+        sides = (self.after, self.before) if self.after is not None else ()
+        return next((side.advice.text for side in sides if side and side.advice), None)
+
     def reverse(self) -> Step:
         """
         The step that takes this one back.

@@ -52,6 +52,7 @@ class Change:
         before: what is there, None if nothing is.
         after: what shall be there, None if nothing shall.
         statements: the SQL that makes the change.
+        advice: what is left to do for rows that are there already.
     """
 
     verb: str
@@ -60,6 +61,7 @@ class Change:
     before: DatabaseObject | None
     after: DatabaseObject | None
     statements: tuple[str, ...]
+    advice: str | None = None
 
     def __str__(self) -> str:
         return f"{WORDS[self.verb]}: {self.identity} ({self.room})"
@@ -107,7 +109,8 @@ def _change(plan: Plan, identity: Identity, steps: list[Step]) -> Change:
         same = before is not None and after is not None and after.same_as(before)
         verb = "rebuild" if same else "replace"
     statements = tuple(text for step in steps for text in step.statements())
-    return Change(verb, identity, steps[-1].room, before, after, statements)
+    advice = next((step.advice for step in steps if step.advice), None)
+    return Change(verb, identity, steps[-1].room, before, after, statements, advice)
 
 
 def strangers(plan: Plan) -> tuple[Change, ...]:
@@ -164,7 +167,8 @@ def _lines(plan: Plan, limit: int | None) -> Iterator[str]:
 
 
 def _indented(change: Change, limit: int | None) -> list[str]:
-    return [f"    {line}".rstrip() for line in change.diff(limit)]
+    lines = [*change.diff(limit), *(change.advice or "").splitlines()]
+    return [f"    {line}".rstrip() for line in lines]
 
 
 def weaker_note(plan: Plan) -> str:
@@ -194,6 +198,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
                 "room": change.room,
                 "diff": change.diff(),
                 "statements": list(change.statements),
+                "advice": change.advice,
             }
             for change in changes(plan)
         ],

@@ -48,6 +48,45 @@ def test_a_migration_is_a_photograph(alembic_env: MigrationEnvironment) -> None:
     alembic_env.downgrade()
 
 
+def test_rows_that_were_there_before(engine: sa.Engine, alembic_env: MigrationEnvironment) -> None:
+    """
+    The migration that brings the triggers names the call that puts old rows into the queue.
+    """
+    for embedded in (False, True):
+        metadata = sa.MetaData()
+        columns = [sa.Column("id", sa.Integer, primary_key=True), sa.Column("title", sa.Text)]
+        if embedded:
+            columns.append(sa.Column("embedding", VectorType(3, source="title", model="length")))
+        table = sa.Table("note", metadata, *columns)
+        if embedded:
+            pgultra.declare(table, Rules("embedding"))
+        revision = alembic_env.autogenerate(metadata=metadata)
+        alembic_env.upgrade()
+        if not embedded:
+            assert "# then" not in revision.text
+            with engine.begin() as connection:
+                connection.execute(table.insert().values(id=1, title="old"))
+    lines = map(str.strip, revision.text.splitlines())
+    [call] = [line[2:] for line in lines if line.startswith("# pgultra.embeddings.")]
+    with engine.begin() as connection:
+        scope = {"pgultra": pgultra, "metadata": metadata, "connection": connection}
+        assert eval(call, scope) == 1
+
+
+def test_each_queue_is_named_by_its_vector() -> None:
+    """
+    Parents of chunks wait for the vector of the chunks; a next version has a call of its own.
+    """
+    said = [each.advice for each in plan.collect(Base.metadata).values() if each.advice]
+    columns = [(each.table.name, each.text.partition("tables")[2][2:]) for each in said]
+    assert sorted((table, text.partition("'")[0]) for table, text in columns) == [
+        ("article", "article"),
+        ("article", "chunk"),
+        ("chunk", "chunk"),
+        ("note", "note"),
+    ]
+
+
 def test_another_index_is_a_migration(alembic_env: MigrationEnvironment) -> None:
     """
     A change of metric rebuilds the index, and nothing else.

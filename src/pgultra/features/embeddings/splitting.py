@@ -15,7 +15,14 @@ from pgultra import sql
 from pgultra.errors import DeclarationError, PgultraError
 from pgultra.features.embeddings.chunks import split_text
 from pgultra.features.embeddings.side import SplitQueue
-from pgultra.features.embeddings.state import body, make_state, marking, on_change, side_name
+from pgultra.features.embeddings.state import (
+    body,
+    has_source,
+    make_state,
+    marking,
+    on_change,
+    side_name,
+)
 from pgultra.objects import Function, Identity, Trigger
 from pgultra.plan import declarations, facts_of, function_name
 from pgultra.plan.options import named, refused, text
@@ -146,7 +153,8 @@ class Chunks:
         references = {each.column.name: each.parent.name for each in key.elements}
         chunks = (table.name, schema or "", *(hard or ("",)))
         state = _state_name(parent, table)
-        yield from marking(parent, state, sources, words, chunks, references)
+        filled = next(filter(has_source, table.columns), None)
+        yield from marking(parent, state, sources, words, chunks, references, filled)
         function = function_name(table.metadata, "embeddings", "drop_chunks")
         yield Function(
             name=function,

@@ -36,6 +36,7 @@ from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.vector import VectorType
 from pgultra.objects import Function, Identity, Trigger
+from pgultra.objects._advice import Advice
 from pgultra.plan import declarations, facts_of, function_name
 from pgultra.plan.followers import FOLLOWER
 
@@ -50,6 +51,7 @@ __all__ = [
     "attach_state",
     "body",
     "content",
+    "has_source",
     "hash_of",
     "make_state",
     "marking",
@@ -69,6 +71,9 @@ EXACT = re.compile(
 
 SIDE_BYTES = 41
 """A longer name is cut by PostgreSQL 18 where it names that ``available_at`` is NOT NULL."""
+
+NOTE = """then, for the rows that were there before, which wait in no queue:
+pgultra.embeddings.backfill(connection, {column}, everything=True)"""
 
 BETWEEN = "\n\n"
 """What stands between two source columns in the text that is embedded."""
@@ -172,7 +177,7 @@ def attach_state(column: Column[Any]) -> None:
     Add the side table to the MetaData, once.
     """
     table: Any = column.table
-    if not _has_source(column) or not isinstance(table, Table):
+    if not has_source(column) or not isinstance(table, Table):
         return
     make_state(table, state_name(column), f"stale rows of {column.key}")
 
@@ -256,7 +261,10 @@ def side_constraints(
     )
 
 
-def _has_source(column: Column[Any]) -> bool:
+def has_source(column: Column[Any]) -> bool:
+    """
+    Whether it is a vector that a worker makes.
+    """
     return isinstance(column.type, VectorType) and bool(column.type.source)
 
 
@@ -275,9 +283,10 @@ def state_objects(column: Column[Any]) -> Iterator[DatabaseObject]:
     The triggers that mark rows, and their functions.
     """
     table: Any = column.table
-    if not _has_source(column) or not isinstance(table, Table):
+    if not has_source(column) or not isinstance(table, Table):
         return
-    yield from marking(table, state_name(column), sources(column), (table.name, column.name))
+    words = (table.name, column.name)
+    yield from marking(table, state_name(column), sources(column), words, filled=column)
 
 
 def marking(
@@ -287,6 +296,7 @@ def marking(
     words: tuple[str, ...],
     chunks: tuple[str, ...] = ("", "", ""),
     references: Mapping[str, str] | None = None,
+    filled: Column[Any] | None = None,
 ) -> Iterator[DatabaseObject]:
     """
     What marks new and changed rows of a table in a side table.
@@ -299,6 +309,7 @@ def marking(
         chunks: a table whose rows go with a row that moves to another partition, its schema,
             and ``hard`` if they are deleted softly.
         references: from columns of the primary key to those of the chunk table.
+        filled: the vector that ``backfill`` is called with for rows that were there before.
     """
     # Both for every table: a conversion to partitions makes triggers, and no functions.
     functions = {
@@ -342,8 +353,16 @@ def marking(
             function=functions[verb].name,
             arguments=arguments,
             requires=(Identity("table", table.schema, state),),
+            advice=_advice(table, filled) if name == made[0][0] else None,
             **options,
         )
+
+
+def _advice(table: Table, filled: Column[Any] | None) -> Advice | None:
+    if filled is None:
+        return None
+    column = f"metadata.tables[{filled.table.key!r}].c[{filled.key!r}]"
+    return Advice(Identity("table", table.schema, table.name), NOTE.format(column=column))
 
 
 def on_change(columns: Sequence[Column[Any]]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import CITEXT
 from pgultra import sql
 from pgultra.features.search.related import PATH
 from pgultra.features.search.settings import is_equal_as_text
-from pgultra.objects import Function, Index, Trigger
+from pgultra.objects import Function, Identity, Index, Trigger
+from pgultra.objects._advice import Advice
 from pgultra.objects.generation import Generation
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from pgultra.features.search.vector import Vector
     from pgultra.objects import DatabaseObject
 
-__all__ = ["trigger_names", "vector_objects"]
+__all__ = ["advice_of", "trigger_names", "vector_objects"]
+
+FILL = """then, for the rows that were there before, which have an old vector or none:
+pgultra.search.backfill(connection, {column})"""
 
 GATHERING = """    EXECUTE format({query}, TG_TABLE_SCHEMA) INTO related_{number} USING {keys};
 """
@@ -72,6 +76,19 @@ def trigger_names(vector: Vector) -> tuple[str, str, str]:
     return insert, update, write
 
 
+def advice_of(vector: Vector, text: str) -> Advice:
+    """
+    What is left to do for rows that are there already.
+
+    Args:
+        vector: whose rows.
+        text: with ``{column}`` where Python names the vector.
+    """
+    table = vector.table
+    named = f"metadata.tables[{table.key!r}].c[{vector.column.key!r}]"
+    return Advice(Identity("table", table.schema, table.name), text.format(column=named))
+
+
 def _function(vector: Vector) -> Function:
     declarations = [f"related_{n} text;" for n, _ in enumerate(vector.chains, start=1)]
     configuration = None
@@ -97,6 +114,7 @@ def _function(vector: Vector) -> Function:
             expression=vector.expression("NEW.", configuration),
         ),
         settings=(*PATH, *vector.settings),
+        advice=advice_of(vector, FILL),
     )
 
 

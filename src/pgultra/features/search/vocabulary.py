@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from pgultra import sql
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError
+from pgultra.features.search.objects import advice_of
 from pgultra.features.search.related import PATH, TOUCH_BODY
 from pgultra.features.search.runtime import insist_on_all_rows
 from pgultra.features.search.template import HOLE, Template
@@ -73,6 +74,8 @@ ANEW = """WITH forgotten AS (DELETE FROM {words}), swept AS (DELETE FROM {delta}
 """In one statement with COUNT: what another transaction counts meanwhile is in neither."""
 UNUSED = "DELETE FROM {words} WHERE count <= 0"
 LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended({name}, 0))"
+RECOUNT = """then, for the words of the rows that were there before:
+pgultra.search.roll_up(connection, {column}, anew=True)"""
 THRESHOLD = "0.3"
 NO_STOP_WORD = "numnode(plainto_tsquery({}, p.word)) > 0"
 MARKS = (
@@ -146,6 +149,7 @@ def vocabulary_objects(
             arguments=(made.replace("%", "%%").replace(HERE, "%1$I"),),
             old_table="old_rows" if event in ("UPDATE", "DELETE") else None,
             new_table="new_rows" if event in ("UPDATE", "INSERT") else None,
+            advice=advice_of(vector, RECOUNT) if event == "INSERT" else None,
         )
 
 
@@ -267,6 +271,10 @@ def did_you_mean(column: Searched, query: str) -> Select[str | None]:
     languages, words of three letters or less and such with digits stay as they are, and so
     does what stands between words.
 
+    What was written since the last ``roll_up`` is known too, and proposed only after it. It is
+    read from end to end, so that a query with unknown words takes the longer, the more of it
+    there is.
+
     Args:
         column: a vector with a vocabulary.
         query: what the user typed.
@@ -277,7 +285,7 @@ def did_you_mean(column: Searched, query: str) -> Select[str | None]:
     Example:
         ``session.scalar(search.did_you_mean(Article.search, "quikc fox"))`` gives "quick fox"
     """
-    table, name, _ = _vocabulary(column)
+    table, name, delta = _vocabulary(column)
     if not isinstance(query, str):
         raise refused("search.did_you_mean", "query", query, "a text")
     rules = rules_behind(column)
@@ -286,6 +294,7 @@ def did_you_mean(column: Searched, query: str) -> Select[str | None]:
     holes: dict[str, Any] = {
         "{query}": bindparam(None, checked(query), Text),
         "{words}": _words(table, name),
+        "{delta}": _words(table, delta),
     }
     named = map(rules.configuration.literal, rules.configuration.names)
     for mark, value in (

@@ -83,6 +83,7 @@ def _render(context: AutogenContext, operation: StepOp) -> list[str]:
     sqlalchemy: Any = context.opts["sqlalchemy_module_prefix"]
     step = operation.step
     lines = [f"# {step.verb} {step.identity}".replace("\n", " ").replace("\r", " ")]
+    lines += [f"# {line}" for line in (step.advice or "").splitlines()]
     if operation.concurrently:
         lines += _RESUMING
         lines.append(f"with {alembic}get_context().autocommit_block():")
