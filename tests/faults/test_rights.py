@@ -117,7 +117,7 @@ NEEDED: dict[str, tuple[Any, list[tuple[str, str]]]] = {
     "recall": (read("embeddings.recall"), on("book", "SELECT")),
     "key_usage": (read("encryption.key_usage"), on("reader", "SELECT")),
     "suggest": (read("search.suggest"), on(WORDS, "SELECT")),
-    "did_you_mean": (read("search.did_you_mean"), on(WORDS, "SELECT")),
+    "did_you_mean": (read("search.did_you_mean"), on(WORDS, "SELECT") + on(DELTA, "SELECT")),
     "queue_status": (read("embeddings.queue_status"), on(STATE, "SELECT")),
     "insert": (insert, on("book", "INSERT") + KEPT),
     "edit": (  # of a row that is in the queue; else as "insert"

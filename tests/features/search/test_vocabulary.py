@@ -84,6 +84,37 @@ def test_did_you_mean(
     assert found == meant
 
 
+def test_a_word_is_known_before_the_roll_up(connection: sa.Connection, notes: sa.Table) -> None:
+    """
+    It is not corrected away, and proposed only afterwards; what went again is no word.
+    """
+    ask = search.did_you_mean
+    add = notes.insert().values(id=9, title="Hotels in Pariss")
+    assert connection.scalar(ask(notes.c.search, "pariss")) == "paris"
+    connection.execute(add)
+    assert connection.scalar(ask(notes.c.search, "pariss")) is None
+    assert connection.scalar(ask(notes.c.search, "hotles pariss guid")) == "hotles pariss guide"
+    connection.execute(notes.delete().where(notes.c.id == 9))
+    assert connection.scalar(ask(notes.c.search, "pariss")) == "paris"
+    connection.execute(add)
+    search.roll_up(connection, notes.c.search)
+    assert connection.scalar(ask(notes.c.search, "hotles pariss")) == "hotels pariss"
+
+
+def test_what_is_not_rolled_up_is_read_for_strange_words_only(
+    connection: sa.Connection, notes: sa.Table
+) -> None:
+    """
+    It has no index, so a query whose words are known leaves it alone.
+    """
+    for query, loops in (("receive guide", "(never executed)"), ("recieve guide", "loops=1)")):
+        statement = search.did_you_mean(notes.c.search, query)
+        text = statement.compile(connection, compile_kwargs={"literal_binds": True})
+        lines = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, TIMING OFF) {text}").scalars()
+        [scan] = [line for line in lines if "note_search_words_delta" in line]
+        assert scan.endswith(loops)
+
+
 def test_a_setting_of_strings(connection: sa.Connection, notes: sa.Table) -> None:
     """
     Spaces stand between words, whatever a backslash means.

@@ -15,13 +15,25 @@ WITH pieces AS MATERIALIZED (
     CROSS JOIN LATERAL regexp_matches(p.piece, E'([^{marks}]*)([{marks}]*)', 'g') WITH ORDINALITY AS w (found, number)
     LIMIT 1100  -- more than a thousand characters give; PostgreSQL would expect ten thousand
 ),
-unknown AS MATERIALIZED (
+strange AS MATERIALIZED (
     SELECT DISTINCT p.word
     FROM pieces AS p
     WHERE length(p.word) BETWEEN 4 AND 40
         AND NOT EXISTS (SELECT FROM {words} AS w WHERE w.word = p.word COLLATE "C" AND w.count > 0)
         AND {no_stop_word}
     LIMIT 16
+),
+recent AS MATERIALIZED (
+    -- what was written since the last roll-up: no index tells, so it is looked through once, and only for strange words
+    SELECT d.word
+    FROM {delta} AS d
+    WHERE (SELECT count(*) FROM strange) > 0
+        AND d.word = ANY (ARRAY(SELECT s.word COLLATE "C" FROM strange AS s))
+    GROUP BY d.word
+    HAVING sum(d.change) > 0
+),
+unknown AS MATERIALIZED (
+    SELECT s.word FROM strange AS s WHERE NOT EXISTS (SELECT FROM recent AS r WHERE r.word = s.word COLLATE "C")
 ),
 trigrams AS MATERIALIZED (
     SELECT
