@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -112,3 +113,15 @@ def test_what_is_said_later_only_narrows(session: Session) -> None:
     session.info[OPTION] = "include"
     assert session.scalars(live).all() == [2]
     assert [each.id for each in session.scalars(fused)] == [2]
+
+
+def test_lists_of_several_kinds_are_of_live_rows(session: Session) -> None:
+    """
+    A vector with filter_live=False is one of `top`: `hybrid` and `federated` find live rows.
+    """
+    connection = session.connection()
+    drafts: Any = Draft.__table__
+    assert len(connection.execute(search.top(sa.select(drafts), drafts.c.search, "fox")).all()) == 2
+    assert [row.id for row in connection.execute(search.hybrid(drafts, text="fox"))] == [2]
+    found = connection.execute(search.federated([search.Source(drafts)], "fox"))
+    assert [row.key for row in found] == ["2"]

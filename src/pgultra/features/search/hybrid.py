@@ -122,7 +122,10 @@ def hybrid(
 
     Each side gives its best candidates under the same filters; a row's score is the sum of
     ``weight / (10 + rank)`` over the sides that found it (reciprocal rank fusion), so that
-    no side's scores need to be comparable with the other's.
+    no side's scores need to be comparable with the other's. Soft-deleted rows are left out.
+
+    Choose the weights on questions of your own: with equal ones hybrid was worse than the
+    better side alone in five of eight measurements, and with chosen ones in none.
 
     Args:
         entity: a mapped class, an alias of one, or a Table.
@@ -130,7 +133,8 @@ def hybrid(
         vector: the query's embedding; None leaves this side out.
         limit: how many rows.
         filters: conditions on the entity, for both sides; rows of other tables may take part.
-        weights: of the text and of the vector: more for the side that is better on your data.
+        weights: of the text and of the vector: more for the side that is better on your data;
+            try (4, 1), (2, 1), (1, 1), (1, 2) and (1, 4).
         candidates: how many rows each side gives; five times the limit, 100 at least.
         by: keys of the columns to rank by, where the table has several of a kind.
         smoothing: what is added to each rank; more of it favours rows that both sides found.
@@ -157,7 +161,7 @@ def hybrid(
     for kind, query, weight in (("text", text, weights[0]), ("vector", vector, weights[1])):
         if query is not None:
             ranker = _ranker(table, kind, by)
-            own = statement.where(*_live(source, ranker, statement))
+            own = statement.where(*live_rows(source.c[ranker.column]))
             found = _named(ranker.candidates(own, query, most), keys)
             sides.append((kind, found.cte(f"pgultra_by_{kind}"), weight))
     best = _fused(sides, keys, limit, smoothing).cte("pgultra_fused")
@@ -273,7 +277,3 @@ def _ranker(table: Table, kind: Any, by: Sequence[str]) -> Ranker:
             )
         )
     return chosen[0]
-
-
-def _live(source: Any, ranker: Ranker, statement: Select[Any]) -> list[ColumnElement[bool]]:
-    return live_rows(source.c[ranker.column], statement)

@@ -280,8 +280,10 @@ def SearchVector(  # noqa: N802  # reads like the types it stands beside
         mode: ``auto`` generates the column where PostgreSQL can and no BEFORE UPDATE trigger
             would make that slow, and keeps it by triggers otherwise.
         filter_live: None: queries leave out soft-deleted rows; True: the index too, so that
-            it serves only queries of live rows; False: deleted rows are found.
-        fastupdate: PostgreSQL's option of GIN; off costs inserts four times as much.
+            it serves only queries of live rows; False: ``top`` finds deleted rows; ``hybrid``
+            and ``federated`` never do.
+        fastupdate: PostgreSQL's option of GIN; off makes inserts slower, and searches after
+            many of them quicker.
         index: whether there is a GIN index.
         concurrently: migrations build the index without blocking writes.
         vocabulary: keep the words of some parts (their keys; True: those of the highest

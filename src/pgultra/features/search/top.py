@@ -274,7 +274,7 @@ def ranking(
         matches = Truth(MATCHES_OR_STANDS, (element, tsquery, tsquery, as_it_stands))
     else:
         matches = Truth(MATCHES, (element, tsquery))
-    conditions = [matches, *live_rows(column, statement)]
+    conditions = [matches, *_of_interest(column, statement)]
     if way.candidates is not None and not way.newest:
         conditions.append(FIRST)
     asked: FromClause | None = None
@@ -334,22 +334,29 @@ MOST = 32
 """Words of a query of stop words alone."""
 
 
-def live_rows(column: Any, statement: Select[Any] | None = None) -> list[ColumnElement[bool]]:
+def _of_interest(column: Any, statement: Select[Any]) -> list[ColumnElement[bool]]:
     """
-    The predicate of live rows, if the table has one, or of what the statement asks for.
+    Live rows, if the vector does not say that deleted ones are found; or what was asked for.
     """
-    table = table_behind(column)
     rules = rules_behind(column)
-    asked = None if statement is None else statement.get_execution_options().get(WITH_DELETED)
-    if not isinstance(table, Table) or asked == "include":
+    asked = statement.get_execution_options().get(WITH_DELETED)
+    if asked == "include":
         return []
     if asked != "only" and rules is not None and rules.filter_live is False:
         return []
-    live = facts_of(table).live if rules is None else rules.live(table)
-    if live is None:
+    return [~each if asked == "only" else each for each in live_rows(column)]
+
+
+def live_rows(column: Any) -> list[ColumnElement[bool]]:
+    """
+    The predicate of live rows, if the table has one.
+    """
+    table = table_behind(column)
+    rules = rules_behind(column)
+    if not isinstance(table, Table):
         return []
-    found = live.expression(source_behind(column))
-    return [~found if asked == "only" else found]
+    live = facts_of(table).live if rules is None else rules.live(table)
+    return [] if live is None else [live.expression(source_behind(column))]
 
 
 def _key(source: FromClause) -> list[ColumnElement[Any]]:
