@@ -4,17 +4,23 @@ Searches of roles that a policy holds for.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given, settings
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from pgultra import plan
 from pgultra.features import search
 from pgultra.features.search import SearchVector, TSVector
+from pgultra.features.search.words import NEGATIONS
 from tests.docs.running import python_of, run
+from tests.features.search.test_queries import ANY, TEXTS
 
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "search-under-row-level-security.md"
 POLICY = """
 ALTER TABLE article ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON article USING (tenant = current_setting('app.tenant')::integer);
@@ -113,3 +119,24 @@ def test_the_function_of_the_how_to_searches_by_the_index(
     for text in ("-" * 900, "'", "a & ", ""):
         call = sa.select(sa.func.count()).select_from(sa.func.find_articles(text, 5))
         assert connection.scalar(call) == 0
+
+
+@pytest.mark.slow
+@settings(parent=ANY, max_examples=150)
+@given(text=TEXTS)
+def test_the_function_of_the_how_to_takes_any_text(
+    connection: sa.Connection, base: Any, role: str, text: str
+) -> None:
+    """
+    Whatever `match` takes, runs of negation over all kinds of spaces too.
+    """
+    connection.execute(sa.select(sa.func.find_articles(text, 5))).all()
+
+
+def test_the_how_to_has_the_pattern_of_match() -> None:
+    """
+    Its spaces are written as escapes, and mean the same.
+    """
+    [pattern] = re.findall(r"runs CONSTANT text := '(.*)';", PAGE.read_text())
+    spelt = re.sub(r"\\\\u(....)", lambda found: chr(int(found[1], 16)), pattern)
+    assert spelt.replace("\\\\", "\\") == NEGATIONS
