@@ -4,6 +4,7 @@ The how-to pages of search, block by block.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from pgultra.features.embeddings import HashingEmbedder
-from tests.docs.running import host, python_of, run
+from tests.docs.running import host, python_of, run, sql_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ class Article(Base):
     __tablename__ = "article"
     id: Mapped[int] = mapped_column(primary_key=True)
     title: Mapped[str]
-    slug: Mapped[str]
+    slug: Mapped[str | None]
     search: Mapped[TSVector] = SearchVector({"title": "A"}, config="english")
 
 class Person(Base):
@@ -46,6 +47,14 @@ class Article(Base):
     published: Mapped[bool]
     search: Mapped[TSVector] = SearchVector({"title": "A"}, config="english")
     embedding: Mapped[Vector | None] = Embedding(64)
+"""
+DATED = """
+class Article(Base):
+    __tablename__ = "article"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    written: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    search: Mapped[TSVector] = SearchVector({"title": "A"}, config="english")
 """
 LANGUAGES = """
 class Article(Base):
@@ -86,7 +95,7 @@ def test_search_your_models(names: dict[str, Any], capsys: pytest.CaptureFixture
     """
     The model with its related tags, a page of results with headlines, and the backfill.
     """
-    model, page, _, backfill = python_of("how-to/search-your-models")
+    model, page, _, _, backfill = python_of("how-to/search-your-models")
     run(model, names)
     run(TAG, names)
     article, tag = names["Article"], names["Tag"]
@@ -101,11 +110,45 @@ def test_search_your_models(names: dict[str, Any], capsys: pytest.CaptureFixture
     assert "seen=1," in capsys.readouterr().out
 
 
+def test_newer_rows_first(names: dict[str, Any]) -> None:
+    """
+    What is old counts less: the better match of three years ago comes after that of today.
+    """
+    run(DATED, names)
+    then = {years: datetime.now(UTC) - timedelta(days=365 * years) for years in (0, 3)}
+    stored(
+        names,
+        names["Article"](title="fox fox", written=then[3]),
+        names["Article"](title="fox", written=then[0]),
+        names["Article"](title="fox, and a dog", written=then[3]),
+    )
+    names["words"] = "fox"
+    run(python_of("how-to/search-your-models")[2], names)
+    found = [row.title for row in names["session"].execute(names["newer_first"])]
+    assert found == ["fox", "fox fox", "fox, and a dog"]
+
+
+def test_what_candidates_are_worth(
+    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    All of it where few rows match; a part where the first candidates are not the best.
+    """
+    run(TWO, names)
+    article = names["Article"]
+    stored(names, *(article(title="fox and more") for _ in range(3)), article(title="fox fox fox"))
+    [block] = python_of("explanation/relevance")
+    run(block, names | {"words": "fox"})
+    assert capsys.readouterr().out == "1.0\n"
+    run(block.replace("worth(1000)", "worth(3)"), names | {"words": "fox"})
+    assert 0 < float(capsys.readouterr().out) < 1
+
+
 def test_several_languages(names: dict[str, Any]) -> None:
     """
     A row is read by the rules of its language, and so is a query that names one.
     """
-    run(member(python_of("how-to/search-your-models")[2]), names)
+    run(member(python_of("how-to/search-your-models")[3]), names)
     article, search = names["Article"], names["search"]
     stored(
         names, article(title="Die Häuser", language="de"), article(title="Houses", language="en")
@@ -122,12 +165,14 @@ def test_search_several_models(names: dict[str, Any], capsys: pytest.CaptureFixt
     """
     run(TWO, names)
     people = [names["Person"](name="Ann", active=True), names["Person"](name="Ann", active=False)]
-    stored(names, names["Article"](title="Ann writes", slug="ann"), *people)
+    articles = [names["Article"](title="Ann writes", slug=slug) for slug in ("ann", None)]
+    stored(names, *articles, *people)
     (block,) = python_of("how-to/search-several-models")
     run(block, names)
     lines = capsys.readouterr().out.splitlines()
-    assert sorted(line.split()[0] for line in lines) == ["article", "person"]
-    assert any("/articles/ann" in line for line in lines)
+    assert sorted(line.split()[0] for line in lines) == ["article", "article", "person"]
+    urls = [line.partition("/articles/")[2].rstrip("'}") for line in lines if "article" in line]
+    assert sorted(urls) == ["2", "ann"]
     run("print(session.execute(search.federated([search.Source(Article)], 'x')).all())", names)
     assert capsys.readouterr().out == "[]\n"
 
@@ -136,15 +181,31 @@ def test_correct_misspelt_queries(names: dict[str, Any]) -> None:
     """
     The vocabulary goes on typing, and corrects.
     """
-    vector, roll_up, ask = python_of("how-to/correct-misspelt-queries")
+    vector, roll_up, ask, *_ = python_of("how-to/correct-misspelt-queries")
+    [size] = sql_of("how-to/correct-misspelt-queries")
     run(member(vector), names)
     stored(names, names["Article"](title="The quick brown fox"))
+    assert names["session"].execute(sa.text(size)).one()[0] == 4
+    names["session"].rollback()
     run(roll_up, names)
     run(ask, names)
     suggest, correct = ask.splitlines()
     run(f"ways = {suggest.split('  #')[0]}\nright = {correct.split('  #')[0]}", names)
     assert [row[0] for row in names["ways"]] == ["quick brown"]
     assert names["right"] == "quick fox"
+
+
+@pytest.mark.needs("pg_trgm")
+def test_names_that_are_merely_alike(names: dict[str, Any]) -> None:
+    """
+    Half of a name, misspelt, finds it by pg_trgm, which comes with the models.
+    """
+    *_, model, ask = python_of("how-to/correct-misspelt-queries")
+    run(model, names)
+    people = [names["Person"](name=name) for name in ("Jonathan Swift", "Mary Shelley")]
+    stored(names, *people)
+    run(ask, names)
+    assert [each.name for each in names["people"]] == ["Jonathan Swift"]
 
 
 @pytest.mark.needs("vector")

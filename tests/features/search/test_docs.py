@@ -17,7 +17,7 @@ from pgultra import plan
 PAGES = Path(__file__).parents[3] / "docs" / "how-to"
 PRELUDE = """
 from typing import Any
-from sqlalchemy import ForeignKey, String, Text, select
+from sqlalchemy import ForeignKey, String, Text, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from pgultra import SearchVector, TSVector, search
@@ -85,7 +85,7 @@ def test_search_your_models(host: dict[str, Any], capsys: pytest.CaptureFixture[
     """
     The page's query prints what it found; its options are those that there are.
     """
-    _, asked, languages, filled = blocks("search-your-models.md")
+    _, asked, _, languages, filled = blocks("search-your-models.md")
     with Session(host["engine"]) as session:
         for words, expected in (
             ('quick "brown fox" -cat', "Lazy dog"),
@@ -123,7 +123,7 @@ def test_correct_misspelt_queries(engine: sa.Engine) -> None:
     """
     host: dict[str, Any] = {"__name__": "host", "engine": engine}
     run(PRELUDE.split("class Tag")[0], host)
-    declared, rolled, asked = blocks("correct-misspelt-queries.md")
+    declared, rolled, asked, *_ = blocks("correct-misspelt-queries.md")
     model = "class Article(Base):\n    __tablename__ = 'text'\n    id: Mapped[int] = mapped_column("
     model += "primary_key=True)\n    title: Mapped[str]\n    body: Mapped[str]\n"
     run(model + "".join(f"    {line}\n" for line in declared.splitlines()), host)

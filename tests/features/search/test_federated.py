@@ -17,6 +17,8 @@ from tests.features.search.test_top import Dead
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
 
 class Base(DeclarativeBase):
     pass
@@ -195,3 +197,23 @@ def test_stop_words_alone_are_found_as_they_stand(session: Session) -> None:
         search.federated([Source(Article), Source(Person)], "to be or not")
     ).all()
     assert [(row.source, row.key, row.rank) for row in rows] == [("article", "99", 0.0)]
+
+
+async def test_pages_follow_each_other_on_asyncpg(async_engine: AsyncEngine) -> None:
+    """
+    Ranks, keys and names come back as they were given, whatever driver sends them.
+    """
+    async with async_engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+        people = [{"country": "a", "number": n, "name": WORDS[n % 3]} for n in range(7)]
+        await connection.execute(sa.insert(Person), people)
+        await connection.execute(sa.insert(Article), [{"id": n, "title": "fox"} for n in range(4)])
+        sources = [Source(Article), Source(Person, weight=0.8)]
+        everything = (await connection.execute(search.federated(sources, "fox"))).all()
+        found: list[Any] = []
+        for _ in range(4):
+            after = found[-1] if found else None
+            page = search.federated(sources, "fox", limit=3, after=after)
+            found += (await connection.execute(page)).all()
+    assert len(everything) == 11
+    assert found == everything
