@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column, relationship
 
 from pgultra import DeclarationError
 from pgultra.features import search
@@ -127,6 +127,23 @@ def test_the_best_of_the_same_table(session: Session) -> None:
     assert session.execute(changed).rowcount == 2
     assert session.execute(sa.delete(Article).where(Article.id.in_(ids))).rowcount == 2
     assert set(session.scalars(ids)) == {11, 15}
+
+
+def test_the_best_joined_to_their_own_table(session: Session) -> None:
+    """
+    As a subquery it ranks the table by itself; a LATERAL one behind a join sees the row around.
+    """
+    best = search.top(sa.select(Article.id), Article.search, "fox", 2).subquery()
+    page = sa.select(Article.id).join(best, best.c.id == Article.id).order_by(Article.id)
+    assert list(session.scalars(page)) == [3, 7]
+    aside = sa.select(Article.id, best.c.id).outerjoin(best, sa.true()).where(Article.id == 1)
+    assert {row[1] for row in session.execute(aside)} == {3, 7}
+    other = aliased(Article)
+    own = sa.select(Article.id).where(Article.author_id == Author.id)
+    each = search.top(own, Article.search, "fox", 1).lateral()
+    around = sa.select(Author.id, each.c.id).join(other, other.author_id == Author.id)
+    rows = session.execute(around.join(each, sa.true()).where(other.id <= 3).order_by(Author.id))
+    assert [tuple(row) for row in rows] == [(1, 3), (2, 7), (3, 11)]
 
 
 def test_what_cannot_be_locked_is_passed_over(session: Session) -> None:

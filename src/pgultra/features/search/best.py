@@ -189,10 +189,12 @@ def _can_be_locked(each: Any) -> bool:
 def _compile_best(element: Best, compiler: SQLCompiler, **options: Any) -> str:
     for each in ("asfrom", "from_linter", "fromhints", "ashint", "iscrud", "enclosing_alias"):
         options.pop(each, None)
-    outer: set[FromClause] = set()
+    outer: list[FromClause] = []
     for around in compiler.stack[-1:]:
-        # The vector's own rows are looked up here, whatever stands around.
+        # The vector's own rows are looked up here, whatever stands around. What is joined there
+        # is among these too; the join itself stands for all of it.
         own = set(element.vector._from_objects)
-        outer = around["correlate_froms"] - around["asfrom_froms"] - own
+        found = around["correlate_froms"] - around["asfrom_froms"] - own
+        outer = [each for each in found if not isinstance(each, Join)]
     rows = element.rows(outer)
     return f"({compiler.process(rows, asfrom=True, **options)}) AS {element.name}"
