@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +17,10 @@ from pgultra.features.embeddings import (
     queue_status,
 )
 from tests.features.embeddings.counting import Length, all_true, fill
-from tests.features.embeddings.sample import Article, Base
+from tests.features.embeddings.sample import BLOG, Article, Base
+
+if TYPE_CHECKING:
+    from tests.fixtures.database import Database
 
 pytestmark = pytest.mark.needs("vector")
 
@@ -152,3 +156,85 @@ def test_a_lease_that_runs_out_is_taken_over(engine: sa.Engine) -> None:
         assert "lease ran out" in str(
             connection.scalar(sa.select(STATE.c.error).where(STATE.c.key_0 == 0))
         )
+
+
+def named(model: str) -> Length:
+    """
+    An embedder of that model.
+    """
+    embedder = Length()
+    embedder.model = model
+    return embedder
+
+
+@pytest.mark.once
+async def test_vectors_of_two_models_where_none_is_declared(
+    engine: sa.Engine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Another embedder is refused before anything is leased, until all rows wait for it.
+    """
+    table = sa.Table(
+        "note",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("text", sa.Text),
+        sa.Column("embedding", VectorType(3, index=None, source="text")),
+    )
+    pgultra.declare(table, Rules("embedding"))
+    table.metadata.create_all(engine)
+
+    def write(*keys: int) -> None:
+        with engine.begin() as connection:
+            connection.execute(table.insert(), [{"id": n, "text": f"text {n}"} for n in keys])
+
+    column = table.c.embedding
+    state = table.metadata.tables["note_embedding_state"]
+    write(1, 2, 3)
+    old = EmbeddingWorker(engine, named("old"), column)
+    assert old.work() == Worked(embedded=3)
+    write(4)
+    told = r"note\.embedding declares no model and has vectors of 'old'.* Length is 'new'"
+    with pytest.raises(DeclarationError, match=told):
+        EmbeddingWorker(engine, named("new"), column).work()
+    with pytest.raises(DeclarationError, match=told):
+        await EmbeddingWorker(database.async_engine(), named("new"), column).work_async()
+    assert old.work() == Worked(embedded=1)
+    with engine.begin() as connection:
+        assert backfill(connection, column) == 0
+        assert backfill(connection, column, everything=True) == 4
+    new = EmbeddingWorker(engine, named("new"), column)
+    assert new.work() == Worked(embedded=4)
+    write(5)
+    assert old.work() == Worked(embedded=1)  # it looked a moment ago
+    monkeypatch.setattr("pgultra.features.embeddings.worker.LOOK_AGAIN", 0.0)
+    for worker, other in ((old, "new"), (new, "old")):
+        with pytest.raises(DeclarationError, match=f"has vectors of '{other}'"):
+            worker.work()
+    with engine.begin() as connection:
+        for options in ({}, {"dry_run": True}):
+            with pytest.raises(DeclarationError, match="vectors of 'new' and of 'old'"):
+                backfill(connection, column, **options)
+        connection.execute(state.update().values(stale_since=sa.func.now()))
+        assert backfill(connection, column) == 0
+
+
+@pytest.mark.once
+def test_the_look_for_another_model_is_not_for_every_batch(engine: sa.Engine) -> None:
+    """
+    It reads the state table, which may be large.
+    """
+    model = BLOG.Chunk
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.insert(Article), {"id": 1, "title": "a " * 2000, "language": "en"})
+    looks = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def listen(connection: Any, cursor: Any, statement: str, *others: Any) -> None:
+        looks.extend([statement] * ("model !=" in statement))
+
+    worker = EmbeddingWorker(engine, Length(), model.embedding, batch=1)
+    assert worker.work().embedded > 1
+    worker.work()
+    assert len(looks) == 1

@@ -54,7 +54,8 @@ def Embedding(  # noqa: N802  # a column factory reads like the type it makes
         index: ``HNSW(…)``, ``IVFFlat(…)``, or None for exact search only.
         precision: what the index holds: ``single``, ``half`` or ``bit``.
         source: columns whose text is embedded.
-        model: the name of the embedding model.
+        model: the name of the embedding model; without it, a worker takes any embedder at
+            first, and then none of another model than the rows have.
         next_version: the model that it is going to change to.
         column: further options of ``mapped_column``, such as ``deferred=True``.
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pgultra.bridge import on_connection
 from pgultra.errors import sqlstate_of
+from pgultra.features.embeddings.mixture import insist_on_one_model
 from pgultra.features.embeddings.splitting import chunks_of
 from pgultra.features.embeddings.version import queue_of
 from pgultra.features.embeddings.worked import QueueStatus
@@ -98,6 +99,8 @@ def backfill(
     After an ``Embedding`` with a source was added to a table with rows, after rows were
     loaded with triggers off, and after ``model=`` was changed. It only notes keys; run it
     again at any time. Rows that somebody deletes meanwhile are waited for and left out.
+    Without ``model=`` it cannot tell which model is the right one: to change it then, note
+    everything.
 
     Args:
         connection: a Connection, or an AsyncConnection, and then it is to be awaited.
@@ -107,6 +110,9 @@ def backfill(
 
     Returns:
         How many rows were put into the queue, or would be.
+
+    Raises:
+        DeclarationError: no model is declared, and fresh rows have vectors of two.
 
     Example:
         >>> backfill(connection, Article.embedding)  # doctest: +SKIP
@@ -122,6 +128,8 @@ def _note(
     connection: Connection, queue: Queue, model: str | None, *, everything: bool, dry_run: bool
 ) -> int:
     state = queue.state
+    if model is None and not everything:
+        insist_on_one_model(connection, queue)
     wrong: ColumnElement[bool] = state.c.stale_since.is_(None)
     if not everything:
         other = state.c.model.is_distinct_from(model) if model is not None else literal(False)

@@ -16,8 +16,8 @@ import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.job import texts_of, vectors_for
+from pgultra.features.embeddings.mixture import insist_on_declared, insist_on_same_model
 from pgultra.features.embeddings.splitting import chunks_of
 from pgultra.features.embeddings.troubles import (
     REFUSALS,
@@ -53,6 +53,9 @@ LEVEL = "READ COMMITTED"
 """Whatever the engine does otherwise: rows that are locked are to be as they are now, and in
 AUTOCOMMIT a lock would be gone before what it is for is written."""
 
+LOOK_AGAIN = 300.0
+"""Seconds between two looks for vectors of another model, each of which reads the state table."""
+
 
 class EmbeddingWorker:
     """
@@ -76,8 +79,9 @@ class EmbeddingWorker:
             default random up to 2 seconds, 4, 8 and so on to an hour.
 
     Raises:
-        DeclarationError: the column has no source, or other dimensions than the embedder; or
-            an option takes something else.
+        DeclarationError: the column has no source, or other dimensions than the embedder, or
+            declares another model; or an option takes something else. Where no model is
+            declared, working raises it if fresh rows have vectors of another one.
 
     Example:
         >>> worker = EmbeddingWorker(engine, HashingEmbedder(384),
@@ -108,21 +112,8 @@ class EmbeddingWorker:
         self.most_attempts = most_attempts
         self.wait = wait if wait is not None else default_wait()
         self._rests_until = 0.0
-        self._insist()
-
-    def _insist(self) -> None:
-        type_ = self.queue.type_
-        if self.embedder.dimensions != type_.dimensions:
-            raise DeclarationError(
-                f"{self.queue.column} has {type_.dimensions} dimensions, and the embedder "
-                f"{self.embedder.model} makes {self.embedder.dimensions}"
-            )
-        if type_.model is not None and type_.model != self.embedder.model:
-            raise DeclarationError(
-                f"{self.queue.column} declares the model {type_.model!r}, and the embedder is "
-                f"{self.embedder.model!r}: vectors of two models cannot be compared; change "
-                "model= and run backfill(), or take the declared embedder"
-            )
+        self._looked = -LOOK_AGAIN
+        insist_on_declared(self.queue, embedder)
 
     # -- sync ---------------------------------------------------------------------------------
 
@@ -349,6 +340,9 @@ class EmbeddingWorker:
         """
         Lease a batch; rows that cannot be read are given back with an error, and counted.
         """
+        if queue is self.queue and time.monotonic() - self._looked >= LOOK_AGAIN:
+            insist_on_same_model(connection, queue, self.embedder)
+            self._looked = time.monotonic()
         token, jobs = queue.claim(connection, self.batch, self.lease, self.most_attempts)
         hidden = [job for job in jobs if job.hidden]
         if hidden:
