@@ -73,7 +73,7 @@ class Index(DatabaseObject):
         later: it is built by an explicit call, once there are rows. A missing one is no
             drift, and whoever builds it chooses its storage parameters; one that would serve
             another query is dropped, and waits for the next call.
-        advised: the version of an extension that it wants; an older one is warned of.
+        advised: the versions of extensions that it wants; older ones are warned of.
         defaults: storage parameters, with their values, that an index has which does not say
             them: one that somebody built without is the same.
 
@@ -94,7 +94,7 @@ class Index(DatabaseObject):
     concurrently: bool = field(default=False, compare=False)
     only: bool = field(default=False, compare=False)
     later: bool = field(default=False, compare=False)
-    advised: Advised | None = field(default=None, compare=False)
+    advised: tuple[Advised, ...] = field(default=(), compare=False)
     defaults: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:

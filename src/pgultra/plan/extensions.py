@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pgultra import sql
@@ -118,8 +119,7 @@ def advice_of(desired: Iterable[DatabaseObject]) -> frozenset[Advised]:
     """
     The versions that objects want.
     """
-    advised = (each.advised for each in desired if isinstance(each, Index))
-    return frozenset(each for each in advised if each is not None)
+    return frozenset(chain.from_iterable(e.advised for e in desired if isinstance(e, Index)))
 
 
 def warn_of_versions(connection: Connection, advice: Iterable[Advised]) -> None:
@@ -129,14 +129,16 @@ def warn_of_versions(connection: Connection, advice: Iterable[Advised]) -> None:
     Warns:
         PgultraWarning: it is, with the reason and what to do.
     """
-    by_name = {each.extension: each for each in advice}
-    if not by_name:
+    wanted = sorted(advice, key=lambda each: (each.extension, _numbers(each.version)))
+    if not wanted:
         return
-    for row in rows(connection, VERSIONS, names=list(by_name)):
-        advised = by_name[row.extname]
-        if _numbers(row.extversion) < _numbers(advised.version):
+    names = list(dict.fromkeys(each.extension for each in wanted))
+    there = {row.extname: row.extversion for row in rows(connection, VERSIONS, names=names)}
+    for advised in wanted:
+        version = there.get(advised.extension)
+        if version is not None and _numbers(version) < _numbers(advised.version):
             warnings.warn(
-                f"extension {row.extname} {row.extversion} is older than {advised.version}: "
+                f"extension {advised.extension} {version} is older than {advised.version}: "
                 f"{advised.reason}",
                 PgultraWarning,
                 stacklevel=4,

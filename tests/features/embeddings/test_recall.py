@@ -189,31 +189,81 @@ def test_an_index_is_built_where_the_tenant_is(engine: sa.Engine, index: Any) ->
         assert len(connection.execute(statement).all()) == 50
 
 
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("index", [HNSW(), None])
-def test_an_old_pgvector_is_warned_of(engine: sa.Engine, index: Any) -> None:
+@pytest.mark.parametrize("index", [HNSW(), IVFFlat(), None])
+def test_an_old_pgvector_is_warned_of(alembic_env: MigrationEnvironment, index: Any) -> None:
     """
-    By create_all, check and recall, with the reason; not by a new one, nor without HNSW.
+    By create_all, check, autogenerate and recall, with each reason; not without an index.
     """
-    table = table_with(index)
+    table, engine = table_with(index), alembic_env.engine
+
+    def through_alembic(connection: sa.Connection) -> None:
+        alembic_env.autogenerate(metadata=table.metadata).path.unlink()
+
+    calls = (
+        table.metadata.create_all,
+        lambda connection: plan.check(connection, table.metadata),
+        lambda connection: recall(connection, table.c.embedding),
+        through_alembic,
+    )
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE EXTENSION vector"))
-        version = str(
-            connection.scalar(
-                sa.text("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
-            )
-        )
-    old = tuple(map(int, version.split("."))) < (0, 8, 4) and index is not None
-    with engine.begin() as connection:
-        for call in (
-            lambda: table.metadata.create_all(connection),
-            lambda: plan.check(connection, table.metadata),
-            lambda: recall(connection, table.c.embedding),
-        ):
-            with warnings.catch_warnings(record=True) as caught:
+    reasons = {"0.8.0": "iterative scans", "0.8.4": "REINDEX"}
+    wants = {} if index is None else dict(list(reasons.items())[: 1 + isinstance(index, HNSW)])
+    for version, reached in (("0.7.4", 0), ("0.8.0", 1), ("0.8.4", 2)):
+        with engine.begin() as connection:
+            pretend = "UPDATE pg_extension SET extversion = :version WHERE extname = 'vector'"
+            connection.execute(sa.text(pretend), {"version": version})
+        missed = [each for each in wants if each in list(reasons)[reached:]]
+        for call in calls:
+            with warnings.catch_warnings(record=True) as caught, engine.begin() as connection:
                 warnings.simplefilter("always")
-                call()
-            words = [str(each.message) for each in caught]
-            assert bool(words) == old
-            assert all(f"vector {version} is older than 0.8.4" in each for each in words)
-            assert all("REINDEX" in each for each in words)
+                call(connection)
+            ours = (each for each in caught if issubclass(each.category, PgultraWarning))
+            words = list(dict.fromkeys(str(each.message) for each in ours))
+            assert len(words) == len(missed)
+            for each, least in zip(words, missed, strict=True):
+                assert f"vector {version} is older than {least}: " in each
+                assert reasons[least] in each
+        table.metadata.drop_all(engine)
+
+
+@pytest.mark.slow
+@pytest.mark.once
+def test_recall_is_what_numpy_finds(connection: sa.Connection) -> None:
+    """
+    Of a graph so thin that a part of the true neighbours is missed.
+    """
+    table = table_with(HNSW(m=2, ef_construction=4), metric="l2")
+    table.metadata.create_all(connection)
+    connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+    fill(connection, table, 200)
+    stored = connection.execute(sa.select(table).order_by(table.c.id)).all()
+    rows = np.array([row.embedding.to_numpy() for row in stored], "f8")
+    away = np.linalg.norm(rows[:, None] - rows[None], axis=2)
+    np.fill_diagonal(away, np.inf)
+    hits = 0
+    for own, true in enumerate(np.argsort(away)[:, :10]):
+        near = nearest(sa.select(table.c.id), table.c.embedding, rows[own], 11, plan="index")
+        hits += len(set(connection.scalars(near)) - {own} & set(true.tolist()))
+    share = hits / 2000
+    assert 0.2 < share < 0.97
+    assert recall(connection, table.c.embedding, 200) == pytest.approx(share, abs=1e-3)
+
+
+@pytest.mark.parametrize("index", [HNSW(), IVFFlat(metric="l2")])
+@pytest.mark.parametrize("precision", ["single", "half"])
+def test_recall_without_the_index_is_warned_of(
+    connection: sa.Connection, index: Any, precision: str
+) -> None:
+    """
+    Dropped for a load, or not built yet: there is nothing to measure; and no word once it is.
+    """
+    table = table_with(index, precision=precision)
+    table.metadata.create_all(connection)
+    connection.execute(sa.text("DROP INDEX IF EXISTS note_embedding_hnsw"))
+    fill(connection, table, 50)
+    with pytest.warns(PgultraWarning, match=rf"note\.embedding has no {index.method} index"):
+        assert recall(connection, table.c.embedding, 2) == 1.0
+    build_index(connection, table.c.embedding)
+    recall(connection, table.c.embedding, 2)
+    recall(connection, table.alias().c.embedding, 2)

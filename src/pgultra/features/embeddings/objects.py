@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pgultra.objects import DatabaseObject
 
-__all__ = ["database_objects", "index_name", "indexed", "schema_index"]
+__all__ = ["advice", "database_objects", "index_name", "indexed", "schema_index"]
 
 SOUND = Advised(
     extension="vector",
@@ -33,6 +33,14 @@ SOUND = Advised(
     "0.8.4 or newer, ALTER EXTENSION vector UPDATE, and REINDEX the HNSW indexes",
 )
 """The first pgvector whose HNSW vacuum leaves no dangling neighbours."""
+
+ITERATIVE = Advised(
+    extension="vector",
+    version="0.8.0",
+    reason="nearest() and recall() need iterative scans, which it does not have; install 0.8.0 or "
+    "newer, and ALTER EXTENSION vector UPDATE",
+)
+"""The first pgvector that goes on where a filter thins what the index gave."""
 
 PGVECTORS = tuple((name, str(value)) for name, value in HNSW().options().items())
 """What an HNSW index has that was built without saying it: pgvector's defaults are ours."""
@@ -113,6 +121,13 @@ def schema_index(column: Column[Any], **options: Any) -> sqlalchemy.Index:
     )
 
 
+def advice(index: HNSW | IVFFlat) -> tuple[Advised, ...]:
+    """
+    The versions of pgvector that an index wants.
+    """
+    return (ITERATIVE, SOUND) if isinstance(index, HNSW) else (ITERATIVE,)
+
+
 def attach_index(column: Column[Any]) -> None:
     """
     Put an HNSW index into the table, once; IVFFlat waits for ``build_index``.
@@ -136,10 +151,10 @@ def database_objects(column: Column[Any]) -> Iterator[DatabaseObject]:
     if isinstance(index, IVFFlat):
         made = schema_index(column)
         table.indexes.discard(made)  # create_all and Alembic shall not know of it
-        yield dataclasses.replace(Index.of(made), later=True)
+        yield dataclasses.replace(Index.of(made), later=True, advised=advice(index))
         return
     name = index_name(column)
     for each in table.indexes:
         if each.name == name:
             wrapped = Index.of(each, concurrently=index.concurrently)
-            yield dataclasses.replace(wrapped, advised=SOUND, defaults=PGVECTORS)
+            yield dataclasses.replace(wrapped, advised=advice(index), defaults=PGVECTORS)

@@ -8,14 +8,14 @@ import dataclasses
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, func, select, text
 
 from pgultra import sql
 from pgultra.bridge import on_connection
 from pgultra.errors import DeclarationError, PgultraWarning
-from pgultra.features.embeddings.index import HNSW, IVFFlat
+from pgultra.features.embeddings.index import IVFFlat
 from pgultra.features.embeddings.nearest import Search, judged
-from pgultra.features.embeddings.objects import SOUND, index_name
+from pgultra.features.embeddings.objects import advice, index_name
 from pgultra.features.embeddings.queries import resolved
 from pgultra.objects import Index
 from pgultra.plan import collect
@@ -27,6 +27,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Connection
 
 __all__ = ["build_index", "recall"]
+
+INDEXED = """
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+    JOIN pg_catalog.pg_am AS m ON m.oid = c.relam
+    JOIN pg_catalog.pg_depend AS d
+        ON d.classid = CAST('pg_catalog.pg_class' AS regclass)
+        AND d.objid = i.indexrelid AND d.refobjid = i.indrelid
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid
+    WHERE i.indrelid = to_regclass(CAST(:place AS text)) AND i.indisvalid
+        AND m.amname = :method AND a.attname = :name
+)
+"""
+"""Expressions, as half precision has them, depend on their columns too."""
 
 
 @on_connection
@@ -54,31 +69,42 @@ def recall(
         progress: called with how many rows were looked for, and of how many.
 
     Returns:
-        The share of the true neighbours that the index gave; 1.0 for an empty table.
+        The share of the true neighbours that the index gave; 1.0 for an empty table, and
+        where no index is declared.
 
     Warns:
-        PgultraWarning: the extension is older than 0.8.4 and the index is HNSW.
+        PgultraWarning: the declared index is not there, and rows were compared with themselves;
+            or the extension is older than 0.8.0, or than 0.8.4 and the index is HNSW.
 
     Example:
         >>> recall(connection, Article.embedding, sample=50)  # doctest: +SKIP
         0.984
     """
     expression, type_ = resolved(column)
-    if isinstance(type_.index, HNSW):
-        warn_of_versions(connection, [SOUND])
+    if type_.index is not None:
+        warn_of_versions(connection, advice(type_.index))
     table = expression.table
     ways = judged(k + 1, "index", effort=effort), judged(k + 1, "exact")
     one = select(expression).where(expression.is_not(None)).order_by(func.random()).limit(sample)
     hits = total = 0
     vectors = connection.scalars(one).all()
+    if vectors and type_.index is not None and not _is_indexed(connection, expression):
+        warnings.warn(
+            f"{getattr(table, 'element', table)}.{expression.name} has no {type_.index.method} "
+            "index that could be measured, and recall compares exact answers with each other: "
+            "build_index()",
+            PgultraWarning,
+            stacklevel=3,
+        )
     for number, vector in enumerate(vectors, 1):
         search = Search.of(select(table), expression, vector)
         by_index, exact = (search.found(way) for way in ways)
         near = connection.scalars(select(by_index.distance).order_by(by_index.distance)).all()
         true = connection.scalars(select(exact.distance).order_by(exact.distance)).all()
-        if len(true) > 1:  # the first is the row itself
-            farthest = true[-1] + abs(true[-1]) * 1e-6 + 1e-9
-            hits += sum(distance <= farthest for distance in near[1:])
+        if len(true) > 1:  # the first is the row itself, which the index may have missed, too
+            itself, farthest = (each + abs(each) * 1e-6 + 1e-9 for each in (true[0], true[-1]))
+            right = sum(distance <= farthest for distance in near)
+            hits += right - (right > 0 and near[0] <= itself)
             total += len(true) - 1
         if progress is not None:
             progress(number, len(vectors))
@@ -135,6 +161,18 @@ def build_index(
     for statement in (drop, *index.create()):
         connection.execute(sql.statement(statement))
     return index.name
+
+
+def _is_indexed(connection: Connection, column: Any) -> bool:
+    """
+    Whether a column has a valid index of the declared kind, by whatever name.
+    """
+    table: Any = getattr(column.table, "element", column.table)
+    if not isinstance(table, Table):
+        return True  # a subquery, of which nothing is known
+    place = sql.qualified(sql.schema_on(connection, table.schema), table.name)
+    wanted = {"place": place, "method": column.type.index.method, "name": column.name}
+    return bool(connection.scalar(text(INDEXED), wanted))
 
 
 def _declared(column: Column[Any]) -> Index:
