@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +10,25 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    aliased,
+    mapped_column,
+    with_loader_criteria,
+)
 
 import pgultra
 from pgultra import DeclarationError
 from pgultra.features.embeddings import (
+    Embedding,
     InvalidVector,
     Rules,
     Vector,
     VectorType,
+    build_index,
+    bulk_copy,
     distance,
     nearest,
     rerank,
@@ -295,24 +306,120 @@ def line_with(text: str, word: str) -> str:
     return next((line for line in text.splitlines() if word in line), "never executed")
 
 
-@pytest.mark.parametrize("plan", ["auto", "index", "exact"])
-def test_deleted_rows_do_not_come(connection: sa.Connection, plan: Any) -> None:
+@pytest.mark.slow
+def test_deleted_rows_do_not_come(connection: sa.Connection) -> None:
     """
-    The table's facts say what is live; the statement may ask for all.
+    The table's facts say what is live; k come where nine of ten rows are gone, or are asked for.
     """
     table = table_for("l2", "single", live=True)
     table.metadata.create_all(connection)
-    fill(connection, table, vectors(100, 4, 1))
-    connection.execute(table.update().where(table.c.id < 50).values(gone=True))
-    every = nearest(table, table.c.embedding, [0.0] * 4, k=100, plan=plan)
-    assert {row.id // 50 for row in connection.execute(every)} == {1}
-    asked = sa.select(table).execution_options(**{"pgultra.deleted": "include"})
-    every = nearest(asked, table.c.embedding, [0.0] * 4, k=100, plan=plan)
-    assert {row.id // 50 for row in connection.execute(every)} == {0, 1}
-    for option, halves in (("only", {0}), ("exclude", {1})):
-        asked = sa.select(table).execution_options(**{"pgultra.deleted": option})
-        every = nearest(asked, table.c.embedding, [0.0] * 4, k=100, plan=plan)
-        assert {row.id // 50 for row in connection.execute(every)} == halves
+    fill(connection, table, vectors(5000, 4, 1))
+    connection.execute(table.update().where(table.c.id % 10 != 3).values(gone=True))
+    connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+    plans: Any = ("auto", "index", "exact")
+    for plan in plans:
+        for option, live in ((None, {True}), ("exclude", {True}), ("only", {False})):
+            asked = sa.select(table).execution_options(**{"pgultra.deleted": option})
+            for k in (10, 300):
+                found = connection.execute(
+                    nearest(asked, table.c.embedding, [0.0] * 4, k, plan=plan)
+                ).all()
+                assert len(found) == len({row.id for row in found}) == k
+                assert {row.id % 10 == 3 for row in found} == live
+        asked = sa.select(table).execution_options(**{"pgultra.deleted": "include"})
+        every = nearest(asked, table.c.embedding, [0.0] * 4, 300, plan=plan)
+        assert {row.id % 10 == 3 for row in connection.execute(every)} == {False, True}
+
+
+@pytest.mark.once
+def test_few_live_rows_are_found_by_their_index(connection: sa.Connection) -> None:
+    """
+    With plan="exact", as the reference says: neither the table nor the other index is read.
+    """
+    table = table_for("l2", "single", live=True)
+    sa.Index("l2_live", table.c.id, postgresql_where=table.c.gone.is_(None))
+    table.metadata.create_all(connection)
+    fill(connection, table, vectors(3000, 4, 1))
+    connection.execute(table.update().where(table.c.id % 100 != 3).values(gone=True))
+    connection.execute(sa.text(f"ANALYZE {table.name}"))
+    search = nearest(table, table.c.embedding, [1.0] * 4, k=5, plan="exact")
+    text = explained(connection, search)
+    assert re.search(r"Index Scan (using|on) l2_live ", text)
+    assert "hnsw" not in text
+    assert len(connection.execute(search).all()) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.once
+def test_a_filter_for_what_is_far_away(connection: sa.Connection) -> None:
+    """
+    All matching rows lie in a heap far from the query, behind 16,000 others: k come, the nearest.
+    """
+    table = table_for("l2", "single", dimensions=8)
+    table.metadata.create_all(connection)
+    connection.execute(sa.text("DROP INDEX l2_single_embedding_hnsw"))
+    rows = np.random.default_rng(7).normal(size=(20_000, 8)).astype("f4")
+    kinds = np.arange(20_000) % 5
+    rows[:, 0] += 30 * kinds
+    bulk_copy(
+        connection,
+        table,
+        (
+            {"id": n, "kind": int(kind), "gone": None, "embedding": row}
+            for n, (kind, row) in enumerate(zip(kinds, rows, strict=True))
+        ),
+    )
+    build_index(connection, table.c.embedding)
+    connection.execute(sa.text(f"ANALYZE {table.name}"))
+    plans: Any = ("auto", "index")
+    for kind, plan in itertools.product((4, 2), plans):
+        far = sa.select(table.c.id).where(table.c.kind == kind)
+        search = nearest(far, table.c.embedding, np.zeros(8), plan=plan)
+        found = connection.execute(search).all()
+        away = np.sort(np.linalg.norm(rows[kinds == kind], axis=1))[:10]
+        assert [row.distance for row in found] == pytest.approx(away.tolist(), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.once
+def test_conditions_of_the_orm_are_counted_too(connection: sa.Connection) -> None:
+    """
+    A subclass in its parent's table, criteria of a statement: few such rows are sorted.
+    """
+
+    class Host(DeclarativeBase):
+        pass
+
+    class Note(Host):
+        __tablename__ = "note"
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "often"}  # noqa: RUF012  # as SQLAlchemy has it
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str]
+        embedding: Mapped[Vector | None] = Embedding(8, metric="l2")
+
+    class Rare(Note):
+        __mapper_args__ = {"polymorphic_identity": "rare"}  # noqa: RUF012  # as SQLAlchemy has it
+
+    Host.metadata.create_all(connection)
+    rows = vectors(4000, 8, 1)
+    connection.execute(
+        Note.__table__.insert(),  # type: ignore[attr-defined]
+        [
+            {"id": n, "kind": "often" if n % 20 else "rare", "embedding": row}
+            for n, row in enumerate(rows)
+        ],
+    )
+    connection.execute(sa.text("ANALYZE note"))
+    criteria = with_loader_criteria(Note, Note.kind == "rare")
+    for statement, few in (
+        (Note, False),
+        (Rare, True),
+        (sa.select(Rare.id), True),
+        (sa.select(Note).options(criteria), True),
+    ):
+        search: Any = nearest(statement, Note.embedding, rows[5], k=5)
+        text = explained(connection, search)
+        assert few == ("never executed" in line_with(text, "note_embedding_hnsw"))
 
 
 @pytest.mark.slow

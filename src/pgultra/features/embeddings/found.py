@@ -56,8 +56,11 @@ OVERSAMPLE = {"single": 1, "half": 1.2, "bit": 20}
 JOINED = 4
 """Candidates for each wanted row of a join: so often may one come with rows of other tables."""
 
+EFFORT, PROBES = 40, 10
+"""What hnsw.ef_search and ivfflat.probes are at least, where nobody says another effort."""
+
 MOST_EFFORT, MOST_PROBES = 1000, 32768
-"""pgvector's limits of hnsw.ef_search and ivfflat.probes."""
+"""pgvector's limits of the two."""
 
 
 class Way(NamedTuple):
@@ -232,7 +235,7 @@ class Clause:
         exact = _text(f"exact{grouped}")
         if self.plan == "exact":
             return exact.format(condition="", **parts)
-        calls = (f"set_config('{name}', '{value}', true)" for name, value in self._settings())
+        calls = (f"set_config('{name}', {value}, true)" for name, value in self._settings())
         return _text(f"nearest{grouped}").format(
             few=self._few(),
             best="" if all_count else _text("best").format(**parts),
@@ -281,18 +284,22 @@ class Clause:
             candidates = max(candidates, way.k * JOINED)
         return math.ceil(candidates)
 
-    def _settings(self) -> tuple[tuple[str, object], ...]:
+    def _settings(self) -> tuple[tuple[str, str], ...]:
+        """
+        Names of settings, and what gives their values: an effort is taken as it is said.
+        """
         effort = self.way.effort
         if isinstance(self.type_.index, HNSW):
+            least = min(MOST_EFFORT, max(self._candidates, effort or EFFORT))
+            own = _at_least("hnsw.ef_search", "int", least) if effort is None else f"'{least}'"
             return (
-                ("hnsw.ef_search", min(MOST_EFFORT, max(self._candidates, effort or 40))),
-                ("hnsw.iterative_scan", "relaxed_order"),
-                ("hnsw.scan_mem_multiplier", 4),
+                ("hnsw.ef_search", own),
+                ("hnsw.iterative_scan", "'relaxed_order'"),
+                ("hnsw.scan_mem_multiplier", _at_least("hnsw.scan_mem_multiplier", "float8", 4)),
             )
-        return (
-            ("ivfflat.probes", min(MOST_PROBES, effort or 10)),
-            ("ivfflat.iterative_scan", "relaxed_order"),
-        )
+        probes = min(MOST_PROBES, effort or PROBES)
+        own = _at_least("ivfflat.probes", "int", probes) if effort is None else f"'{probes}'"
+        return (("ivfflat.probes", own), ("ivfflat.iterative_scan", "'relaxed_order'"))
 
     def _few(self) -> str:
         """
@@ -309,12 +316,30 @@ class Clause:
             limit = max(1000, round(FEW * math.sqrt(self.way.k / 10)))
         table = _table_of(self.found.source)
         statement = self.found.statement
-        if table is None or statement.whereclause is not None or statement._setup_joins:
+        filtered = statement.whereclause is not None or _narrowed(statement)
+        if table is None or filtered or statement._setup_joins:
             return _text("few_by_count").format(rows=self.rows, limit=limit)
         preparer: Any = self.compiler.preparer
         name = sql.dollar(preparer.format_table(table), tag="pgultra_table")
         most = limit * (4 * self.type_.dimensions + 64) + EMPTY
         return _text("few_by_size").format(table=name, most_bytes=most)
+
+
+def _at_least(name: str, type_: str, least: int) -> str:
+    """
+    What a setting is, or so much if it is less; it may be none before pgvector is loaded.
+    """
+    return f"greatest(nullif(current_setting('{name}', true), '')::{type_}, {least})::text"
+
+
+def _narrowed(statement: Select[Any]) -> bool:
+    """
+    Whether the ORM adds conditions: of a subclass in its parent's table, or with_loader_criteria.
+    """
+    mappers = (each._annotations.get("parentmapper") for each in statement._raw_columns)
+    return any(getattr(each, "single", False) for each in mappers) or any(
+        getattr(each, "_is_criteria_option", False) for each in statement._with_options
+    )
 
 
 def _joins(statement: Select[Any]) -> bool:

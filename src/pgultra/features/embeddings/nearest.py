@@ -11,7 +11,7 @@ silently returns too few rows. The statement here has three parts.
 - If that is short of k rows, the exact branch makes up for it.
 
 The settings are made by ``set_config(…, true)`` within the statement, so nothing depends on
-a session, a pool or an earlier SET; they hold until the transaction ends.
+a session or a pool; they hold until the transaction ends. What a host set higher stays.
 """
 
 from __future__ import annotations
@@ -124,6 +124,8 @@ def nearest(
             are known to keep many rows, and makes up for what the index lacks all the same;
             ``exact`` never takes the index.
         effort: ``hnsw.ef_search`` or ``ivfflat.probes``: more finds more, and takes longer.
+            Unless said, it is what the role, the session or the transaction has set, but 40 or
+            10 at least, and ``hnsw.ef_search`` as many as the candidates.
         oversample: candidates for each wanted row: 1 for single precision, 1.2 for half, 20
             for bit, 4 at least where the statement joins, unless said.
         exact_below: so many matching rows are sorted exactly; chosen from k unless said.
