@@ -24,7 +24,9 @@ def distance(column: Any, vector: Any) -> ColumnElement[float]:
     The distance by the column's own metric: small is near.
 
     For ``inner_product`` it is the negative product, as pgvector has it, so that the order
-    is the same for all metrics. ``ORDER BY`` it bare, or the index cannot be used.
+    is the same for all metrics. ``ORDER BY`` it bare, or the index cannot be used. Where the
+    column's precision is ``half`` or ``bit`` it cannot be used at all, since the index holds
+    another expression: only ``nearest`` sorts by that one.
 
     Args:
         column: a mapped attribute, a column, or one of an alias.
