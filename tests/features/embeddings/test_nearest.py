@@ -339,7 +339,7 @@ def test_few_live_rows_are_found_by_their_index(connection: sa.Connection) -> No
     table = table_for("l2", "single", live=True)
     sa.Index("l2_live", table.c.id, postgresql_where=table.c.gone.is_(None))
     table.metadata.create_all(connection)
-    fill(connection, table, vectors(3000, 4, 1))
+    fill(connection, table, vectors(1500, 4, 1))
     connection.execute(table.update().where(table.c.id % 100 != 3).values(gone=True))
     connection.execute(sa.text(f"ANALYZE {table.name}"))
     search = nearest(table, table.c.embedding, [1.0] * 4, k=5, plan="exact")

@@ -236,6 +236,7 @@ def test_recall_is_what_numpy_finds(connection: sa.Connection) -> None:
     table = table_with(HNSW(m=2, ef_construction=4), metric="l2")
     table.metadata.create_all(connection)
     connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+    connection.execute(sa.text("SET LOCAL jit = off"))  # what is off costs enough to compile it
     fill(connection, table, 200)
     stored = connection.execute(sa.select(table).order_by(table.c.id)).all()
     rows = np.array([row.embedding.to_numpy() for row in stored], "f8")
