@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import pgultra
-from tests.architecture.source import PUBLIC_MODULES, REFERENCE, is_package, load, rooms
+from tests.architecture.source import PUBLIC_MODULES, REFERENCE, TESTS, is_package, load, rooms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # What a host writes: the front door, and behind it each room and each noun.
 DOCUMENTED = ["pgultra", "pgultra.objects", "pgultra.plan", "pgultra.errors", *rooms()]
@@ -96,3 +100,35 @@ def test_every_public_name_has_an_example(name: str) -> None:
     module, _, attribute = name.partition(":")
     text = inspect.getdoc(getattr(load(module), attribute)) or ""
     assert "Example:" in text or ">>>" in text
+
+
+# What a host calls in its own programs and tests, so with its own type checker.
+TYPED = [*DOCUMENTED, "pgultra.integrations.embedded", "pgultra.integrations.pytest"]
+
+
+def uses(tree: ast.Module) -> Iterator[Any]:
+    """
+    Yield what of ours a file names below its imports, by itself or as an attribute of a module.
+    """
+    known: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pgultra"):
+            module = load(node.module or "")
+            known |= {name.asname or name.name: getattr(module, name.name) for name in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield known.get(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield getattr(known.get(node.value.id), node.attr, None)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", TYPED)
+def test_every_public_name_has_a_use_that_is_type_checked(name: str) -> None:
+    """
+    A file in ``tests/typing`` uses each name, so two type checkers have seen its types.
+    """
+    files = sorted((TESTS / "typing").glob("*.py"))
+    used = {id(value): value for file in files for value in uses(ast.parse(file.read_text()))}
+    listed = {entry: getattr(load(name), entry) for entry in exported(load(name))}
+    assert [entry for entry, value in listed.items() if id(value) not in used] == []

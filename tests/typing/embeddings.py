@@ -6,7 +6,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_type
 
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Integer, Select, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    select,
+)
 from sqlalchemy.orm import (
     DeclarativeBase,
     InstrumentedAttribute,
@@ -16,21 +26,33 @@ from sqlalchemy.orm import (
     mapped_column,
 )
 
-from pgultra import HNSW, Embedding, Vector, embeddings
+from pgultra import HNSW, Embedding, IVFFlat, PgultraError, Vector, declare, embeddings
 from pgultra.features.embeddings import (
+    Chunks,
+    Embedder,
     EmbeddingWorker,
     HashingEmbedder,
+    InvalidVector,
+    NextVersion,
+    OpenAIEmbedder,
     QueueStatus,
+    Rules,
+    SentenceTransformerEmbedder,
     VectorType,
     Worked,
     backfill,
+    build_index,
     bulk_copy,
+    distance,
     nearest,
     nearest_parents,
+    next_version,
     queue_status,
     recall,
     rerank,
+    retry_failed,
     similarity,
+    split_text,
     switch,
     within,
 )
@@ -78,6 +100,7 @@ class Note(Data):
 
 COLUMN = Column("embedding", VectorType(3))
 NUMBER = Column("id", Integer)
+TABLE = Table("note_chunk", MetaData(), NUMBER, COLUMN)
 
 
 def columns(article: Article) -> None:
@@ -87,6 +110,44 @@ def columns(article: Article) -> None:
     assert_type(Article.embedding, InstrumentedAttribute[Vector | None])
     assert_type(article.embedding, Vector | None)
     assert_type(Note(id=1).embedding, Vector | None)
+
+
+def declarations() -> None:
+    """
+    What a table or a column may say, and the pieces of a text.
+    """
+    Embedding(3, index=IVFFlat(metric="l2", lists=100), next_version=NextVersion(dimensions=4, model="n"))
+    declare(TABLE, Rules("embedding", source=("title",)))
+    declare(TABLE, Chunks(source=Article.title, text="text", size=500, split=str.splitlines, version="1"))
+    assert_type(split_text("a text", size=500, overlap=50), list[str])
+    assert_type(next_version(Article.embedding), Column[Any])
+    refused: type[PgultraError] = InvalidVector
+    also: type[ValueError] = InvalidVector
+    assert refused is also
+    IVFFlat(lists="many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    NextVersion(dimensions=4)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Chunks(source=Article.title, text="text", split=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    split_text(["a text"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Embedding(3, index="hnsw")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def embedders() -> None:
+    """
+    What has a model, its dimensions and ``embed`` is an embedder.
+    """
+
+    class Mute:
+        model = "m"
+        dimensions = 3
+
+    remote = OpenAIEmbedder("text-embedding-3-small", 256, shorten=True)
+    assert_type(remote.embed(["a text"]), list[list[float]])
+    local: Embedder = SentenceTransformerEmbedder("all-MiniLM-L6-v2")
+    several: tuple[Embedder, ...] = (remote, local, HashingEmbedder(384))
+    assert_type(several[0].dimensions, int)
+    mute: Embedder = Mute()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    mute.embed(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    OpenAIEmbedder("text-embedding-3-small", "256")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def statements(session: Session, vector: list[float]) -> None:
@@ -115,6 +176,7 @@ def expressions(vector: list[float]) -> None:
     """
     assert_type(within(Article.embedding, vector, 0.2), ColumnElement[bool])
     assert_type(similarity(Article.embedding, vector), ColumnElement[float])
+    assert_type(distance(Article.embedding, vector), ColumnElement[float])
 
 
 def work(engine: Engine, connection: Connection) -> None:
@@ -125,6 +187,9 @@ def work(engine: Engine, connection: Connection) -> None:
     assert_type(worker.work(), Worked)
     assert_type(queue_status(connection, Article.embedding), QueueStatus)
     assert_type(backfill(connection, Article.embedding), int)
+    assert_type(retry_failed(connection, Article.embedding), int)
+    assert_type(build_index(connection, Article.embedding), str | None)
+    retry_failed(engine, Article.embedding)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     assert_type(recall(connection, Article.embedding, 50), float)
     assert_type(switch(connection, Article.embedding), int)
     assert_type(bulk_copy(connection, Article, [{"id": 1}], progress=print), int)
@@ -136,4 +201,6 @@ async def work_async(connection: AsyncConnection) -> None:
     """
     assert_type(await queue_status(connection, Article.embedding), QueueStatus)
     assert_type(await recall(connection, Article.embedding), float)
+    assert_type(await build_index(connection, Article.embedding), str | None)
+    assert_type(await OpenAIEmbedder().embed_async(["a text"]), list[list[float]])
     assert_type(await bulk_copy(connection, Article, [{"id": 1}]), int)

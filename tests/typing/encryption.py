@@ -16,7 +16,15 @@ from sqlalchemy.orm import (
     mapped_column,
 )
 
-from pgultra import Encrypted, EncryptedColumn, Equality, KeyRing, Prefix, encryption
+from pgultra import (
+    DecryptionError,
+    Encrypted,
+    EncryptedColumn,
+    Equality,
+    KeyRing,
+    Prefix,
+    encryption,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -117,6 +125,10 @@ def rings() -> None:
             return wrapped
 
     assert_type(KeyRing.from_provider("pii", Vault(), {1: b""}, lifetime=60), KeyRing)
+    provider: encryption.KeyProvider = Vault()
+    assert_type(provider.unwrap(b""), bytes)
+    half: encryption.KeyProvider = Half()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    KeyRing.from_provider("pii", half, {1: b""})
     KeyRing.from_provider("pii", Half(), {1: b""})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     KeyRing("pii", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Equality(normalize="lower")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -141,6 +153,15 @@ def attributes(person: Person) -> None:
     person.email = 7  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
     Column("phone", encryption.PgcryptoColumn("secret"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Column("phone", encryption.FernetText(lambda: ["key"], binary=True))
+
+
+def quarantined(person: Person, value: encryption.Quarantined) -> None:
+    """
+    What stands in the place of a value that does not open.
+    """
+    assert_type(value.error, DecryptionError)
+    assert_type(value.sealed, bytes)
+    person.email = value  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def work(session: Session, connection: Connection) -> None:

@@ -1,19 +1,45 @@
 """
-Uses of nouns, plans and the door of tests, checked by mypy and pyright and never run.
+Uses of nouns, plans, errors and the door of tests, checked by mypy and pyright and never run.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_type
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, assert_type
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, select
+import sqlalchemy as sa
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import pgultra
-from pgultra import Check, Extension, Function, Schema, Trigger, View, declare, plan
+from pgultra import (
+    Check,
+    ConflictingObjects,
+    DeclarationError,
+    DecryptionError,
+    DriftError,
+    EncryptionError,
+    Extension,
+    Function,
+    Index,
+    MissingExtension,
+    PgultraError,
+    PgultraWarning,
+    RestoreConflict,
+    Schema,
+    Trigger,
+    UnsupportedServer,
+    View,
+    declare,
+    objects,
+    plan,
+)
+from pgultra.errors import sqlstate_of
+from pgultra.integrations.pytest import assert_no_drift
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
 class Base(DeclarativeBase):
@@ -58,7 +84,58 @@ def nouns() -> None:
     Function(name="touch", body="x", volatile=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Trigger(name="visit_touch", table="visit")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     declare(TABLE, "touch")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    unique = Index(name="visit_day", table="visit", definition="(day)", unique=True)
+    declare(TABLE, unique, Index.of(sa.Index("visit_id", TABLE.c.id), concurrently=True))
+    assert_type(unique.unique, bool)
+    Index(name="visit_day", table="visit")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     declare(TABLE, pgultra.softdelete)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def every_noun(noun: objects.DatabaseObject) -> None:
+    """
+    What all have, and the nouns that rooms make.
+    """
+    assert_type(objects.KINDS, Sequence[type[objects.DatabaseObject]])
+    assert_type(noun.identity, objects.Identity)
+    assert_type(noun.identity.schema, str | None)
+    assert_type(noun.mark, objects.Mark | None)
+    assert_type(objects.Mark.parse("text"), tuple[str | None, objects.Mark | None])
+    assert_type(noun.phase, objects.Phase)
+    scope = objects.Scope(application="shop", default_schema="public")
+    assert_type(noun.canonical(scope), objects.DatabaseObject)
+    day = objects.Generation(name="day", table="visit", type="date", expression="at::date")
+    assert_type(day.indexes, tuple[Index, ...])
+    parts = objects.Partitioning(name="visit", table="visit", strategy="hash", key=("id",))
+    assert_type(parts.key, tuple[str, ...])
+
+
+class Room:
+    """
+    What declares objects of a table needs a name and the objects, and no base class.
+    """
+
+    room = "visits"
+
+    def objects(self, table: Any) -> Iterable[objects.DatabaseObject]:
+        """
+        None.
+        """
+        return ()
+
+
+def declarations() -> None:
+    """
+    What is declared can be asked for.
+    """
+    declared: plan.Declaration = Room()
+    declare(TABLE, declared)
+    found = plan.declarations(TABLE)
+    assert_type(found, tuple[plan.Declaration | objects.DatabaseObject, ...])
+    assert_type(plan.facts_of(TABLE).live, plan.Live | None)
+    assert_type(plan.application_of(Base.metadata), str)
+    assert_type(plan.function_name(Base.metadata, "visits", "touch"), str)
+    wrong: plan.Declaration = Base  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    declare(TABLE, wrong)
 
 
 def plans(connection: Connection) -> None:
@@ -70,10 +147,24 @@ def plans(connection: Connection) -> None:
     assert_type(found.steps, tuple[plan.Step, ...])
     assert_type(plan.collect(Base.metadata), plan.State)
     assert_type(plan.facts_of(TABLE), plan.Facts)
+    assert_type(plan.sorted_plan(found), plan.Plan)
     plan.apply(found, connection, keep_used=True)
     plan.apply(connection, found)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     plan.check(connection, Base)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     plan.check(connection, Base.metadata, schema="x")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+def plans_by_hand(connection: Connection) -> None:
+    """
+    The steps that a check takes.
+    """
+    desired = plan.collect(Base.metadata)
+    scope = plan.scope_of(connection, [Base.metadata], desired, application="shop")
+    assert_type(scope, objects.Scope)
+    actual = plan.read(connection, scope)
+    assert_type(actual, plan.State)
+    assert_type(plan.compare(desired, actual), plan.Plan)
+    plan.compare(desired, scope)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def plans_asynchronously(connection: AsyncConnection) -> None:
@@ -81,3 +172,57 @@ async def plans_asynchronously(connection: AsyncConnection) -> None:
     The same by await.
     """
     assert_type(await plan.check(connection, Base.metadata), plan.Plan)
+
+
+def drift(engine: Engine, connection: Connection) -> None:
+    """
+    The assertion takes what a test has.
+    """
+    assert_no_drift(engine, Base)
+    assert_no_drift(connection, [Base.metadata])
+    assert_no_drift("postgresql://", Base)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    assert_no_drift(engine)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+async def drift_asynchronously(engine: AsyncEngine, connection: AsyncConnection) -> None:
+    """
+    The same by await.
+    """
+    await assert_no_drift(engine, Base)
+    await assert_no_drift(connection, Base.metadata)
+
+
+TREE: tuple[type[PgultraError], ...] = (
+    ConflictingObjects,
+    DeclarationError,
+    DecryptionError,
+    DriftError,
+    EncryptionError,
+    MissingExtension,
+    RestoreConflict,
+    UnsupportedServer,
+)
+WARNING: type[UserWarning] = PgultraWarning
+NO_ERROR: type[PgultraError] = PgultraWarning  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+ALSO: tuple[type[ValueError], type[AssertionError]] = (DeclarationError, DriftError)
+
+
+def errors(
+    conflict: ConflictingObjects,
+    sealed: DecryptionError,
+    drifted: DriftError,
+    missing: MissingExtension,
+    restored: RestoreConflict,
+    said: DBAPIError,
+) -> None:
+    """
+    What an error carries.
+    """
+    assert_type(conflict.conflicts, tuple[str, ...])
+    assert_type(sealed.key_id, int | None)
+    assert_type(drifted.plan, plan.Plan)
+    assert_type(missing.extension, str)
+    assert_type(restored.conflicts, tuple[str, ...])
+    assert_type(sqlstate_of(said), str | None)
+    MissingExtension("vector")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    DecryptionError("person", "email", "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,8 +1,8 @@
 """
-Uses of every public name, checked by mypy and pyright and never run.
+Uses of the soft_delete room and the embedded server, checked by mypy and pyright and never run.
 
-A room adds its uses here; what must be an error is marked with an ignore, which the
-checkers report when it is not needed.
+Each public name is used in a file of this folder. What must be an error is marked with two
+ignores, one for each checker, and a checker reports its own when it is not needed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy.orm import (
 )
 
 from pgultra import SoftDelete, SoftDeleteOptions, declare, soft_delete
-from pgultra.integrations.embedded import PrivateServer
+from pgultra.integrations.embedded import PrivateServer, major_version, wheel_binaries
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
@@ -37,6 +37,10 @@ def private_server() -> None:
     with PrivateServer(Path("/opt"), settings={"jit": "off"}) as server:
         assert_type(server, PrivateServer)
         assert_type(server.url("shop", driver="asyncpg"), URL)
+    binaries = wheel_binaries()
+    assert_type(binaries, Path | None)
+    assert_type(major_version(binaries or Path("/opt")), int)
+    major_version(binaries)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     PrivateServer(binaries=17)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
