@@ -349,7 +349,7 @@ def cipher_class(algorithm: int) -> type[AESGCM] | type[AESGCMSIV]:
         return AESGCM
     try:
         AESGCMSIV(bytes(32))
-    except UnsupportedAlgorithm:  # pragma: no cover
+    except UnsupportedAlgorithm:  # pragma: no cover  # wheels of PyPI bring an OpenSSL that has it
         raise DeclarationError(
             "AES-256-GCM-SIV needs a cryptography package built on OpenSSL 3.2 or newer"
         ) from None
