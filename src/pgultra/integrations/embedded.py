@@ -84,6 +84,10 @@ class PrivateServer:
     Attributes:
         folder: holds the data, the socket and the log while the server runs.
 
+    Raises:
+        PgultraError: no ``binaries`` are given, and the wheel is not installed or the system is
+            none that it is made for.
+
     Example:
         >>> with PrivateServer() as server:                    # doctest: +SKIP
         ...     engine = sa.create_engine(server.url())

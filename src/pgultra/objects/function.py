@@ -107,6 +107,10 @@ class Function(DatabaseObject):
             ``("search_path", "pg_catalog, pg_temp")``.
         unchecked: make it before what its body names; set by the order of a plan.
 
+    Raises:
+        DeclarationError: there is no name, or ``volatility``, ``security`` or ``parallel`` is no
+            word that PostgreSQL has for it.
+
     >>> touch = Function(name="touch", body="begin new.seen := now(); return new; end")
     >>> print(touch.create()[0])
     CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql

@@ -58,6 +58,9 @@ class Trigger(DatabaseObject):
         divided: whether the table is partitioned; told by the table, and not compared.
         unlike: how many partitions lack it or have it otherwise; told by the server.
 
+    Raises:
+        DeclarationError: there is no name, or no trigger of PostgreSQL is like that.
+
     >>> Trigger(name="seen", table="visit", timing="BEFORE", events=("INSERT",),
     ...         function="touch").create()
     ('CREATE TRIGGER seen BEFORE INSERT ON visit FOR EACH ROW EXECUTE FUNCTION touch()',)
@@ -111,10 +114,7 @@ class Trigger(DatabaseObject):
             or self.timing not in ("BEFORE", "AFTER", "INSTEAD OF"),
             f"timing is BEFORE, AFTER or INSTEAD OF, events are some of {', '.join(KNOWN)}",
         )
-        yield (
-            self.level not in ("ROW", "STATEMENT"),
-            f"level={self.level!r} is not ROW or STATEMENT",
-        )
+        yield self.level not in ("ROW", "STATEMENT"), f"level={self.level!r} is not ROW or STATEMENT"
         yield (
             self.enabled not in ENABLED,
             f"enabled={self.enabled!r} is not O (usual), D (disabled), R (replica) or A (always)",

@@ -73,6 +73,9 @@ class View(DatabaseObject):
     with all views that stand on it, if they are ours; a stranger's view is never touched
     and stops the plan.
 
+    Raises:
+        DeclarationError: there is no name or no query, or ``check_option`` is another word.
+
     >>> View(name="grown_up", query="SELECT id FROM person WHERE age > 17").create()
     ('CREATE VIEW grown_up AS\nSELECT id FROM person WHERE age > 17',)
     """

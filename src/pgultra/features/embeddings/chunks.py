@@ -121,6 +121,9 @@ def split_text(text: str, size: int = 1000, overlap: int = 100) -> list[str]:
     Returns:
         The chunks, without blanks at their ends; none for an empty text.
 
+    Raises:
+        DeclarationError: ``text`` is none, ``size`` is below 1, or ``overlap`` is not less than it.
+
     Example:
         >>> split_text("One is here. Two is there. Three is not.", size=26, overlap=0)
         ['One is here. Two is there.', 'Three is not.']

@@ -48,6 +48,10 @@ class HNSW:
         ef_construction: how hard the build searches.
         concurrently: build it in migrations without blocking writes.
 
+    Raises:
+        DeclarationError: an option takes something else, or ``ef_construction`` is less than twice
+            ``m``.
+
     Example:
         >>> HNSW(metric="cosine", m=24).options()
         {'m': 24, 'ef_construction': 64}
@@ -96,6 +100,9 @@ class IVFFlat:
     Args:
         metric: see ``Embedding``; said here or there.
         lists: how many; by default chosen from the number of rows when it is built.
+
+    Raises:
+        DeclarationError: an option takes something else.
 
     Example:
         >>> IVFFlat(metric="l2").lists_for(250_000), IVFFlat().lists_for(4_000_000)

@@ -96,6 +96,9 @@ class Rules:
         column: the key of a column whose type is ``VectorType``.
         source: the keys of its source columns, where the type names them otherwise.
 
+    Raises:
+        DeclarationError: an option takes something else.
+
     Example:
         >>> from sqlalchemy import Column, Integer, MetaData, Table
         >>> import pgultra

@@ -196,6 +196,9 @@ def rerank(
         vector: what to compare with.
         k: how many rows.
 
+    Raises:
+        DeclarationError, InvalidVector: as for ``nearest``.
+
     Example:
         >>> from sqlalchemy import Column, Integer, MetaData, select
         >>> from pgultra.features.embeddings import VectorType

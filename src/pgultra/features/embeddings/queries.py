@@ -32,6 +32,10 @@ def distance(column: Any, vector: Any) -> ColumnElement[float]:
         column: a mapped attribute, a column, or one of an alias.
         vector: a list, a numpy array, a pgvector Vector, or an expression.
 
+    Raises:
+        DeclarationError: the column is no vector column.
+        InvalidVector: the vector cannot be compared with it.
+
     Example:
         >>> from sqlalchemy import Column
         >>> print(distance(Column("embedding", VectorType(3)), [1, 2, 3]))
@@ -54,6 +58,10 @@ def similarity(column: Any, vector: Any) -> ColumnElement[float]:
     Args:
         column: a mapped attribute, a column, or one of an alias.
         vector: a list, a numpy array, a pgvector Vector, or an expression.
+
+    Raises:
+        DeclarationError: the column is no vector column.
+        InvalidVector: the vector cannot be compared with it.
 
     Example:
         >>> from sqlalchemy import Column

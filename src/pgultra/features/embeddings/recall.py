@@ -72,6 +72,9 @@ def recall(
         The share of the true neighbours that the index gave; 1.0 for an empty table, and
         where no index is declared.
 
+    Raises:
+        DeclarationError: the column is no vector column, or an option takes something else.
+
     Warns:
         PgultraWarning: the declared index is not there, and rows were compared with themselves;
             or the extension is older than 0.8.0, or than 0.8.4 and the index is HNSW.
@@ -129,6 +132,9 @@ def build_index(
 
     Returns:
         The name of the index, or None where nothing was built.
+
+    Raises:
+        DeclarationError: the column is no vector column, or its table declares no index of it.
 
     Warns:
         PgultraWarning: IVFFlat on an empty table; nothing is built.

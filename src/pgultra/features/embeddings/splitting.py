@@ -59,6 +59,9 @@ class Chunks:
         version: the name of that splitter. It is kept beside the rows: after a change of it,
             or of size and overlap, ``backfill`` finds what is split the old way.
 
+    Raises:
+        DeclarationError: an option takes something else, or ``split`` has no ``version``.
+
     Example:
         >>> from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
         >>> import pgultra

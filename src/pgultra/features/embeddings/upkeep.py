@@ -56,6 +56,9 @@ def queue_status(connection: Connection, column: Any) -> QueueStatus:
         connection: a Connection, or an AsyncConnection, and then it is to be awaited.
         column: the vector column, with a source.
 
+    Raises:
+        DeclarationError: the column is no vector column with a source.
+
     Example:
         >>> queue_status(connection, Article.embedding).waiting  # doctest: +SKIP
         3
@@ -112,7 +115,8 @@ def backfill(
         How many rows were put into the queue, or would be.
 
     Raises:
-        DeclarationError: no model is declared, and fresh rows have vectors of two.
+        DeclarationError: the column is no vector column with a source, or no model is declared
+            and fresh rows have vectors of two.
 
     Example:
         >>> backfill(connection, Article.embedding)  # doctest: +SKIP
@@ -195,6 +199,9 @@ def retry_failed(connection: Connection, column: Any) -> int:
 
     Returns:
         How many there were.
+
+    Raises:
+        DeclarationError: the column is no vector column with a source.
 
     Example:
         >>> retry_failed(connection, Article.embedding)  # doctest: +SKIP

@@ -62,6 +62,9 @@ class NextVersion:
         precision: as for ``Embedding``.
         metric: ``cosine`` unless the index says otherwise.
 
+    Raises:
+        DeclarationError: an option takes something else, or options cannot stand together.
+
     Example:
         >>> NextVersion(dimensions=768, model="new").type().dimensions
         768

@@ -168,6 +168,11 @@ def verify(
         from_: the plain column's key; the column's ``dual``, if not given.
         batch: rows that are read at once.
 
+    Raises:
+        EncryptionError: there is no plain column to compare with, the table has no primary key, or
+            row level security hides rows from this role.
+        DeclarationError: ``batch`` is no whole number above 0.
+
     Example::
 
         assert verify(connection, Person.email).complete

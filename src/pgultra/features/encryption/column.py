@@ -82,6 +82,9 @@ def EncryptedColumn(  # noqa: N802  # reads as what it makes
         name: the column's name in the database, if it is not the attribute's.
         options: for ``mapped_column``; see ``ColumnOptions``.
 
+    Raises:
+        DeclarationError: an option takes something else, or options cannot stand together.
+
     Example::
 
         class Person(Base):

@@ -92,6 +92,9 @@ class KeyRing:
         source: the keys by number, a text ``1:BASE64,2:BASE64``, or a callable giving either.
         active: the number of the key that seals.
 
+    Raises:
+        DeclarationError: there is no name, or ``source`` or ``active`` is something else.
+
     Example::
 
         PII = KeyRing.from_env("pii", variable="APP_PII_KEYS")
@@ -126,6 +129,10 @@ class KeyRing:
         """
         Read the keys from an environment variable when one is first needed.
 
+        Raises:
+            DeclarationError: ``variable`` is no name; a variable that is not set is an
+                EncryptionError when a key is first needed.
+
         Example::
 
             export APP_PII_KEYS="1:$(openssl rand -base64 32)"
@@ -147,6 +154,10 @@ class KeyRing:
     def from_file(cls, name: str, path: str | Path, *, active: int | None = None) -> Self:
         """
         Read the keys from a file, one ``number:BASE64`` a line, when one is first needed.
+
+        Raises:
+            DeclarationError: ``path`` is no path; a file that cannot be read is an EncryptionError
+                when a key is first needed.
         """
         if not isinstance(path, str | Path) or not str(path):
             raise refused("KeyRing.from_file", "path", path, "the path of a file")
@@ -183,6 +194,9 @@ class KeyRing:
             wrapped: the envelopes by key number.
             lifetime: seconds for which opened keys are kept in memory.
             active: the number of the key that seals.
+
+        Raises:
+            DeclarationError: the provider lacks a method, or an option takes something else.
         """
         place = "KeyRing.from_provider"
         if not isinstance(provider, KeyProvider):

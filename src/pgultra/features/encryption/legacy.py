@@ -42,6 +42,10 @@ class PgcryptoColumn(UserDefinedType[str]):
         passphrase: is called for every statement, such as ``lambda: os.environ["OLD_KEY"]``.
         minimum: refuse shorter passphrases.
 
+    Raises:
+        DeclarationError: the passphrase is not given as a function, or an option takes something
+            else; a passphrase that is too short is an EncryptionError when it is used.
+
     Example::
 
         Column("phone", PgcryptoColumn(lambda: os.environ["PGCRYPTO_PASSPHRASE"]))
@@ -113,6 +117,9 @@ class FernetText(TypeDecorator[str]):
     Args:
         keys: is called when a value is read, and gives Fernet keys, the newest first.
         binary: the tokens are in ``bytea``, not in text.
+
+    Raises:
+        DeclarationError: the keys are not given as a function, or ``binary`` is something else.
 
     Example::
 

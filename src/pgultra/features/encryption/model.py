@@ -44,18 +44,19 @@ class Encrypted(SchemaEventTarget, UserDefinedType[Any]):  # Any: the Python typ
         keys: the ring whose active key seals.
         search: ``Equality(…)`` or ``Prefix(…)``; None: it can only be read.
         unique: short for ``search=Equality(unique=True)``.
-        context: columns of the same row that a value is bound to, such as the tenant; in
-            another row, where they differ, it does not open. Names are columns' keys, else
-            mapped attributes; columns and attributes themselves are taken too.
+        context: columns of the same row that a value is bound to, such as the tenant: where
+            they differ, it does not open. Columns, mapped attributes, or the keys of either.
         id: the pinned logical id that the column's key is derived for. Left out, it is
             ``table.column``; write that down here *before* you rename either.
         algorithm: ``AES-256-GCM-SIV`` for more than 2**32 values under one key.
         padding: pad plaintexts to a multiple of so many bytes, to hide their length.
         errors: ``quarantine`` gives a ``Quarantined`` where a value does not open.
-        subjects: keys of the subjects that the first context column names; who destroys
-            one makes the subject's values unreadable.
+        subjects: keys of those whom the first context column names; see ``SubjectKeys``.
         dual: name of the plaintext column that is being replaced; see ``adopt``.
         index_keys: keep an index over key numbers, for ``key_usage`` and ``rotate``.
+
+    Raises:
+        DeclarationError: an option takes something else, or options cannot stand together.
 
     Example::
 

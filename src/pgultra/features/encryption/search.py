@@ -140,6 +140,9 @@ class Equality(Search):
         bits: cut the tag to so many bits, so that unequal values share tags and the index
             tells less; then ask with ``find``. None: the whole tag.
 
+    Raises:
+        DeclarationError: an option takes something else, or ``unique`` and ``bits`` are both said.
+
     Example::
 
         email: Mapped[str] = EncryptedColumn(
@@ -191,6 +194,9 @@ class Prefix(Search):
 
     Args:
         length: how many characters; a search needs at least so many.
+
+    Raises:
+        DeclarationError: an option takes something else.
 
     >>> Prefix(length=3).kind
     'prefix3'
@@ -340,6 +346,9 @@ def expected_matches(search: Search, *, rows: int, distinct: int | None = None) 
         search: the index to be judged.
         rows: rows of the table.
         distinct: different values (for a Prefix: different prefixes); all, if not given.
+
+    Raises:
+        DeclarationError: an option takes something else.
 
     >>> print(expected_matches(Equality(bits=12), rows=1_000_000, distinct=500_000))
     1,000,000 rows: a search reads 246.1 rows, 244.1 of them false positives

@@ -48,6 +48,9 @@ class SubjectKeys:
         lifetime: seconds for which keys are kept in memory: so long may another process
             still read what was shredded here.
 
+    Raises:
+        DeclarationError: an option takes something else.
+
     Example::
 
         CUSTOMERS = SubjectKeys(Base.metadata, keys=PII)

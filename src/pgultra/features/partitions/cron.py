@@ -119,6 +119,9 @@ def unschedule_premake(
     Returns:
         The names of the jobs that were there.
 
+    Raises:
+        DeclarationError: ``metadata`` is something else.
+
     Example:
         ``partitions.unschedule_premake(connection, Base)``
     """

@@ -186,6 +186,10 @@ class ByRange(_Declared):
         storage: storage parameters of the partitions, such as ``{"fillfactor": 70}``.
         then: how each partition is partitioned in turn.
 
+    Raises:
+        DeclarationError: both or neither of ``every`` and ``bounds`` are given, ``retain`` counts
+            other things than ``every``, or an option takes something else.
+
     >>> ByRange("occurred_at", every="1 month", premake=3).premake
     3
     """
@@ -271,6 +275,10 @@ class ByList(_Declared):
         storage: storage parameters of the partitions.
         then: how each partition is partitioned in turn.
 
+    Raises:
+        DeclarationError: a value is in two groups, a group has none or no name of its own, or an
+            option takes something else.
+
     >>> ByList("action", {"auth": ("LOGIN", "LOGOUT")}).groups
     {'auth': ('LOGIN', 'LOGOUT')}
     """
@@ -333,6 +341,9 @@ class ByHash(_Declared):
         modulus: how many.
         storage: storage parameters of the partitions.
         then: how each partition is partitioned in turn.
+
+    Raises:
+        DeclarationError: an option takes something else, such as a ``modulus`` above 1000.
 
     >>> ByHash("conversation_id", modulus=8).modulus
     8

@@ -120,6 +120,10 @@ def status(
         metadata: a MetaData, a declarative base, or a list of them.
         now: the present, if not by the server's clock.
 
+    Raises:
+        DeclarationError: ``metadata`` or ``now`` is something else.
+        ValueError: ``now`` has no time zone.
+
     Example:
         ``min(each.runway for each in partitions.status(connection, Base))`` for an alarm
     """

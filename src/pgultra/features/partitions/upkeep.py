@@ -126,6 +126,10 @@ def plan(
         now: the present, if not by the server's clock.
         archive_to: as for ``maintain``.
 
+    Raises:
+        DeclarationError: ``metadata`` or ``now`` is something else.
+        ValueError: ``now`` has no time zone.
+
     Example:
         ``print(partitions.plan(connection, Base))``
     """

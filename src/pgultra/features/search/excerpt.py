@@ -69,6 +69,11 @@ def headline(
         config: as for ``match``.
         language: as for ``match``.
 
+    Raises:
+        DeclarationError: a number is out of range, a sign is no text, or there is no text to show:
+            no part is of the row itself, none is named ``of``, or its columns are not selected.
+        ValueError: as for ``match``; or a sign holds a control character that has a meaning here.
+
     Example:
         ``select(Article.title, search.headline(Article.search, "fox"))``
     """

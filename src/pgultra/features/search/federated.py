@@ -77,6 +77,9 @@ class Source:
         candidates: how many matches are ranked, as for ``top``; None ranks all.
         newest: rank those with the last keys instead of those that are stored first.
 
+    Raises:
+        DeclarationError: an option takes something else.
+
     Example:
         ``Source(Person, title=Person.name, weight=0.8, filters=[Person.active])``
     """
@@ -175,6 +178,11 @@ def federated(
     Returns:
         rows of ``source``, ``key`` (the primary key as text, dates and times as in ISO 8601 and
         in UTC; a JSON array if it has several columns), ``title``, ``rank`` and ``extra``.
+
+    Raises:
+        DeclarationError: there are no sources, two have one name, or one has no vector, several and
+            no ``column``, or no table; or an option takes something else.
+        ValueError: as for ``match``; or ``after`` is of no source of this search.
 
     Example:
         ``session.execute(search.federated([Source(Article), Source(Person)], "ann")).all()``

@@ -144,7 +144,9 @@ def hybrid(
         that side did not find the row. Equal scores are in the order of the primary key.
 
     Raises:
-        DeclarationError: the table has no ranker of a kind, or several and ``by`` names none.
+        DeclarationError: the table has no ranker of a kind, or several and ``by`` names none; or
+            an option takes something else.
+        ValueError: neither ``text`` nor ``vector`` is given.
 
     Example:
         ``session.execute(search.hybrid(Article, text="fox", vector=embedded, limit=10))``

@@ -80,6 +80,9 @@ class TSVectorType(SchemaEventTarget, TSVECTOR):
         config, language_column, mode, filter_live, fastupdate, index, concurrently, vocabulary:
             the same.
 
+    Raises:
+        DeclarationError: an option takes something else.
+
     >>> from sqlalchemy import Column
     >>> Column("search", TSVectorType({"title": "A"}, config="english")).type
     TSVectorType()
@@ -289,6 +292,9 @@ def SearchVector(  # noqa: N802  # reads like the types it stands beside
         vocabulary: keep the words of some parts (their keys; True: those of the highest
             weight) in two more tables, for ``suggest`` and ``did_you_mean``.
         name: the column's name, if it is not the attribute's.
+
+    Raises:
+        DeclarationError: an option takes something else.
 
     Example:
         ``search: Mapped[TSVector] = SearchVector({"title": "A", "body": "B"}, config="english")``

@@ -77,6 +77,9 @@ class Part:
         budget: characters that are read of it; what is beyond cannot be found. None: its
             share of the room that a tsvector has, for any text whatever.
 
+    Raises:
+        DeclarationError: the weight is another letter, or the budget no whole number above 0.
+
     >>> Part("B", budget=50_000)
     Part(weight='B', budget=50000)
     """

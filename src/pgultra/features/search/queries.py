@@ -50,7 +50,10 @@ def match(
             each row is judged as its own language reads the query.
 
     Raises:
-        ValueError: the query holds a NUL character, which PostgreSQL cannot take.
+        DeclarationError: the column is no vector of pgultra and ``config`` is not said, or the
+            query is neither a text nor an expression.
+        ValueError: the query holds a NUL character, or half of a surrogate pair, which PostgreSQL
+            cannot take.
 
     Example:
         ``select(Article).where(search.match(Article.search, "quick -lazy"))``
@@ -70,6 +73,9 @@ def phrase(
         config: as for ``match``.
         language: as for ``match``.
 
+    Raises:
+        ValueError: as for ``match``.
+
     Example:
         ``select(Article).where(search.phrase(Article.search, "quick brown fox"))``
     """
@@ -88,6 +94,9 @@ def any_word(
         config: as for ``match``.
         language: as for ``match``.
 
+    Raises:
+        ValueError: as for ``match``.
+
     Example:
         ``select(Article).where(search.any_word(Article.search, "who paints foxes"))``
     """
@@ -105,6 +114,9 @@ def prefix(
         query: what the user typed, as it is.
         config: as for ``match``.
         language: as for ``match``.
+
+    Raises:
+        ValueError: as for ``match``.
 
     Example:
         ``select(Article).where(search.prefix(Article.search, "quick bro"))``
@@ -134,6 +146,11 @@ def rank(
         config: as for ``match``.
         language: as for ``match``.
 
+    Raises:
+        DeclarationError: ``weights`` are not numbers from 0 to 1 by letter, or ``normalization`` is
+            no sum of PostgreSQL's flags.
+        ValueError: as for ``match``.
+
     Example:
         ``search.rank(Article.search, "quick fox", normalization=1).desc()``
     """
@@ -161,6 +178,11 @@ def rank_cd(
         config: as for ``match``.
         language: as for ``match``.
 
+    Raises:
+        DeclarationError: ``weights`` are not numbers from 0 to 1 by letter, or ``normalization`` is
+            no sum of PostgreSQL's flags.
+        ValueError: as for ``match``.
+
     Example:
         ``search.rank_cd(Article.search, "quick fox").desc()``
     """
@@ -181,6 +203,9 @@ def understood(
         query: what the user typed, as it is.
         config: as for ``match``.
         language: as for ``match``.
+
+    Raises:
+        ValueError: as for ``match``.
 
     Example:
         ``session.scalar(select(search.understood(Article.search, "the")))`` gives None
@@ -233,7 +258,7 @@ def _options(weights: Mapping[str, float] | None, normalization: int) -> tuple[l
     What stands before a ranking's vector, and after its query.
 
     Raises:
-        ValueError: a weight's letter is none, or the normalization is out of range.
+        DeclarationError: a weight's letter is none, or the normalization is out of range.
     """
     if not isinstance(normalization, int) or not 0 <= normalization < 64:
         raise refused("search", "normalization", normalization, "a sum of 1, 2, 4, 8, 16 and 32")

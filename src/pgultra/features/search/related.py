@@ -92,6 +92,9 @@ class Related:
         column: ``"tag.name"``, or the column or attribute itself.
         through: the table between the two, if rows are tied many to many.
 
+    Raises:
+        DeclarationError: the column is neither.
+
     >>> Related("tag.name", through="article_tag").column
     'tag.name'
     """

@@ -46,6 +46,9 @@ class Rules:
         config, language_column, mode, filter_live, fastupdate, index, concurrently, vocabulary:
             the same.
 
+    Raises:
+        DeclarationError: an option takes something else.
+
     >>> from sqlalchemy import Column, Integer, MetaData, Table, Text
     >>> from pgultra import declare
     >>> from pgultra.features.search import TSVectorType

@@ -69,6 +69,11 @@ def backfill(
         after: the key to go on from.
         progress: called after each batch with what was done so far.
 
+    Raises:
+        DeclarationError: the column is no vector of pgultra, its table has no primary key, or
+            ``batch_size`` is below 1.
+        PgultraError: policies hide rows from this role.
+
     Example:
         ``search.backfill(connection, Article.search, progress=print)``
     """

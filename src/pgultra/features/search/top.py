@@ -173,6 +173,11 @@ def top(
         of the primary key. Soft-deleted rows are left out, unless the execution options of
         ``statement`` ask for them.
 
+    Raises:
+        DeclarationError: an option takes something else, such as ``words``, or a number that is not
+            whole or below 0; or the table has no primary key.
+        ValueError: as for ``match``.
+
     Example:
         ``session.execute(search.top(select(Article), Article.search, "fox", 10))``
     """

@@ -246,6 +246,10 @@ def suggest(column: Searched, partial: str, limit: int = 10) -> Select[str, str,
         rows of ``suggestion`` (all that was typed, the last word completed), ``word`` and
         ``count``.
 
+    Raises:
+        DeclarationError: the vector has no vocabulary, or an option takes something else.
+        ValueError: ``partial`` holds what a query of ``match`` may not.
+
     Example:
         ``session.execute(search.suggest(Article.search, "quick bro")).all()``
     """
@@ -281,6 +285,10 @@ def did_you_mean(column: Searched, query: str) -> Select[str | None]:
 
     Returns:
         one row with one text: the other query, or NULL if there is nothing to correct.
+
+    Raises:
+        DeclarationError: the vector has no vocabulary, or the query is no text.
+        ValueError: as for ``match``.
 
     Example:
         ``session.scalar(search.did_you_mean(Article.search, "quikc fox"))`` gives "quick fox"
@@ -324,6 +332,10 @@ def roll_up(connection: Connection, column: Any, *, anew: bool = False) -> int:
 
     Returns:
         how many words were new or changed.
+
+    Raises:
+        DeclarationError: the vector has no vocabulary.
+        PgultraError: policies hide rows from this role, and ``anew`` would pass over them.
 
     Example:
         ``search.roll_up(connection, Article.search)``

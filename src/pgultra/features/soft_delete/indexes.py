@@ -174,6 +174,10 @@ def unique_live(*columns: Any, name: str | None = None, **options: Any) -> LiveI
         name: of the index; ``<table>_live_<columns>_key`` if not said.
         options: for ``sqlalchemy.Index``, such as ``postgresql_nulls_not_distinct=True``.
 
+    Raises:
+        DeclarationError: no column is named, one is something else, or ``postgresql_where`` is
+            given: the condition is that the row is live.
+
     >>> from sqlalchemy import Column, MetaData, Table, Text
     >>> from pgultra import declare
     >>> from pgultra.features.soft_delete import Rules, unique_live
@@ -193,6 +197,10 @@ def index_live(*columns: Any, name: str | None = None, **options: Any) -> LiveIn
         columns: names of columns or attributes, Columns, or expressions.
         name: of the index; ``<table>_live_<columns>_idx`` if not said.
         options: for ``sqlalchemy.Index``, such as ``postgresql_using="gin"``.
+
+    Raises:
+        DeclarationError: no column is named, one is something else, or ``postgresql_where`` is
+            given: the condition is that the row is live.
 
     >>> from sqlalchemy import Column, MetaData, Table, Text
     >>> from pgultra import declare

@@ -48,6 +48,9 @@ def with_deleted(statement: Statement, *, propagate: bool = False) -> Statement:
         statement: a SELECT, UPDATE or DELETE, or a legacy Query.
         propagate: lazy loads from the objects that it returns see deleted rows as well.
 
+    Raises:
+        DeclarationError: it is no such statement, or ``propagate`` is not True or False.
+
     >>> from sqlalchemy import select, column
     >>> with_deleted(select(column("slug"))).get_execution_options()
     immutabledict({'pgultra.deleted': 'include'})
@@ -147,6 +150,9 @@ def on_conflict_live(
         columns: those of the index: names of columns, attributes, or expressions.
         set_: what to update, by column; ``statement.excluded`` has the refused values.
         where: a condition on the update.
+
+    Raises:
+        DeclarationError: the statement's table is not soft-deletable.
 
     >>> from sqlalchemy import Column, MetaData, Table, Text
     >>> from sqlalchemy.dialects.postgresql import dialect, insert
