@@ -143,6 +143,9 @@ def dollar(body: str, tag: str = "") -> str:
         body: the text.
         tag: the one to begin with, where the text is not whole yet.
 
+    Raises:
+        ValueError: the text holds a NUL character, which PostgreSQL cannot store.
+
     >>> dollar("select 1")
     '$$select 1$$'
     >>> dollar("select $$a$$")

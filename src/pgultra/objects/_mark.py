@@ -25,6 +25,9 @@ class Mark:
     fingerprint of the declared text beside it, and views and indexes one of the printed text
     too: while both are the same, nothing was changed, and no server is asked how it would print it.
 
+    Raises:
+        DeclarationError: a word has other letters than a mark can have.
+
     >>> Mark.parse("The live ones.\npgultra:shop:soft_delete")[0]
     'The live ones.'
     >>> str(Mark.parse("pgultra:shop:soft_delete")[1])

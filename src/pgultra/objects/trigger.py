@@ -59,7 +59,8 @@ class Trigger(DatabaseObject):
         unlike: how many partitions lack it or have it otherwise; told by the server.
 
     Raises:
-        DeclarationError: there is no name, or no trigger of PostgreSQL is like that.
+        DeclarationError: there is no name, a word is none of those above, ``columns`` are said
+            without UPDATE, or what is no constraint trigger is to be deferred.
 
     >>> Trigger(name="seen", table="visit", timing="BEFORE", events=("INSERT",),
     ...         function="touch").create()
@@ -114,7 +115,10 @@ class Trigger(DatabaseObject):
             or self.timing not in ("BEFORE", "AFTER", "INSTEAD OF"),
             f"timing is BEFORE, AFTER or INSTEAD OF, events are some of {', '.join(KNOWN)}",
         )
-        yield self.level not in ("ROW", "STATEMENT"), f"level={self.level!r} is not ROW or STATEMENT"
+        yield (
+            self.level not in ("ROW", "STATEMENT"),
+            f"level={self.level!r} is not ROW or STATEMENT",
+        )
         yield (
             self.enabled not in ENABLED,
             f"enabled={self.enabled!r} is not O (usual), D (disabled), R (replica) or A (always)",
@@ -173,12 +177,8 @@ class Trigger(DatabaseObject):
         """
         With its function, if that lives in the same schema.
         """
-        same = self.function_schema == self.schema
-        return dataclasses.replace(
-            self,
-            schema=schema,
-            function_schema=schema if same else self.function_schema,
-        )
+        follows = schema if self.function_schema == self.schema else self.function_schema
+        return dataclasses.replace(self, schema=schema, function_schema=follows)
 
     def canonical(self, scope: Scope) -> Self:
         """

@@ -113,6 +113,9 @@ class Source:
     def selectable(self) -> FromClause:
         """
         What its rows are selected from.
+
+        Raises:
+            DeclarationError: ``entity`` is something else.
         """
         try:
             found = inspect(self.entity).selectable
@@ -129,6 +132,9 @@ class Source:
     def vector(self) -> Any:
         """
         Its vector column.
+
+        Raises:
+            DeclarationError: it has none, or several and ``column`` is not said.
         """
         source = self.selectable()
         if self.column is not None:

@@ -91,6 +91,9 @@ class Rules:
     def attached(self, table: Table) -> None:
         """
         Bind the table's column to these rules.
+
+        Raises:
+            DeclarationError: the table has no such column.
         """
         column = table.c.get(self.column)
         bind = getattr(getattr(column, "type", None), "bind", None)
@@ -182,6 +185,9 @@ class Rules:
     def objects(self, table: Table) -> Iterable[DatabaseObject]:
         """
         What keeps the vector, and its index.
+
+        Raises:
+            DeclarationError: a part is a secret column.
         """
         name = _index_name(table, table.c[self.column])
         index = next((each for each in table.indexes if each.name == name), None)
