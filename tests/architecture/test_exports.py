@@ -3,12 +3,14 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import textwrap
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import pgultra
+from pgultra.plan import options
 from tests.architecture.source import PUBLIC_MODULES, REFERENCE, TESTS, is_package, load, rooms
 
 if TYPE_CHECKING:
@@ -100,6 +102,37 @@ def test_every_public_name_has_an_example(name: str) -> None:
     module, _, attribute = name.partition(":")
     text = inspect.getdoc(getattr(load(module), attribute)) or ""
     assert "Example:" in text or ">>>" in text
+
+
+def raises(value: Any) -> bool:
+    """
+    Tell whether a function, or a class when it is made, raises or insists on its options.
+    """
+    definition: Any = ast.parse(textwrap.dedent(inspect.getsource(value))).body[0]
+    made = [definition]
+    if isinstance(definition, ast.ClassDef):
+        made = [
+            method
+            for method in definition.body
+            if isinstance(method, ast.FunctionDef) and method.name in ("__init__", "__post_init__")
+        ]
+    return any(
+        isinstance(node, ast.Raise)
+        or (isinstance(node, ast.Call) and getattr(node.func, "id", "") in options.__all__)
+        for part in made
+        for node in ast.walk(part)
+    )
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", documented_names())
+def test_a_public_name_says_what_it_raises(name: str) -> None:
+    """
+    The docstring of what raises by itself has a section that says when.
+    """
+    module, _, attribute = name.partition(":")
+    value = getattr(load(module), attribute)
+    assert not raises(value) or "Raises:" in (inspect.getdoc(value) or "")
 
 
 # What a host calls in its own programs and tests, so with its own type checker.

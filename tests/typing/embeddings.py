@@ -43,7 +43,6 @@ from pgultra.features.embeddings import (
     backfill,
     build_index,
     bulk_copy,
-    distance,
     nearest,
     nearest_parents,
     next_version,
@@ -98,6 +97,7 @@ class Note(Data):
     embedding: Mapped[Vector | None] = mapped_column(VectorType(3), init=False)
 
 
+REFUSED: tuple[type[PgultraError], type[ValueError]] = (InvalidVector, InvalidVector)
 COLUMN = Column("embedding", VectorType(3))
 NUMBER = Column("id", Integer)
 TABLE = Table("note_chunk", MetaData(), NUMBER, COLUMN)
@@ -116,14 +116,16 @@ def declarations() -> None:
     """
     What a table or a column may say, and the pieces of a text.
     """
-    Embedding(3, index=IVFFlat(metric="l2", lists=100), next_version=NextVersion(dimensions=4, model="n"))
+    Embedding(
+        3, index=IVFFlat(metric="l2", lists=100), next_version=NextVersion(dimensions=4, model="n")
+    )
     declare(TABLE, Rules("embedding", source=("title",)))
-    declare(TABLE, Chunks(source=Article.title, text="text", size=500, split=str.splitlines, version="1"))
+    declare(
+        TABLE,
+        Chunks(source=Article.title, text="text", size=500, split=str.splitlines, version="1"),
+    )
     assert_type(split_text("a text", size=500, overlap=50), list[str])
     assert_type(next_version(Article.embedding), Column[Any])
-    refused: type[PgultraError] = InvalidVector
-    also: type[ValueError] = InvalidVector
-    assert refused is also
     IVFFlat(lists="many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     NextVersion(dimensions=4)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Chunks(source=Article.title, text="text", split=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -176,7 +178,7 @@ def expressions(vector: list[float]) -> None:
     """
     assert_type(within(Article.embedding, vector, 0.2), ColumnElement[bool])
     assert_type(similarity(Article.embedding, vector), ColumnElement[float])
-    assert_type(distance(Article.embedding, vector), ColumnElement[float])
+    assert_type(embeddings.distance(Article.embedding, vector), ColumnElement[float])
 
 
 def work(engine: Engine, connection: Connection) -> None:

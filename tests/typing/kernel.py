@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, assert_type
 
 import sqlalchemy as sa
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import pgultra
@@ -37,8 +36,10 @@ from pgultra import (
 )
 from pgultra.errors import sqlstate_of
 from pgultra.integrations.pytest import assert_no_drift
+from pgultra.objects import DatabaseObject
 
 if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
@@ -91,18 +92,18 @@ def nouns() -> None:
     declare(TABLE, pgultra.softdelete)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def every_noun(noun: objects.DatabaseObject) -> None:
+def every_noun(noun: DatabaseObject) -> None:
     """
     What all have, and the nouns that rooms make.
     """
-    assert_type(objects.KINDS, Sequence[type[objects.DatabaseObject]])
+    assert_type(objects.KINDS, Sequence[type[DatabaseObject]])
     assert_type(noun.identity, objects.Identity)
     assert_type(noun.identity.schema, str | None)
     assert_type(noun.mark, objects.Mark | None)
     assert_type(objects.Mark.parse("text"), tuple[str | None, objects.Mark | None])
     assert_type(noun.phase, objects.Phase)
     scope = objects.Scope(application="shop", default_schema="public")
-    assert_type(noun.canonical(scope), objects.DatabaseObject)
+    assert_type(noun.canonical(scope), DatabaseObject)
     day = objects.Generation(name="day", table="visit", type="date", expression="at::date")
     assert_type(day.indexes, tuple[Index, ...])
     parts = objects.Partitioning(name="visit", table="visit", strategy="hash", key=("id",))
@@ -116,7 +117,7 @@ class Room:
 
     room = "visits"
 
-    def objects(self, table: Any) -> Iterable[objects.DatabaseObject]:
+    def objects(self, table: Any) -> Iterable[DatabaseObject]:
         """
         None.
         """
@@ -130,7 +131,7 @@ def declarations() -> None:
     declared: plan.Declaration = Room()
     declare(TABLE, declared)
     found = plan.declarations(TABLE)
-    assert_type(found, tuple[plan.Declaration | objects.DatabaseObject, ...])
+    assert_type(found, tuple[plan.Declaration | DatabaseObject, ...])
     assert_type(plan.facts_of(TABLE).live, plan.Live | None)
     assert_type(plan.application_of(Base.metadata), str)
     assert_type(plan.function_name(Base.metadata, "visits", "touch"), str)

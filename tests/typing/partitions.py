@@ -101,7 +101,7 @@ def values() -> None:
     rules: partitions.Rules = ByHash("id", modulus=8)
     declare(message, rules)
     months = partitions.Grid.of("1 month", time_zone="Europe/Berlin")
-    assert_type(months.cells(datetime.min, datetime.max), Iterator[partitions.RangeBound])
+    assert_type(months.cells("2026-01-01", "2026-07-01"), Iterator[partitions.RangeBound])
     partitions.Grid.of("1 month", timezone="UTC")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     wrong: partitions.Rules = months  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     declare(message, wrong)
