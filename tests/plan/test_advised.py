@@ -68,6 +68,23 @@ def test_a_changed_function_says_it_on_both_ways(connection: sa.Connection) -> N
     assert [step.advice for step in found.reverse()] == [WORDS]
 
 
+def test_what_is_only_printed_otherwise_says_nothing(connection: sa.Connection) -> None:
+    """
+    PostgreSQL writes a trigger's WHEN in its own way: a lost mark is no change of it.
+    """
+    metadata = visits()
+    keep = Trigger(
+        name="keep", table="visit", timing="AFTER", events=("UPDATE",), function="keep",
+        when="old.name IS DISTINCT FROM new.name", advice=Advice(VISIT, WORDS),
+    )  # fmt: skip
+    declare(metadata.tables["visit"], TOUCH.but(advice=None), keep)
+    metadata.create_all(connection)
+    connection.exec_driver_sql("COMMENT ON TRIGGER keep ON visit IS NULL")
+    assert [step.advice for step in check(connection, metadata)] == [None]
+    connection.exec_driver_sql("DROP TRIGGER keep ON visit")
+    assert [step.advice for step in check(connection, metadata)] == [WORDS]
+
+
 def test_it_is_no_part_of_the_object() -> None:
     """
     Objects with and without are equal, also in what is printed.

@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from pgultra import Function, Index, Schema, Trigger, View, declare
+from pgultra.features.embeddings import NextVersion, Rules, VectorType
 from pgultra.plan import check
 from pgultra.plan.script import script
 from tests.plan.visits import visits
@@ -115,3 +116,26 @@ def test_what_other_tables_use_stays_on_a_mock_engine() -> None:
     seen.clear()
     metadata.drop_all(engine)
     assert sum(text.startswith("DROP FUNCTION") for text in seen) == 1
+
+
+@pytest.mark.needs("vector")
+def test_what_goes_with_a_table_keeps_nothing_on_a_mock_engine() -> None:
+    """
+    Side tables that a room keeps are dropped with theirs, so they use nothing any more.
+    """
+    engine, seen = mock()
+    note = sa.Table(
+        "note",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("text", sa.Text),
+        sa.Column(
+            "embedding",
+            VectorType(
+                4, source="text", model="a", next_version=NextVersion(dimensions=4, model="b")
+            ),
+        ),
+    )
+    declare(note, Rules("embedding"))
+    note.metadata.drop_all(engine, tables=[note])
+    assert sum("DROP FUNCTION pgultra_embeddings_mark" in text for text in seen) == 2

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pgultra.objects import Identity
     from pgultra.plan.compare import Plan, Step
+    from pgultra.plan.state import State
 
 __all__ = ["tables_that_are_there", "with_fitting_advice"]
 
@@ -46,17 +47,24 @@ def tables_that_are_there(
     return [places[row.schema, row.name] for row in found]
 
 
-def with_fitting_advice(plan: Plan, there: Collection[Identity]) -> Plan:
+def with_fitting_advice(plan: Plan, there: Collection[Identity], desired: State) -> Plan:
     """
     The same plan, with advice only where an object is made or changed on a table that exists.
+
+    Args:
+        plan: its steps hold objects as they are declared.
+        there: the tables that exist.
+        desired: the objects as PostgreSQL would print them, to compare with what it has.
     """
-    return dataclasses.replace(plan, steps=tuple(_fitting(step, there) for step in plan.steps))
+    steps = tuple(_fitting(step, there, desired) for step in plan.steps)
+    return dataclasses.replace(plan, steps=steps)
 
 
-def _fitting(step: Step, there: Collection[Identity]) -> Step:
+def _fitting(step: Step, there: Collection[Identity], desired: State) -> Step:
     if step.after is None or step.after.advice is None:
         return step
-    changed = step.before is None or not step.after.same_as(step.before)
+    before = step.before
+    changed = before is None or not desired.get(before.identity, step.after).same_as(before)
     if changed and step.after.advice.table in there:
         return step
     return dataclasses.replace(step, after=step.after.but(advice=None))

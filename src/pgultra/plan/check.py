@@ -128,7 +128,7 @@ def check(
     _insist_on_declarations(plan, several, home)
     plan = _with_their_tables(plan, dropped_tables, home)
     plan = with_rebuilds(plan, sides, altered, released)
-    plan = with_fitting_advice(plan, there)
+    plan = with_fitting_advice(plan, there, sides.desired)
     plan = sorted_plan(plan, scope.default_schema)
     conflicts = (*plan.conflicts, *_beside(plan, home))
     return dataclasses.replace(plan, conflicts=conflicts, weaker=sides.weaker, sides=sides)

@@ -244,7 +244,8 @@ def _dropping(
     whole = options["_ddl_runner"].tables is None
     going = State(_of(metadata, tables, whole=whole))
     if isinstance(connection, MockConnection):  # which cannot tell what others still use
-        others = metadata.tables.keys() - tables
+        beside = {table.key for table in _companions(options)}  # these are gone with the others
+        others = metadata.tables.keys() - tables - beside
         kept = State(_of(metadata, others, whole=False))
         return Plan(
             tuple(

@@ -65,6 +65,22 @@ def test_recall_is_a_share(connection: sa.Connection, precision: str) -> None:
     assert 0.2 < plain <= recall(connection, table.c.embedding, 20, effort=400) + 0.2 <= 1.2
 
 
+@pytest.mark.parametrize("level", ["READ COMMITTED", "AUTOCOMMIT"])
+def test_one_measurement_leaves_no_setting_for_the_next(engine: sa.Engine, level: Any) -> None:
+    """
+    An effort, or the many candidates of bits, hold for the searches that ask for them alone.
+    """
+    table = table_with(HNSW(m=4, ef_construction=16), precision="bit")
+    table.metadata.create_all(engine)
+    effort = sa.text("SELECT current_setting('hnsw.ef_search')")
+    with engine.connect().execution_options(isolation_level=level) as connection:
+        fill(connection, table, 300)
+        before = connection.scalar(effort)
+        recall(connection, table.c.embedding, 2, effort=300)
+        recall(connection, table.c.embedding, 2)
+        assert connection.scalar(effort) == before
+
+
 async def test_recall_is_for_async_connections_too(database: Database, engine: sa.Engine) -> None:
     """
     The same function, awaited.

@@ -18,9 +18,27 @@ class Base(DeclarativeBase):
     pass
 
 
+class Moment(sa.TypeDecorator[datetime]):
+    """
+    A host's own type.
+    """
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+
+class Noted(sa.TypeDecorator[datetime]):
+    """
+    One on top of it.
+    """
+
+    impl = Moment
+    cache_ok = True
+
+
 class Reading(Base):
     __tablename__ = "reading"
-    at: Mapped[datetime] = mapped_column(sa.DateTime(timezone=True), primary_key=True)
+    at: Mapped[datetime] = mapped_column(Noted, primary_key=True)
     text: Mapped[str]
     search: Mapped[TSVector] = SearchVector({"text": "A"})
 

@@ -336,10 +336,23 @@ def _narrowed(statement: Select[Any]) -> bool:
     """
     Whether the ORM adds conditions: of a subclass in its parent's table, or with_loader_criteria.
     """
-    mappers = (each._annotations.get("parentmapper") for each in statement._raw_columns)
-    return any(getattr(each, "single", False) for each in mappers) or any(
-        getattr(each, "_is_criteria_option", False) for each in statement._with_options
+    named = (each._annotations.get("parentmapper") for each in statement._raw_columns)
+    mappers = [each for each in named if each is not None]
+    options = [
+        each for each in statement._with_options if getattr(each, "_is_criteria_option", False)
+    ]
+    return any(
+        mapper.single or any(_concerns(option, mapper) for option in options) for mapper in mappers
     )
+
+
+def _concerns(option: Any, mapper: Any) -> bool:
+    """
+    Whether a with_loader_criteria is about a mapper's rows: by its entity, or by a class above.
+    """
+    if option.entity is not None:
+        return bool(mapper.isa(option.entity.mapper))
+    return issubclass(mapper.class_, option.root_entity)
 
 
 def _joins(statement: Select[Any]) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, func, select, text
@@ -22,7 +23,7 @@ from pgultra.plan import collect
 from pgultra.plan.extensions import warn_of_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Column, Connection
 
@@ -37,11 +38,16 @@ SELECT EXISTS (
         ON d.classid = CAST('pg_catalog.pg_class' AS regclass)
         AND d.objid = i.indexrelid AND d.refobjid = i.indrelid
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid
-    WHERE i.indrelid = to_regclass(CAST(:place AS text)) AND i.indisvalid
+    WHERE i.indisvalid AND (i.indrelid = to_regclass(CAST(:place AS text))
+        OR i.indrelid IN (SELECT t.relid FROM pg_catalog.pg_partition_tree(
+            to_regclass(CAST(:place AS text))) AS t))
         AND m.amname = :method AND a.attname = :name
 )
 """
-"""Expressions, as half precision has them, depend on their columns too."""
+"""
+Expressions, as half precision has them, depend on their columns too. Of a partitioned table one
+partition's index will do: the parent's is invalid while another lacks its own.
+"""
 
 
 @on_connection
@@ -99,18 +105,19 @@ def recall(
             PgultraWarning,
             stacklevel=3,
         )
-    for number, vector in enumerate(vectors, 1):
-        search = Search.of(select(table), expression, vector)
-        by_index, exact = (search.found(way) for way in ways)
-        near = connection.scalars(select(by_index.distance).order_by(by_index.distance)).all()
-        true = connection.scalars(select(exact.distance).order_by(exact.distance)).all()
-        if len(true) > 1:  # the first is the row itself, which the index may have missed, too
-            itself, farthest = (each + abs(each) * 1e-6 + 1e-9 for each in (true[0], true[-1]))
-            right = sum(distance <= farthest for distance in near)
-            hits += right - (right > 0 and near[0] <= itself)
-            total += len(true) - 1
-        if progress is not None:
-            progress(number, len(vectors))
+    with _apart(connection):
+        for number, vector in enumerate(vectors, 1):
+            search = Search.of(select(table), expression, vector)
+            by_index, exact = (search.found(way) for way in ways)
+            near = connection.scalars(select(by_index.distance).order_by(by_index.distance)).all()
+            true = connection.scalars(select(exact.distance).order_by(exact.distance)).all()
+            if len(true) > 1:  # the first is the row itself, which the index may have missed, too
+                itself, farthest = (each + abs(each) * 1e-6 + 1e-9 for each in (true[0], true[-1]))
+                right = sum(distance <= farthest for distance in near)
+                hits += min(right - (right > 0 and near[0] <= itself), len(true) - 1)
+                total += len(true) - 1
+            if progress is not None:
+                progress(number, len(vectors))
     return hits / total if total else 1.0
 
 
@@ -167,6 +174,19 @@ def build_index(
     for statement in (drop, *index.create()):
         connection.execute(sql.statement(statement))
     return index.name
+
+
+@contextmanager
+def _apart(connection: Connection) -> Iterator[None]:
+    """
+    A savepoint that is taken back: what one search sets would hold for the next ones.
+    """
+    if getattr(connection.connection.dbapi_connection, "autocommit", False):
+        yield  # each statement is a transaction
+        return
+    with connection.begin_nested() as savepoint:
+        yield
+        savepoint.rollback()
 
 
 def _is_indexed(connection: Connection, column: Any) -> bool:

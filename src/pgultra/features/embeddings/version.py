@@ -113,7 +113,8 @@ class Version:
         """
         column = self.of(table)
         host: Any = column.table
-        yield from marking(host, _state_name(column), sources(column), (table.name,))
+        filled = next(each for each in table.columns if isinstance(each.type, VectorType))
+        yield from marking(host, _state_name(column), sources(column), (table.name,), filled=filled)
 
     def of(self, table: Table) -> Column[Any]:
         """

@@ -340,10 +340,10 @@ class EmbeddingWorker:
         """
         Lease a batch; rows that cannot be read are given back with an error, and counted.
         """
-        if queue is self.queue and time.monotonic() - self._looked >= LOOK_AGAIN:
-            insist_on_same_model(connection, queue, self.embedder)
-            self._looked = time.monotonic()
         token, jobs = queue.claim(connection, self.batch, self.lease, self.most_attempts)
+        if jobs and queue is self.queue and time.monotonic() - self._looked >= LOOK_AGAIN:
+            insist_on_same_model(connection, queue, self.embedder)  # an error gives them back
+            self._looked = time.monotonic()
         hidden = [job for job in jobs if job.hidden]
         if hidden:
             error = Unreadable(queue.table)

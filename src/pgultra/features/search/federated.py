@@ -20,6 +20,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    TypeDecorator,
     cast,
     func,
     inspect,
@@ -275,7 +276,9 @@ def _steady(key: ColumnElement[Any]) -> ColumnElement[Any]:
     """
     A part of a key, written in the same way whatever DateStyle and TimeZone are.
     """
-    kind = getattr(key.type, "impl_instance", key.type)
+    kind: Any = key.type
+    while isinstance(kind, TypeDecorator):
+        kind = kind.impl_instance
     if not isinstance(kind, Date | DateTime):
         return key
     zoned = isinstance(kind, DateTime) and kind.timezone
