@@ -205,7 +205,7 @@ class Runs(Turns):
             bar,
             inverse=True,
             note="" if effort is None else note,
-            conditions=(Condition("recall@10", recall, ">=", 0.95),),
+            conditions=() if effort is None else (Condition("recall@10", recall, ">=", 0.95),),
             recall=recall,
             effort=effort,
             parallel_scan_ms=parallel.median * 1000,

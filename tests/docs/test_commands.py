@@ -166,7 +166,7 @@ def test_check_for_drift_in_ci(
 
     reader.write("bin/notify", NOTIFY)
     (reader.folder / "bin" / "notify").chmod(0o755)
-    reader.environment["PATH"] += f":{reader.folder}/bin"
+    reader.environment["PATH"] = f"{reader.folder}/bin:{reader.environment['PATH']}"
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER article_soft_delete_guard ON article")
     reader.follow(commands_of("how-to/check-for-drift-in-ci"))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.once
 
-NOISE = 1.25
-"""How far a quoted figure may be from the measured one: two runs are not the same."""
+NOISE = 0.25
+"""How far a quoted figure may be off, as a share of the measured one's distance from 1: runs differ."""
 RESULTS = report.read()
 SOURCE = re.compile(
     rf"(?P<quoted>\d[\d.]*)?\**<!-- (?P<room>{'|'.join(RESULTS)}): (?P<name>.+?) -->"
@@ -47,7 +47,7 @@ def near(quoted: float, figure: float) -> bool:
     """
     Tell whether a quoted figure may stand for a measured one.
     """
-    return figure / NOISE <= quoted <= figure * NOISE
+    return abs(quoted - figure) <= NOISE * max(abs(figure - 1), 0.4)
 
 
 def sources() -> Iterator[Any]:
@@ -66,7 +66,10 @@ def test_a_quoted_figure_is_the_measured_one(quoted: str | None, source: tuple[s
     Its source exists, and the page is no further from it than one run is from another.
     """
     assert quoted is not None, "no figure stands before this source"
-    assert near(float(quoted), measured()[source]), f"measured: {measured()[source]:.3g}"
+    told = f"measured: {measured()[source]:.3g}"
+    if source[0] == "relevance":  # which a machine's speed does not change
+        assert abs(float(quoted) - measured()[source]) < 0.006, told
+    assert near(float(quoted), measured()[source]), told
 
 
 def test_what_a_source_can_name() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -63,6 +64,8 @@ def disk(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Disk]:
     """
     folder = cluster.folder / "small"
     folder.mkdir()
+    if shutil.which("mount") is None:
+        lacking(request.config, "the program mount is not on this machine")
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", folder],
         capture_output=True,
