@@ -75,7 +75,7 @@ def test_rows_that_were_there_before(engine: sa.Engine, alembic_env: MigrationEn
 
 def test_each_queue_is_named_by_its_vector() -> None:
     """
-    Parents of chunks wait for the vector of the chunks; a next version has a call of its own.
+    Parents of chunks wait for the vector of the chunks; a next version is called by its own.
     """
     said = [each.advice for each in plan.collect(Base.metadata).values() if each.advice]
     columns = [(each.table.name, each.text.partition("tables")[2][2:]) for each in said]
@@ -84,6 +84,7 @@ def test_each_queue_is_named_by_its_vector() -> None:
         ("article", "chunk"),
         ("chunk", "chunk"),
         ("note", "note"),
+        ("note", "note_embedding_next"),
     ]
 
 

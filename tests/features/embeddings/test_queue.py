@@ -208,6 +208,7 @@ async def test_vectors_of_two_models_where_none_is_declared(
     write(5)
     assert old.work() == Worked(embedded=1)  # it looked a moment ago
     monkeypatch.setattr("pgultra.features.embeddings.worker.LOOK_AGAIN", 0.0)
+    write(6)
     for worker, other in ((old, "new"), (new, "old")):
         with pytest.raises(DeclarationError, match=f"has vectors of '{other}'"):
             worker.work()
