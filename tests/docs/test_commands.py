@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from pgultra import KeyRing, plan
 from tests.docs.follower import Follower
 from tests.docs.running import ARTICLE, PRELUDE, VISIT, commands_of, python_of, run, yaml_of
+from tests.fixtures.requirements import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,11 +69,14 @@ def written(reader: Follower, models: str) -> SimpleNamespace:
     return SimpleNamespace(**names)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on this machine")
-def test_a_key_by_openssl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_by_openssl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
     """
     What the page exports is a key that a ring reads.
     """
+    if shutil.which("openssl") is None:
+        lacking(pytestconfig, "openssl is not on this machine")
     with Follower(tmp_path) as reader:
         reader.follow(commands_of("how-to/encrypt-a-column"))
     monkeypatch.setenv("APP_PII_KEYS", reader.environment["APP_PII_KEYS"])
@@ -203,14 +207,16 @@ def test_a_migration_waits_two_seconds_for_a_lock(
         reader.follow([waiting])
 
 
-def test_the_script_of_pgultra_sql(reader: Follower, server: Server, database: Database) -> None:
+def test_the_script_of_pgultra_sql(
+    reader: Follower, server: Server, database: Database, pytestconfig: pytest.Config
+) -> None:
     """
     psql runs what the command prints, in one transaction, and the tables are there as declared.
     """
     if server.binaries is not None:
         reader.environment["PATH"] += f":{server.binaries}"
     if shutil.which("psql", path=reader.environment["PATH"]) is None:
-        pytest.skip("psql is not on this machine")
+        lacking(pytestconfig, "psql is not on this machine")
     metadata = written(reader, f"{PRELUDE}{ARTICLE}").Base.metadata
     place = conninfo_to_dict(database.dsn)
     for name in ("host", "port", "user", "password"):

@@ -403,7 +403,7 @@ def test_conditions_of_the_orm_are_counted_too(connection: sa.Connection) -> Non
     Host.metadata.create_all(connection)
     rows = vectors(4000, 8, 1)
     connection.execute(
-        Note.__table__.insert(),  # type: ignore[attr-defined]
+        Note.__table__.insert(),  # type: ignore[attr-defined]  # a Table, typed as FromClause
         [
             {"id": n, "kind": "often" if n % 20 else "rare", "embedding": row}
             for n, row in enumerate(rows)
