@@ -2,7 +2,7 @@
 ``python -m benchmarks [ROOM …]``: measure all rooms or some.
 
 A room's file here has one function ``figures(server) -> Iterator[Figure]``; how its headline
-figures grow is in growth.py.
+figures grow is in the package growth.
 """
 
 from __future__ import annotations

@@ -63,6 +63,10 @@ class Timed(NamedTuple):
         )
 
 
+Blocks = dict[str, list[Timed]]
+"""Of each side, one for each round."""
+
+
 class Turns:
     """
     Sides that answer the same queries over one connection.
@@ -136,22 +140,21 @@ class Turns:
             extra=more,
         )
 
-    def paired(
-        self,
-        name: str,
-        sides: dict[str, Callable[[Any], Any]],
-        bar: Bar | None,
-        rounds: int = 7,
-        **more: Any,
-    ) -> Figure:
+    def rounds(self, count: int, sides: dict[str, Callable[[Any], Any]]) -> Blocks:
         """
-        In blocks; the median of the ratios of each round, for the machine drifts from one round
-        to the next (measure.py).
+        Blocks of each side, in turns.
         """
-        blocks: dict[str, list[Timed]] = {label: [] for label in sides}
-        for number in range(rounds):
+        blocks: Blocks = {label: [] for label in sides}
+        for number in range(count):
             for label in list(sides)[:: 1 if number % 2 else -1]:
                 blocks[label].append(self.block(sides[label]))
+        return blocks
+
+    def paired(self, name: str, blocks: Blocks, bar: Bar | None, **more: Any) -> Figure:
+        """
+        The median of the ratios of each round, for the machine drifts from one to the next
+        (measure.py).
+        """
         figure = self.figure(
             name, {label: Timed.of(each) for label, each in blocks.items()}, bar, **more
         )
@@ -159,5 +162,5 @@ class Turns:
         figure.ratio = statistics.median(
             one.median / other.median for one, other in zip(ours, theirs, strict=True)
         )
-        figure.rounds, figure.paired = rounds, True
+        figure.rounds, figure.paired = len(ours), True
         return figure

@@ -39,7 +39,7 @@ def figures(server: Server) -> Iterator[Figure]:
         all_of_it.create_all(engine)
         with engine.connect() as connection:
             yield from _autogenerate(connection, tables, all_of_it)
-            yield _check(connection, all_of_it)
+            yield check(connection, all_of_it)
     yield _imports()
 
 
@@ -198,7 +198,10 @@ def _peers(connection: sa.Connection) -> Iterator[tuple[str, Any, Bar, int]]:
             process.wait(timeout=600)
 
 
-def _check(connection: sa.Connection, all_of_it: sa.MetaData) -> Figure:
+def check(connection: sa.Connection, all_of_it: sa.MetaData) -> Figure:
+    """
+    Beside its own catalog queries, which are sent again without it.
+    """
     statements: list[tuple[str, Any]] = []
 
     def record(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -260,5 +263,5 @@ def _imports() -> Figure:
     return figure
 
 
-__all__ = ["database", "figures", "without_door"]
+__all__ = ["check", "database", "figures", "without_door"]
 assert pgultra.integrations.alembic  # the door is open

@@ -24,8 +24,6 @@ from scenes.questions import questions
 from stage import Stage
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from sqlalchemy import URL
 
 
@@ -37,8 +35,11 @@ def main(address: URL | None = None, *, keep: bool = False) -> None:
         address: your server; None starts an embedded one.
         keep: leave the schema on your server.
     """
-    signal.signal(signal.SIGTERM, interrupt)
     stage = Stage()
+    signal.signal(signal.SIGTERM, stage.interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, stage.interrupt)
+    sys.unraisablehook = stage.dropped
     start = time.perf_counter()
     stage.say("[bold]pgultra[/]: PostgreSQL's power, declared on SQLAlchemy models")
     try:
@@ -62,18 +63,11 @@ def main(address: URL | None = None, *, keep: bool = False) -> None:
             if keep:
                 stage.say(f"Kept on your server: {where.rpartition(', in ')[2]}")
     except KeyboardInterrupt:
-        stage.say("\ninterrupted" + ("" if keep else "; everything was cleaned up"))
+        stage.console.print("\ninterrupted" + ("" if keep else "; everything was cleaned up"))
         raise SystemExit(130) from None
     stage.console.rule(style="blue")
     stage.say(f"All of it took {time.perf_counter() - start:.0f} s. The code of this demo:")
     stage.console.print(f"    {Path(__file__).parent}", soft_wrap=True)
-
-
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """
-    A polite kill ends like Ctrl-C: with everything cleaned up.
-    """
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

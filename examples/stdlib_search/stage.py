@@ -4,6 +4,7 @@ What the scenes speak through: a terminal of 80 columns, or a pipe.
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import contextmanager
 from itertools import chain
@@ -20,6 +21,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
 
 WIDTH = 80
 
@@ -33,11 +35,37 @@ class Stage:
         self.console = console or Console(highlight=False)
         self.console.width = min(self.console.width, WIDTH)
         self.number = 0
+        self.interrupted = False
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """
+        Take Ctrl-C or a polite kill.
+
+        Python drops an exception where a finalizer or a callback of a weak reference runs, so
+        it is also written down, and raised where the stage is spoken to next.
+        """
+        self.interrupted = True
+        raise KeyboardInterrupt
+
+    def dropped(self, what: sys.UnraisableHookArgs) -> None:
+        """
+        Be silent about the interrupt that Python drops: it is not forgotten here.
+        """
+        if not (self.interrupted and what.exc_type is KeyboardInterrupt):
+            sys.__unraisablehook__(what)
+
+    def go_on(self) -> None:
+        """
+        Stop here if an interrupt was dropped.
+        """
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def scene(self, title: str) -> None:
         """
         Begin a scene.
         """
+        self.go_on()
         self.number += 1
         self.console.print()
         self.console.rule(f"[bold]{self.number}. {escape(title)}[/]", align="left", style="blue")
@@ -46,6 +74,7 @@ class Stage:
         """
         Say something; `[bold]…[/]` and the like are understood.
         """
+        self.go_on()
         self.console.print(text)
 
     def code(self, text: str, language: str = "python") -> None:
@@ -110,4 +139,9 @@ class Stage:
         )
         with Progress(*columns, console=self.console) as bar:
             task = bar.add_task(what, total=total)
-            yield lambda steps: bar.advance(task, steps)
+
+            def advance(steps: int) -> None:
+                self.go_on()
+                bar.advance(task, steps)
+
+            yield advance

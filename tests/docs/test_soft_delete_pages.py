@@ -122,7 +122,7 @@ def test_core_tables(engine: sa.Engine) -> None:
         sa.Column("article_id", sa.ForeignKey("article.id")),
     )
     block = python_of("how-to/soft-delete-with-cascade")[3]
-    declaring, using = block.split("\n\n")
+    declaring, _, using = block.rpartition("\n\n")
     run(declaring, names)
     metadata.create_all(engine)
     with engine.begin() as connection:

@@ -208,8 +208,9 @@ def test_an_interrupted_demo_cleans_up(database: Database, how: signal.Signals) 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # Between Python's open() and a name for the file, an interrupt leaves it open for a moment.
-        env={**environment(), "PYTHONWARNINGS": "error,ignore:unclosed file:ResourceWarning"},
+        # Between Python's opening of a file or a folder and a name for it, an interrupt leaves it open
+        # for a moment. An unclosed connection says "connection … was deleted while still open".
+        env={**environment(), "PYTHONWARNINGS": "error,ignore:unclosed:ResourceWarning"},
     )
     try:
         with database.engine().connect() as connection:
@@ -231,6 +232,48 @@ def test_an_interrupted_demo_cleans_up(database: Database, how: signal.Signals) 
     assert "Traceback" not in output
     with database.engine().connect() as connection:
         assert connection.execute(sa.text(SCHEMAS)).all() == []
+
+
+@pytest.mark.once
+def test_an_interrupt_that_python_drops_is_not_lost() -> None:
+    """
+    What is raised while an object is finalized is dropped; the next word of the stage stops.
+    """
+    program = """
+import os, signal, sys
+from stage import Stage
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        sum(range(9))  # here the handler has run
+
+stage = Stage()
+signal.signal(signal.SIGTERM, stage.interrupt)
+sys.unraisablehook = stage.dropped
+for name, speak in {
+    "say": lambda: stage.say("a word"),
+    "scene": lambda: stage.scene("a title"),
+    "progress": lambda: advance(1),
+}.items():
+    stage.interrupted = False
+    with stage.progress("reading", 10) as advance:
+        Finalized()
+        try:
+            speak()
+        except KeyboardInterrupt:
+            stage.console.print(f"{name} stopped")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment(), "PYTHONPATH": str(EXAMPLE)},
+    )
+    assert done.stderr == ""
+    for name in ("say", "scene", "progress"):
+        assert f"{name} stopped" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.slow

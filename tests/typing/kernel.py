@@ -102,6 +102,8 @@ def every_noun(noun: DatabaseObject) -> None:
     assert_type(noun.mark, objects.Mark | None)
     assert_type(objects.Mark.parse("text"), tuple[str | None, objects.Mark | None])
     assert_type(noun.phase, objects.Phase)
+    advice = objects.Advice(noun.identity, "fill it")
+    assert_type(advice.text, str)
     scope = objects.Scope(application="shop", default_schema="public")
     assert_type(noun.canonical(scope), DatabaseObject)
     day = objects.Generation(name="day", table="visit", type="date", expression="at::date")

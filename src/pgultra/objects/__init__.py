@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgultra.objects._advice import Advice
 from pgultra.objects._base import DatabaseObject, Identity, Mark, Phase, Scope
 from pgultra.objects.check import Check
 from pgultra.objects.extension import Extension
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "Advice",
     "Check",
     "DatabaseObject",
     "Extension",

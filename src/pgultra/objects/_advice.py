@@ -17,9 +17,9 @@ class Advice(NamedTuple):
     A room's words for whoever makes or changes an object.
 
     Attributes:
-        table: whose rows are concerned; where it is not there yet, the words are not said.
+        rows_of: the table whose rows are concerned; the words are said if it is there.
         text: what to do, in lines.
     """
 
-    table: Identity
+    rows_of: Identity
     text: str

@@ -10,14 +10,42 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ARRAY, Text, bindparam, text
+from sqlalchemy.types import TypeDecorator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection, Row, TextClause
+    from sqlalchemy import Connection, Dialect, Row, TextClause
 
 QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
 """A text or a quoted name, as PostgreSQL prints them."""
+
+
+class _Texts(TypeDecorator[Any]):
+    r"""
+    ``text[]`` in one piece: psycopg would look for the dumper of each element.
+
+    >>> from sqlalchemy.dialects.postgresql import psycopg
+    >>> _Texts().bind_processor(psycopg.dialect())(["a", 'say "b"', "c,d"])
+    '{"a","say \\"b\\"","c,d"}'
+    """
+
+    impl = ARRAY(Text)
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        """
+        For psycopg, sync and async; other drivers take lists, asyncpg nothing else.
+        """
+        if dialect.driver == "psycopg":
+            return _literal
+        found: Callable[[Any], Any] | None = super().bind_processor(dialect)
+        return found
+
+
+def _literal(texts: list[str]) -> str:
+    quoted = (each.replace("\\", "\\\\").replace('"', '\\"') for each in texts)
+    return '{"' + '","'.join(quoted) + '"}' if texts else "{}"
 
 
 def rows(connection: Connection, query: str, **parameters: Any) -> Sequence[Row[Any]]:
@@ -36,7 +64,7 @@ def records(connection: Connection, query: str, **parameters: Any) -> list[Simpl
     """
     found = rows(connection, query, **parameters)
     names = found[0]._fields if found else ()
-    return [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in found]
+    return [SimpleNamespace(**dict(zip(names, row))) for row in found]  # noqa: B905  # a row has its own fields; strict= costs a sixth
 
 
 @cache
@@ -44,7 +72,7 @@ def _statement(query: str, arrays: tuple[str, ...]) -> TextClause:
     """
     One object for each query, so that SQLAlchemy compiles it once.
     """
-    return text(query).bindparams(*(bindparam(name, type_=ARRAY(Text)) for name in arrays))
+    return text(query).bindparams(*(bindparam(name, type_=_Texts) for name in arrays))
 
 
 MARKS = """
@@ -53,11 +81,14 @@ SELECT d.classoid::regclass::text || coalesce('.' || c.relkind::text, '') AS cat
     array_agg(d.objoid::text) FILTER (WHERE d.description LIKE :rules) AS rules
 FROM pg_catalog.pg_description AS d
 LEFT JOIN pg_catalog.pg_class AS c
-    ON c.oid = d.objoid AND d.classoid = 'pg_catalog.pg_class'::regclass
+    ON c.oid = CASE d.classoid WHEN 'pg_catalog.pg_class'::regclass THEN d.objoid END
 WHERE d.objoid >= 16384 AND d.objsubid = 0 AND d.description LIKE :mark
 GROUP BY d.classoid, c.relkind
 """
-"""What initdb made has a comment too, and lower numbers (``FirstNormalObjectId``)."""
+"""
+What initdb made has a comment too, and lower numbers (``FirstNormalObjectId``). The CASE keeps
+the join from looking for functions and triggers among the relations, one by one.
+"""
 
 
 def marked_oids(connection: Connection, application: str) -> dict[str, list[str]]:

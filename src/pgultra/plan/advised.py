@@ -36,7 +36,7 @@ def tables_that_are_there(
     """
     advice = (step.after.advice for step in plan.steps if step.after is not None)
     places = {
-        (each.table.schema or default_schema, each.table.name): each.table
+        (each.rows_of.schema or default_schema, each.rows_of.name): each.rows_of
         for each in advice
         if each is not None
     }
@@ -65,6 +65,6 @@ def _fitting(step: Step, there: Collection[Identity], desired: State) -> Step:
         return step
     before = step.before
     changed = before is None or not desired.get(before.identity, step.after).same_as(before)
-    if changed and step.after.advice.table in there:
+    if changed and step.after.advice.rows_of in there:
         return step
     return dataclasses.replace(step, after=step.after.but(advice=None))

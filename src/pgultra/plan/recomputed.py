@@ -30,15 +30,17 @@ def warn_of_recomputing(sides: Comparable) -> None:
     Warns:
         PgultraWarning: there is one, with the ways out.
     """
+    generated = [each for each in sides.actual.values() if isinstance(each, Generation)]
+    if not generated:
+        return
     tables: dict[str, tuple[tuple[str, ...], list[str]]] = {}
     going = {
         (each.schema, each.table, each.name)
         for identity, each in sides.actual.items()
         if isinstance(each, Trigger) and not _recomputes(sides.desired.get(identity))
     }
-    for identity, each in sides.actual.items():
-        desired = sides.desired.get(identity)
-        if not isinstance(each, Generation) or not getattr(desired, "expression", None):
+    for each in generated:
+        if not getattr(sides.desired.get(each.identity), "expression", None):
             continue
         stay = tuple(t for t in each.triggers if (each.schema, each.table, t) not in going)
         if stay:

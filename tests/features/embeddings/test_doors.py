@@ -78,7 +78,7 @@ def test_each_queue_is_named_by_its_vector() -> None:
     Parents of chunks wait for the vector of the chunks; a next version is called by its own.
     """
     said = [each.advice for each in plan.collect(Base.metadata).values() if each.advice]
-    columns = [(each.table.name, each.text.partition("tables")[2][2:]) for each in said]
+    columns = [(each.rows_of.name, each.text.partition("tables")[2][2:]) for each in said]
     assert sorted((table, text.partition("'")[0]) for table, text in columns) == [
         ("article", "article"),
         ("article", "chunk"),

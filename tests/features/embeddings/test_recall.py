@@ -267,6 +267,34 @@ def test_recall_is_what_numpy_finds(connection: sa.Connection) -> None:
     assert recall(connection, table.c.embedding, 200) == pytest.approx(share, abs=1e-3)
 
 
+@pytest.mark.once
+def test_recall_under_a_filter_is_that_of_nearest(connection: sa.Connection) -> None:
+    """
+    Exact where few match; else the index's, and rows that do not match are looked for, too.
+    """
+    table = table_with(HNSW(m=2, ef_construction=4), metric="l2")
+    table.metadata.create_all(connection)
+    connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+    connection.execute(sa.text("SET LOCAL jit = off"))
+    fill(connection, table, 1500)
+    column = table.c.embedding
+    assert recall(connection, column, 20, where=table.c.id < 100) == 1.0
+    assert recall(connection, column, 5, where=table.c.id < 0) == 1.0  # nothing to find
+    stored = connection.execute(sa.select(table).order_by(table.c.id)).all()
+    rows = np.array([row.embedding.to_numpy() for row in stored], "f8")
+    some = sa.text("note.id % 5 > 0")  # 1,200 rows: for one neighbour that is not few
+    chosen = [number for number, row in enumerate(stored) if row.id % 5 > 0]
+    hits = 0
+    for vector in rows:
+        true = np.argmin(np.linalg.norm(rows[chosen] - vector, axis=1))
+        near = nearest(sa.select(table.c.id).where(some), column, vector, 1)
+        hits += connection.scalar(near) == stored[chosen[true]].id
+    share = hits / len(rows)
+    assert 0.2 < share < 0.99
+    found = recall(connection, column, len(rows), k=1, where=some)
+    assert found == pytest.approx(share, abs=1e-3)
+
+
 @pytest.mark.parametrize("index", [HNSW(), IVFFlat(metric="l2")])
 @pytest.mark.parametrize("precision", ["single", "half"])
 def test_recall_without_the_index_is_warned_of(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pgultra import PgultraError, declare
 from pgultra.features import partitions
-from pgultra.features.partitions import ByList, draining
+from pgultra.features.partitions import ByList, draining, upkeep
 from tests.features.partitions.upkeep_stage import MOMENT, children, event_table, fill, made
 
 if TYPE_CHECKING:
@@ -131,6 +131,36 @@ def test_a_check_that_a_killed_run_left_is_cleared(engine: sa.Engine) -> None:
         connection.exec_driver_sql(late_)
         connection.commit()
         assert not partitions.plan(connection, table.metadata, now=MOMENT)
+
+
+def test_a_check_that_does_not_hold_is_taken_away(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A row that comes between the look at the default partition and its CHECK: nothing stays.
+    """
+    table = made(engine, event_table(default=True, premake=0))
+    later = MOMENT + timedelta(days=31)
+    shield = upkeep.shield
+
+    def too_late(*given: Any) -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO event VALUES (1, '2026-04-05')")
+        shield(*given)
+
+    monkeypatch.setattr(upkeep, "shield", too_late)
+    left = "SELECT count(*) FROM pg_constraint WHERE contype = 'c' AND conname LIKE 'pgultra%%'"
+    with engine.connect() as connection:
+        done = partitions.maintain(connection, table.metadata, now=later)
+        assert not done.complete, str(done)
+        assert connection.exec_driver_sql(left).scalar_one() == 0
+        connection.exec_driver_sql("INSERT INTO event VALUES (2, '2026-04-06')")
+        connection.commit()
+        monkeypatch.undo()
+        done = partitions.maintain(connection, table.metadata, now=later)
+        assert done.complete, str(done)
+        count = "SELECT count(*) FROM event_2026_04"
+        assert connection.exec_driver_sql(count).scalar_one() == 2
 
 
 @pytest.mark.slow

@@ -60,6 +60,37 @@ def test_status_tells_runway_gaps_default_rows_and_sizes(engine: sa.Engine) -> N
         assert (state.default_rows, state.pending, state.healthy) == (0, 1, False)
 
 
+@pytest.mark.parametrize("default", [False, True])
+def test_where_the_present_has_no_partition_nothing_is_well(
+    engine: sa.Engine, *, default: bool
+) -> None:
+    """
+    Also if no run failed, for none was made.
+    """
+    table = made(engine, event_table(default=default))
+    with engine.connect() as connection:
+        for days, well in ((0, True), (31, True), (92, False), (400, False)):
+            now = MOMENT + timedelta(days=days)
+            (state,) = partitions.status(connection, table.metadata, now=now)
+            assert (state.healthy, state.runway > timedelta(0)) == (well, well)
+
+
+def test_of_numbers_the_last_one_counts(engine: sa.Engine) -> None:
+    """
+    A row beyond the last partition has no home.
+    """
+    table = sa.Table("thing", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
+    declare(table, ByRange("id", every=100))
+    made(engine, table)
+    with engine.begin() as connection:
+        (state,) = partitions.status(connection, table.metadata)
+        assert state.healthy
+        last = state.edge - 1
+        connection.execute(table.insert(), {"id": last})
+        (state,) = partitions.status(connection, table.metadata)
+        assert (state.healthy, state.runway) == (True, 1)
+
+
 def test_status_of_levels_and_of_what_is_not_there(engine: sa.Engine) -> None:
     """
     Sizes below are added up; a table that is absent is a finding, never an error.

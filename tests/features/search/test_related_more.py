@@ -176,6 +176,51 @@ def test_a_tag_is_renamed_while_it_is_linked(
         assert words(connection, article) == ["new x", "new x"]
 
 
+@pytest.mark.parametrize("first", ["rename", "move"])
+@pytest.mark.parametrize("what", ["link", "key"])
+def test_a_tag_is_renamed_while_its_link_moves(engine: sa.Engine, first: str, what: str) -> None:
+    """
+    No foreign key checks the tag of a link that gets another article; its name comes along.
+    """
+    metadata = sa.MetaData()
+    article, link, tag = tagged(metadata)
+    [key] = [each for each in link.foreign_keys if each.column is article.c.id]
+    assert key.constraint is not None
+    key.constraint.onupdate = "CASCADE"
+    vector(article, {Related(tag.c.name, through=link): "B"})
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(article.insert(), [{"id": 1}] + [{"id": 2}] * (what == "link"))
+        connection.execute(tag.insert().values(id=1, name="old"))
+        connection.execute(link.insert().values((1, 1)))
+    moves = {
+        "link": link.update().values(article_id=2),
+        "key": article.update().values(id=2),
+    }
+    acts = [tag.update().values(name="new"), moves[what]]
+    if first == "move":
+        acts.reverse()
+
+    def second() -> None:
+        with engine.begin() as connection:
+            connection.execute(acts[1])
+
+    other = threading.Thread(target=second)
+    with engine.begin() as connection:
+        connection.execute(acts[0])
+        other.start()
+        for _ in range(500):
+            with engine.connect() as watching:
+                if watching.scalar(WAITS):
+                    break
+            time.sleep(0.01)  # between two looks at who waits
+        else:
+            pytest.fail("the second does not wait")
+    other.join()
+    with engine.connect() as connection:
+        assert words(connection, article) == ([""] if what == "link" else []) + ["new"]
+
+
 def test_two_who_link_a_tag_do_not_wait(engine: sa.Engine) -> None:
     """
     Only a new name keeps those who link out.

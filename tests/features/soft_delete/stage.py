@@ -151,14 +151,14 @@ class Stage:
                     " WHERE c.deleted_at IS NULL AND p.deleted_at IS NOT NULL"
                 )
             ).all()
-            assert orphans == []
+            assert orphans == [], orphans
             for table in self.schema.metadata.tables.values():
                 halves = connection.execute(
                     sa.select(table.c.id).where(
                         table.c.deleted_at.is_(None) != table.c.deletion_id.is_(None)
                     )
                 ).all()
-                assert halves == []
+                assert halves == [], (table.name, halves)
 
 
 def error_of(future: Future[Any]) -> psycopg.Error:

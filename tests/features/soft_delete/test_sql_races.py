@@ -105,6 +105,23 @@ def test_restore_second(stage: Stage) -> None:
     stage.sound()
 
 
+def test_a_row_moves_while_it_is_restored(stage: Stage) -> None:
+    """What comes back below another row than it was below: whoever deletes that one waits for it."""
+    execute(stage.engine, DELETE)
+    with stage.sessions() as (one, two):
+        one.start("UPDATE comment SET task_id = 3 WHERE id = 1", waits=False)
+        restoring = two.start("UPDATE task SET deleted_at = NULL WHERE id = 1", waits=True)
+        one.connection.commit()
+        restoring.result(timeout=20)
+        deleting = one.start("UPDATE task SET deleted_at = now() WHERE id = 3", waits=True)
+        two.connection.commit()
+        deleting.result(timeout=20)
+        one.connection.commit()
+    stage.sound()
+    assert 1 in dead(stage.engine, stage.comment)
+    assert dead(stage.engine, stage.task) == [3]
+
+
 @pytest.mark.parametrize("parent_first", [True, False])
 def test_parent_and_child_deleted_at_once(stage: Stage, parent_first: bool) -> None:
     """Two deletions, one above the other: the second waits, and each takes what is left."""
@@ -165,6 +182,41 @@ def test_child_added_against_a_deletion_half_way_down(stage: Stage) -> None:
         deleter.connection.commit()
         assert "cannot stand below row (1) of table public.org" in str(error_of(adding))
         adder.connection.rollback()
+    stage.sound()
+
+
+DEEPER = (
+    "INSERT INTO task (id, up) VALUES (4, 2), (5, 4), (6, 5)",
+    "INSERT INTO comment (id, task_id, org_id) VALUES (4, 4, 1), (5, 5, 1), (6, 6, 1)",
+)
+
+
+@pytest.mark.parametrize("level", [1, 2, 4, 5, 6])
+@pytest.mark.parametrize("root", ["org", "project", "task"])
+def test_each_level_is_held(stage: Stage, root: str, level: int) -> None:
+    """Every row that a deletion takes is held against children, however far down it is."""
+    execute(stage.engine, *DEEPER)
+    with stage.sessions() as (one, two):
+        one.start(f"UPDATE {root} SET deleted_at = now() WHERE id = 1", waits=False)
+        add = f"INSERT INTO comment (id, task_id) VALUES (9, {level})"
+        adding = two.start(add, waits=True)
+        one.connection.commit()
+        assert isinstance(error_of(adding), psycopg.errors.ForeignKeyViolation)
+        two.connection.rollback()
+    stage.sound()
+
+
+@pytest.mark.parametrize("level", [2, 4, 5, 6])
+def test_each_level_is_held_against_restoring(stage: Stage, level: int) -> None:
+    """And against those who restore a row below it that died before."""
+    execute(stage.engine, *DEEPER, f"UPDATE task SET deleted_at = now() WHERE id = {level}")
+    with stage.sessions() as (one, two):
+        one.start("UPDATE project SET deleted_at = now() WHERE id = 1", waits=False)
+        text = f"UPDATE task SET deleted_at = NULL WHERE id = {level}"
+        restoring = two.start(text, waits=True)
+        one.connection.commit()
+        assert isinstance(error_of(restoring), psycopg.errors.ForeignKeyViolation)
+        two.connection.rollback()
     stage.sound()
 
 

@@ -125,6 +125,6 @@ def test_sixteen_threads(stage: Stage, first: str) -> None:
 
     storm.run(operate)
     assert set(storm.done) <= {"done", "ForeignKeyViolation"}
-    assert storm.done["done"] > 50  # the others were refused
+    assert storm.done["done"] > 20  # the others were refused
     stage.sound()
     stage.whole(roots)

@@ -10,9 +10,10 @@ What need not be known for the cache key is only looked at when the clause is co
     (WITH near AS (candidates by the index, unless few rows match; carries its settings)
      SELECT the k best of near, if near has k
      UNION ALL
-     SELECT the k best of all matching rows, if near is short
+     SELECT the k best of all matching rows
      UNION ALL
-     SELECT nothing, so that what is hardly ever executed costs nothing in the planner's eyes)
+     SELECT nothing, so that what is hardly ever executed costs nothing in the planner's eyes
+     LIMIT k: which the first part has reached, or gives nothing towards)
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Boolean, Join, Table, not_
+from sqlalchemy import Boolean, Table, bindparam, not_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnClause, ColumnElement
 from sqlalchemy.sql.selectable import FromClause
 from sqlalchemy.sql.visitors import InternalTraversal
 
 from pgultra import sql
+from pgultra.features.embeddings.filters import joins, narrowed
 from pgultra.features.embeddings.index import DISTANCE, HNSW, METRICS
 from pgultra.features.embeddings.objects import indexed, operator
 from pgultra.features.embeddings.vector import Once
@@ -218,10 +220,11 @@ class Clause:
         self.found = found
         self.way = found.way
         self.compiler = compiler
+        self.options = options
         type_: Any = found.column.type
         self.type_: VectorType = type_
         self.plan = "exact" if type_.index is None else self.way.plan
-        self.grouped = self.way.parents or _joins(found.statement)
+        self.grouped = self.way.parents or joins(found.statement)
         self.rows = compiler.process(self._rows(), asfrom=True, **options)
 
     def text(self) -> str:
@@ -232,14 +235,16 @@ class Clause:
         parts = {"rows": self.rows, "keys": keys, "k": self.way.k}
         grouped = "_grouped" if self.grouped else ""
         all_count = not self.grouped and self._candidates == self.way.k
-        exact = _text(f"exact{grouped}")
+        exact = _text(f"exact{grouped}").format(**parts)
         if self.plan == "exact":
-            return exact.format(condition="", **parts)
+            return exact
         calls = (f"set_config('{name}', {value}, true)" for name, value in self._settings())
         return _text(f"nearest{grouped}").format(
-            few=self._few(),
+            many=self._many(),
+            planned=self._planned(),
             best="" if all_count else _text("best").format(**parts),
-            exact=exact.format(condition=_text("short").format(**parts), **parts),
+            enough=_text("enough").format(**parts),
+            exact=exact,
             settings=", ".join(calls),
             cheap=_text("cheap").format(nulls=", ".join("NULL" for _ in self.found.keys_of)),
             order="distance" if self.type_.precision == "single" else "candidate",
@@ -301,28 +306,56 @@ class Clause:
         own = _at_least("ivfflat.probes", "int", probes) if effort is None else f"'{probes}'"
         return (("ivfflat.probes", own), ("ivfflat.iterative_scan", "'relaxed_order'"))
 
-    def _few(self) -> str:
+    def _planned(self) -> str:
         """
-        How to tell that few rows match, and that the exact way is the quicker one.
+        A condition that keeps PostgreSQL from one plan for all values where that expects many rows.
+
+        Drivers prepare what is sent often. Of ``price < $1`` a third of the rows is expected, and
+        as many of the rarest of three states; and since the exact branch costs nothing in the
+        planner's eyes, it would take that plan, whose exact branch scans the table, also for a
+        few rows.
+        """
+        if self.plan != "auto" or not self._filtered or self.options.get("literal_binds"):
+            return ""
+        constant = bindparam("pgultra_true", True, Boolean, unique=True)
+        true = self.compiler.process(constant, **self.options)
+        return _text("planned_anew").format(true=true, rows=self.rows, limit=self._limit)
+
+    @property
+    def _limit(self) -> int:
+        """
+        So many matching rows are few.
+        """
+        limit = self.way.exact_below
+        return max(1000, round(FEW * math.sqrt(self.way.k / 10))) if limit is None else limit
+
+    @property
+    def _filtered(self) -> bool:
+        statement = self.found.statement
+        return (
+            statement.whereclause is not None
+            or narrowed(statement)
+            or bool(statement._setup_joins)
+            or _table_of(self.found.source) is None
+        )
+
+    def _many(self) -> str:
+        """
+        How to tell that many rows match: if it is few, the exact way is the quicker one.
 
         With filters they are counted, up to a limit. Without any, the size of the table on
         disk tells enough, and asking for it costs nothing. A ``schema_translate_map`` fills its
         schema into the statement's text: between dollar signs it may be any.
         """
         if self.plan == "index":
-            return "false"
-        limit = self.way.exact_below
-        if limit is None:
-            limit = max(1000, round(FEW * math.sqrt(self.way.k / 10)))
+            return "true"
         table = _table_of(self.found.source)
-        statement = self.found.statement
-        filtered = statement.whereclause is not None or _narrowed(statement)
-        if table is None or filtered or statement._setup_joins:
-            return _text("few_by_count").format(rows=self.rows, limit=limit)
+        if table is None or self._filtered:
+            return _text("many_by_count").format(rows=self.rows, limit=self._limit)
         preparer: Any = self.compiler.preparer
         name = sql.dollar(preparer.format_table(table), tag="pgultra_table")
-        most = limit * (4 * self.type_.dimensions + 64) + EMPTY
-        return _text("few_by_size").format(table=name, most_bytes=most)
+        most = self._limit * (4 * self.type_.dimensions + 64) + EMPTY
+        return _text("many_by_size").format(table=name, most_bytes=most)
 
 
 def _at_least(name: str, type_: str, least: int) -> str:
@@ -330,37 +363,6 @@ def _at_least(name: str, type_: str, least: int) -> str:
     What a setting is, or so much if it is less; it may be none before pgvector is loaded.
     """
     return f"greatest(nullif(current_setting('{name}', true), '')::{type_}, {least})::text"
-
-
-def _narrowed(statement: Select[Any]) -> bool:
-    """
-    Whether the ORM adds conditions: of a subclass in its parent's table, or with_loader_criteria.
-    """
-    named = (each._annotations.get("parentmapper") for each in statement._raw_columns)
-    mappers = [each for each in named if each is not None]
-    options = [
-        each for each in statement._with_options if getattr(each, "_is_criteria_option", False)
-    ]
-    return any(
-        mapper.single or any(_concerns(option, mapper) for option in options) for mapper in mappers
-    )
-
-
-def _concerns(option: Any, mapper: Any) -> bool:
-    """
-    Whether a with_loader_criteria is about a mapper's rows: by its entity, or by a class above.
-    """
-    if option.entity is not None:
-        return bool(mapper.isa(option.entity.mapper))
-    return issubclass(mapper.class_, option.root_entity)
-
-
-def _joins(statement: Select[Any]) -> bool:
-    """
-    Whether a row of the table may come several times, with rows of other tables.
-    """
-    froms = statement.get_final_froms()
-    return len(froms) > 1 or any(isinstance(each, Join) for each in froms)
 
 
 def _table_of(source: Any) -> Table | None:

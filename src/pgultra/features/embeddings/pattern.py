@@ -16,7 +16,7 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, Table, bindparam
+from sqlalchemy import BindParameter, ColumnElement, Select, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,9 +108,9 @@ class Pattern:
     A search but for its vector.
 
     Attributes:
-        statement: what was given, as a select that keeps nothing, nor is kept.
-        found: the clause of the first search.
-        keys: the primary key, as the statement names it.
+        made: the statement of the first search, which nobody else holds.
+        found: the clause in it.
+        joined: the condition in it.
         selected: the columns of the statement, one by one, if they are those of the table, or
             named; None for a class, which the ORM reads by its own map.
         cached: SQLAlchemy's cache key.
@@ -118,9 +118,9 @@ class Pattern:
         width: of the primary key and of the table; None where a mapper says what the key is.
     """
 
-    statement: Select[Any]
+    made: Select[Any]
     found: Found
-    keys: Sequence[Any]
+    joined: ColumnElement[bool]
     selected: Sequence[Any] | None
     cached: CacheKey
     place: int
@@ -140,10 +140,11 @@ class Pattern:
         key = Key(cached.key)
         key.known = hash(cached.key)
         by_table = bool(keys) and keys[0] in set(found.source.primary_key)
+        own = found.over(found.vector, statement._generate())
         return cls(
-            statement=(copy := statement._generate()),
-            found=found.over(found.vector, copy),
-            keys=keys,
+            made=(again := own.joined(own.statement, keys)),
+            found=own,
+            joined=again._where_criteria[-1],
             selected=_selected(statement, found.source) if by_table else None,
             cached=cached._replace(key=key),
             place=place,
@@ -167,16 +168,35 @@ class Pattern:
         """
         like: Any = self.found.vector
         packed = like.type.packer()(vector)
-        bound = bindparam(like._orig_key, packed, type_=like.type, unique=True)
-        made: Select[Any] = self.found.over(bound).joined(self.statement, self.keys)
+        bound = BindParameter(like._orig_key, packed, type_=like.type, unique=True)
+        found = _like(self.found, vector=bound)
+        [*columns, distance] = self.made._raw_columns
+        distance = _like(distance, table=found)
+        made: Select[Any] = _like(
+            self.made,
+            _raw_columns=[*columns, distance],
+            _where_criteria=(*self.made._where_criteria[:-1], _like(self.joined, found=found)),
+            _order_by_clauses=(distance, *self.made._order_by_clauses[1:]),
+        )
         bindparams = list(self.cached.bindparams)
         bindparams[self.place] = bound
         cached = self.cached.__class__(self.cached.key, bindparams, *self.cached[2:])
         made._set_memoized_attribute("_generate_cache_key", lambda: cached)
         if self.selected is not None:  # a result without a class looks for them each time
-            selected = [*self.selected, made._raw_columns[-1]]
+            selected = [*self.selected, distance]
             made._set_memoized_attribute("_all_selected_columns", selected)
         return made
+
+
+def _like(element: Any, **changes: Any) -> Any:
+    """
+    A copy with some other attributes, past the constructor, which takes most of a search's time.
+
+    For an element that nothing has looked at yet: it remembers nothing of its own.
+    """
+    copy = element.__class__.__new__(element.__class__)
+    copy.__dict__.update(element.__dict__, **changes)
+    return copy
 
 
 def _width(source: Any) -> tuple[int, int]:

@@ -25,7 +25,9 @@ from pgultra.plan.extensions import warn_of_versions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Column, Connection
+    from sqlalchemy import Column, ColumnElement, Connection
+
+    from pgultra.features.embeddings.nearest import Plan
 
 __all__ = ["build_index", "recall"]
 
@@ -58,13 +60,15 @@ def recall(
     *,
     k: int = 10,
     effort: int | None = None,
+    where: ColumnElement[bool] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> float:
     """
     Measure the recall of a column's index: 1.0 finds all that an exact scan finds.
 
-    Random rows are looked for by their own vectors, each once by the index and once
-    exactly. It reads the whole table for every one of them: watch it, do not poll it.
+    Random rows are looked for by their own vectors, each once by the index (with ``where``: as
+    ``nearest`` does it) and once exactly. It reads the whole table for every one of them: watch
+    it, do not poll it.
 
     Args:
         connection: a Connection, or an AsyncConnection, and then it is to be awaited.
@@ -72,11 +76,14 @@ def recall(
         sample: how many rows are looked for.
         k: how many neighbours are compared.
         effort: as in ``nearest``.
+        where: a filter that every search has, as ``Article.language == "en"``; the rows that
+            are looked for need not match it, and what ``nearest`` gives is compared, its exact
+            branch included.
         progress: called with how many rows were looked for, and of how many.
 
     Returns:
-        The share of the true neighbours that the index gave; 1.0 for an empty table, and
-        where no index is declared.
+        The share of the true neighbours that were given; 1.0 for an empty table, where no index
+        is declared, and where nothing matches, or so few rows that ``nearest`` sorts them all.
 
     Raises:
         DeclarationError: the column is no vector column, or an option takes something else.
@@ -93,7 +100,10 @@ def recall(
     if type_.index is not None:
         warn_of_versions(connection, advice(type_.index))
     table = expression.table
-    ways = judged(k + 1, "index", effort=effort), judged(k + 1, "exact")
+    itself = 1 if where is None else 0  # the row that is looked for is its own nearest
+    plan: Plan = "index" if where is None else "auto"
+    ways = judged(k + itself, plan, effort=effort), judged(k + itself, "exact")
+    searched = select(table) if where is None else select(table).where(where)
     one = select(expression).where(expression.is_not(None)).order_by(func.random()).limit(sample)
     hits = total = 0
     vectors = connection.scalars(one).all()
@@ -107,15 +117,17 @@ def recall(
         )
     with _apart(connection):
         for number, vector in enumerate(vectors, 1):
-            search = Search.of(select(table), expression, vector)
+            search = Search.of(searched, expression, vector)
             by_index, exact = (search.found(way) for way in ways)
             near = connection.scalars(select(by_index.distance).order_by(by_index.distance)).all()
             true = connection.scalars(select(exact.distance).order_by(exact.distance)).all()
-            if len(true) > 1:  # the first is the row itself, which the index may have missed, too
-                itself, farthest = (each + abs(each) * 1e-6 + 1e-9 for each in (true[0], true[-1]))
+            if len(true) > itself:
+                first, farthest = (each + abs(each) * 1e-6 + 1e-9 for each in (true[0], true[-1]))
                 right = sum(distance <= farthest for distance in near)
-                hits += min(right - (right > 0 and near[0] <= itself), len(true) - 1)
-                total += len(true) - 1
+                if itself and right and near[0] <= first:  # the index may have missed it, too
+                    right -= 1
+                hits += min(right, len(true) - itself)
+                total += len(true) - itself
             if progress is not None:
                 progress(number, len(vectors))
     return hits / total if total else 1.0

@@ -35,8 +35,7 @@ from sqlalchemy.types import NullType
 from pgultra import sql
 from pgultra.errors import DeclarationError
 from pgultra.features.embeddings.vector import VectorType
-from pgultra.objects import Function, Identity, Trigger
-from pgultra.objects._advice import Advice
+from pgultra.objects import Advice, Function, Identity, Trigger
 from pgultra.plan import declarations, facts_of, function_name
 from pgultra.plan.followers import FOLLOWER
 

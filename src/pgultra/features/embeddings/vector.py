@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgvector.sqlalchemy import VECTOR
-from sqlalchemy import func
+from sqlalchemy import BindParameter, TypeCoerce, func
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.visitors import InternalTraversal
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pgvector import Vector
-    from sqlalchemy import BindParameter
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -218,19 +217,22 @@ class Sent(ColumnElement[Any]):
 
 
 @compiles(Sent)
-def _compile_sent(element: Sent, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_sent(
+    element: Sent, compiler: SQLCompiler, *, checked: bool = False, **options: Any
+) -> str:
     inner = compiler.process(element.value, **options)
     if driver.driver_of(compiler.dialect) == "asyncpg" and not options.get("literal_binds"):
         return f"{inner}::REAL[]::{element.spec}"
-    return f"{inner}::{element.spec}"
+    return f"{inner}::VECTOR" if checked else f"{inner}::{element.spec}"
 
 
 class Once(ColumnElement[Any]):
     """
-    A value as a subquery of its own, which PostgreSQL computes once and not for each row.
+    A value that PostgreSQL computes once and not for each row: as a subquery of its own.
 
     A cast that checks dimensions is a function call; for every row of a scan, it makes a
-    prepared plan look dearer than one that is planned anew each time.
+    prepared plan look dearer than one that is planned anew each time. Through psycopg a
+    parameter of our type comes checked and as a vector: it needs neither cast nor subquery.
     """
 
     inherit_cache = True
@@ -246,4 +248,13 @@ class Once(ColumnElement[Any]):
 
 @compiles(Once)
 def _compile_once(element: Once, compiler: SQLCompiler, **options: Any) -> str:
-    return f"(SELECT {compiler.process(element.value, **options)})"
+    value = element.value
+    if isinstance(value, TypeCoerce):  # a host's bindparam without a type
+        value = value.typed_expression
+    if (
+        isinstance(value, BindParameter)
+        and driver.driver_of(compiler.dialect) in ("psycopg", "psycopg_async")
+        and not options.get("literal_binds")
+    ):
+        return compiler.process(value, checked=True, **options)
+    return f"(SELECT {compiler.process(value, **options)})"

@@ -108,7 +108,7 @@ def adopt(
     Seal the values of a plain column into the encrypted one, in batches, resumable.
 
     The plain column is read through its own SQLAlchemy type: one that decrypts, such as
-    ``StringEncryptedType`` or ``Pgcrypto``, is adopted the same way.
+    ``StringEncryptedType`` or ``PgcryptoColumn``, is adopted the same way.
 
     Args:
         connection: outside a transaction; an AsyncConnection too (then await).
@@ -120,7 +120,9 @@ def adopt(
 
     Raises:
         EncryptionError: the connection is in a transaction or commits each statement, a value
-            does not fit, or row level security hides rows from this role.
+            does not fit, row level security hides rows from this role, there is no plain
+            column to read, or the table has no primary key.
+        DeclarationError: ``batch`` is no whole number above 0.
 
     Example::
 

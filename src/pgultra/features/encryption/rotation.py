@@ -110,7 +110,9 @@ def rotate(
         progress: is called after each batch with the rows done and the rows found.
 
     Raises:
-        EncryptionError: the connection is in a transaction, or row level security hides rows.
+        EncryptionError: the connection is in a transaction, row level security hides rows, or
+            the table has no primary key.
+        DeclarationError: ``batch`` is no whole number above 0.
 
     Example::
 
@@ -154,8 +156,9 @@ def rekey(
         progress: is called after each batch with the rows done and the rows found.
 
     Raises:
-        EncryptionError: the connection is in a transaction, the column has no search, or row
-            level security hides rows.
+        EncryptionError: the connection is in a transaction, the column has no search, row level
+            security hides rows, or the table has no primary key.
+        DeclarationError: ``batch`` is no whole number above 0.
 
     Example::
 

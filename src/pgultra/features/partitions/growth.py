@@ -90,14 +90,21 @@ def outside(bound: Bound, column: str) -> str | None:
     return None
 
 
-def shield(attempts: Attempts, level: Level, default: Child, bounds: Sequence[Bound]) -> list[str]:
+def shield(
+    attempts: Attempts, level: Level, default: Child, bounds: Sequence[Bound], away: list[str]
+) -> None:
     """
     Say of a default partition, by CHECKs, that it holds nothing of these bounds.
 
-    With them, ATTACH need not read the default partition while it is locked. Gives the
-    statements that take them away again.
+    With them, ATTACH need not read the default partition while it is locked.
+
+    Args:
+        attempts: how it waits.
+        level: what the partitions belong to.
+        default: the default partition.
+        bounds: what it shall hold nothing of.
+        away: gets the statements that take them away again, each before what it undoes.
     """
-    away: list[str] = []
     for number, bound in enumerate(bounds):
         condition = outside(bound, level.column)
         if condition is None:
@@ -105,10 +112,9 @@ def shield(attempts: Attempts, level: Level, default: Child, bounds: Sequence[Bo
         name = sql.identifier(f"{SHIELD}{number}")
         drop = f"ALTER TABLE {default.spelt} DROP CONSTRAINT IF EXISTS {name}"
         add = f"ALTER TABLE {default.spelt} ADD CONSTRAINT {name} CHECK ({condition}) NOT VALID"
-        attempts.run([drop, add])
         away.append(drop)
+        attempts.run([drop, add])
         attempts.run([f"ALTER TABLE {default.spelt} VALIDATE CONSTRAINT {name}"])
-    return away
 
 
 def drain_bound(

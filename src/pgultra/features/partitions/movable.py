@@ -95,9 +95,10 @@ def insist_unpublished(connection: Connection, default: int, source: str) -> Non
     if found:
         raise PgultraError(
             f"{source} is published by {', '.join(found)}, and subscribers would be told that the "
-            "rows which move are deleted: take the table out of the publication, drain the "
-            "default partition here and there, put the table back, and let subscribers run "
-            "ALTER SUBSCRIPTION … REFRESH PUBLICATION WITH (copy_data = false)"
+            "rows which move are deleted: stop all writers, take the table out of the publication, "
+            "drain the default partition here and there, put the table back, and let subscribers "
+            "run ALTER SUBSCRIPTION … REFRESH PUBLICATION WITH (copy_data = false) before anybody "
+            "writes again"
         )
 
 

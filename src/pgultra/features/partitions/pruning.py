@@ -78,7 +78,8 @@ def partitions_touched(
             known, as in joins.
 
     Example:
-        ``partitions_touched(connection, select(Event))`` gives ``{"event": ("event_2026_01", …)}``
+        ``partitions_touched(connection, select(Event))`` gives
+        ``{"public.event": ("public.event_2026_01", …)}``
     """
     families: dict[tuple[str, str], str] = {}
     number: dict[str, int] = {}

@@ -99,7 +99,13 @@ class TableStatus:
     def healthy(self) -> bool:
         """
         Whether nothing is missing, nothing failed, and no row is in a default partition.
+
+        The present has a partition, that is; how far they reach beyond it is for an alarm on
+        ``runway``.
         """
+        left = self.runway
+        if left is not None and (left if isinstance(left, int) else left.total_seconds()) <= 0:
+            return False
         return not (self.gaps or self.default_rows or self.problems or self.findings)
 
 
@@ -125,7 +131,7 @@ def status(
         ValueError: ``now`` has no time zone.
 
     Example:
-        ``min(each.runway for each in partitions.status(connection, Base))`` for an alarm
+        ``[each.table for each in partitions.status(connection, Base) if not each.healthy]``
     """
     with own_transaction(connection):
         moment = moment_of(connection, now)

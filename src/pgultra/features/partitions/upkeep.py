@@ -306,7 +306,7 @@ class _Work:
                 own = [task for task in tasks if task.level.oid == level.oid]
                 bounds = [task.action.bound for task in own if task.action.bound is not None]
                 if level.default is not None:
-                    away += shield(self.hand, level, level.default, bounds)
+                    shield(self.hand, level, level.default, bounds, away)
             made = premake(self.hand, tasks[0].level.parent, moment)
         finally:
             if away and not self.hand.connection.invalidated:

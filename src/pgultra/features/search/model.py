@@ -283,8 +283,8 @@ def SearchVector(  # noqa: N802  # reads like the types it stands beside
         mode: ``auto`` generates the column where PostgreSQL can and no BEFORE UPDATE trigger
             would make that slow, and keeps it by triggers otherwise.
         filter_live: None: queries leave out soft-deleted rows; True: the index too, so that
-            it serves only queries of live rows; False: ``top`` finds deleted rows; ``hybrid``
-            and ``federated`` never do.
+            it serves only queries of live rows; False: ``top`` finds deleted rows in Core, and in
+            a session by ``with_deleted``; ``hybrid`` and ``federated`` never do.
         fastupdate: PostgreSQL's option of GIN; off makes inserts slower, and searches after
             many of them quicker.
         index: whether there is a GIN index.

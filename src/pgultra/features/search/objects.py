@@ -11,8 +11,7 @@ from sqlalchemy.dialects.postgresql import CITEXT
 from pgultra import sql
 from pgultra.features.search.related import PATH
 from pgultra.features.search.settings import is_equal_as_text
-from pgultra.objects import Function, Identity, Index, Trigger
-from pgultra.objects._advice import Advice
+from pgultra.objects import Advice, Function, Identity, Index, Trigger
 from pgultra.objects.generation import Generation
 
 if TYPE_CHECKING:

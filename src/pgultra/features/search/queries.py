@@ -74,7 +74,7 @@ def phrase(
         language: as for ``match``.
 
     Raises:
-        ValueError: as for ``match``.
+        DeclarationError, ValueError: as for ``match``.
 
     Example:
         ``select(Article).where(search.phrase(Article.search, "quick brown fox"))``
@@ -95,7 +95,7 @@ def any_word(
         language: as for ``match``.
 
     Raises:
-        ValueError: as for ``match``.
+        DeclarationError, ValueError: as for ``match``.
 
     Example:
         ``select(Article).where(search.any_word(Article.search, "who paints foxes"))``
@@ -116,7 +116,7 @@ def prefix(
         language: as for ``match``.
 
     Raises:
-        ValueError: as for ``match``.
+        DeclarationError, ValueError: as for ``match``.
 
     Example:
         ``select(Article).where(search.prefix(Article.search, "quick bro"))``
@@ -205,7 +205,7 @@ def understood(
         language: as for ``match``.
 
     Raises:
-        ValueError: as for ``match``.
+        DeclarationError, ValueError: as for ``match``.
 
     Example:
         ``session.scalar(select(search.understood(Article.search, "the")))`` gives None

@@ -71,6 +71,15 @@ Who is about to refer to a row holds it FOR KEY SHARE, by the foreign key's own 
 writer of its text waits for them, sees their rows, and is waited for by those who come later.
 """
 
+HOLD = """SELECT FROM {parent} AS q
+WHERE EXISTS (SELECT FROM {changed} AS c WHERE {joined})
+ORDER BY {qualified_key} FOR NO KEY UPDATE OF q;
+"""
+"""
+Who gives a row's link to another row holds both of them, and no check of a foreign key holds the
+text. Who waited for the one sees, in the statement after this, that the text is the other's now.
+"""
+
 EMPTIED = """UPDATE {parent} AS p
 SET {vector} = CASE WHEN p.{vector} IS NULL THEN ''::tsvector END"""
 HOME = """SELECT n.nspname FROM pg_constraint AS k
@@ -237,16 +246,19 @@ class _Watch:
         key = [column.name for column in table.primary_key]
         key = key or [name for name, _ in self.chains[0].up]
         changed = ROWS[event].format(columns=columns)
-        text = TOUCH.format(
-            parent=parent,
-            vector=vector,
-            key=", ".join(f"p.{_name(name)}" for name in key),
-            qualified_key=", ".join(f"q.{_name(name)}" for name in key),
-            changed=changed,
-            joined=" OR ".join(dict.fromkeys(map(self._joined, self.chains))),
-        )
+        words = {
+            "parent": parent,
+            "vector": vector,
+            "key": ", ".join(f"p.{_name(name)}" for name in key),
+            "qualified_key": ", ".join(f"q.{_name(name)}" for name in key),
+            "changed": changed,
+            "joined": " OR ".join(dict.fromkeys(map(self._joined, self.chains))),
+        }
+        text = TOUCH.format(**words)
         through = [each.down for each in self.chains if each.down and self.table is each.target]
-        return self._lock(through[0], changed) + text if event == "UPDATE" and through else text
+        if event != "UPDATE" or not through:
+            return text
+        return self._lock(through[0], changed) + HOLD.format(**words) + text
 
     def _joined(self, chain: Chain) -> str:
         """

@@ -149,15 +149,11 @@ class LiveIndex(SchemaItem):
                     f"table does not have; it has {', '.join(table.columns.keys())}"
                 )
             return found
-        if isinstance(column, Column) and getattr(column, "table", None) is None:
-            return self._resolved(column.key, table, mapper)  # a mixin's, which was copied
-        if hasattr(column, "__clause_element__"):
-            return column.__clause_element__()  # type: ignore[no-any-return]  # a column by inspection
-        if hasattr(column, "column"):  # a mapped_column() in the class body
-            return column.column  # type: ignore[no-any-return]  # a column by inspection
-        if isinstance(column, Column) and column.table is not table:
-            # A copy of the table (to_metadata) has columns of its own.
+        if isinstance(column, Column) and getattr(column, "table", None) is not table:
+            # A mixin's, which was copied, or that of the table that this one is a copy of.
             return self._resolved(column.key, table, mapper)
+        if hasattr(column, "__clause_element__"):  # an attribute, or mapped_column() in the class
+            return column.__clause_element__()  # type: ignore[no-any-return]  # a column by inspection
         return column  # type: ignore[no-any-return]  # a column by inspection
 
     def __repr__(self) -> str:
@@ -244,6 +240,7 @@ def _printed(column: Any) -> str:
     if isinstance(column, str):
         return repr(column)
     try:
-        return str(getattr(inspect(column), "key", column))
+        key = getattr(inspect(column), "key", None)  # an expression has none
     except NoInspectionAvailable:
-        return str(column)
+        key = None
+    return str(column if key is None else key)

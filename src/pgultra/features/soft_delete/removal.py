@@ -39,7 +39,8 @@ class Purged:
 
     Attributes:
         removed: rows that are gone, those below included.
-        skipped: deletions that stay, because live rows or rows of other tables need them.
+        skipped: rows of the target that stay, because live rows or rows of other tables need them
+            or what is below them.
 
     >>> Purged(removed=4) + Purged(removed=1, skipped=1)
     Purged(removed=5, skipped=1)

@@ -146,6 +146,25 @@ def unfilled(engine: sa.Engine) -> int:
     return found
 
 
+def test_filling_that_takes_long_is_taken_back(engine: sa.Engine, database: Database) -> None:
+    """
+    And tried again in fewer blocks: a writer of one of their rows waits for all of them.
+    """
+    post, _ = models()
+    with engine.begin() as connection:
+        run(
+            connection,
+            f"DELETE FROM {NOTE} WHERE id > 1500",
+            f"CREATE FUNCTION {qualified(SCHEMA, 'slow')}(said text) RETURNS boolean IMMUTABLE "
+            "LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.002); RETURN true; END $$",
+            f"ALTER TABLE {NOTE} ADD CHECK ({qualified(SCHEMA, 'slow')}(said)) NOT VALID",
+        )
+    with engine.connect() as connection, bystander(database.dsn) as someone:
+        done = convert(connection, post)
+    assert unfilled(engine) == 0
+    assert done.longest_wait < LONGEST + someone.longest, done
+
+
 @pytest.mark.parametrize("way", ["copy", "attach"])
 @pytest.mark.parametrize("required", [False, True])
 def test_the_column_comes_and_is_filled(engine: sa.Engine, way: str, required: bool) -> None:

@@ -4,8 +4,8 @@
 WITH pgultra_nearest AS MATERIALIZED (
     SELECT {keys}, distance
     FROM ({rows}) AS pgultra_rows
-    WHERE NOT ({few})
-        AND (SELECT concat({settings})) IS NOT NULL
+    WHERE {many} AND {planned}
+        (SELECT concat({settings})) IS NOT NULL
     ORDER BY {order}
     LIMIT {candidates}
 ),
@@ -14,18 +14,16 @@ pgultra_near AS MATERIALIZED (
     FROM pgultra_nearest
     GROUP BY {keys}
 )
-SELECT *
-FROM (
+(
     SELECT {keys}, distance
     FROM pgultra_near
-    WHERE (SELECT count(distance) FROM pgultra_near) >= {k}
+    WHERE {enough}
     {best}
-) AS pgultra_best
+)
 UNION ALL
-SELECT *
-FROM (
+(
     {exact}
-) AS pgultra_exact
+)
 UNION ALL
 {cheap}
-LIMIT {k} + {k}
+LIMIT {k}

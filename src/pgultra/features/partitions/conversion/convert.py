@@ -206,7 +206,8 @@ def undo_conversion(
     """
     Give the name back to the old table, which has every change made since; drop the new one.
 
-    It works from every step until `finish_conversion`, also for a conversion that broke off.
+    It works from every step until `finish_conversion`, also for a conversion that broke off;
+    of one without a copy (``way="attach"``) until the names are exchanged.
 
     Args:
         connection: outside a transaction; an AsyncConnection too (then await).

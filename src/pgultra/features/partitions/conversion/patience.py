@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["SLEEP", "Patience"]
+__all__ = ["SLEEP", "Overdue", "Patience"]
 
 Answer = TypeVar("Answer")
 GIVE_WAY = frozenset({"55P03", "40P01", "40001"})
+CANCELED = "57014"
 SETTINGS = text(
     "SELECT pg_catalog.set_config('lock_timeout', :timeout, true), "
-    "pg_catalog.set_config('statement_timeout', '0', true), "
+    "pg_catalog.set_config('statement_timeout', :limit, true), "
     "CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 170000 "
     "THEN pg_catalog.set_config('transaction_timeout', '0', true) END, "
     "pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true), "
@@ -43,6 +44,12 @@ DEADLOCK = text(
     "SELECT setting::float / 1000 FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout'"
 )
 SLEEP = text("SELECT pg_catalog.pg_sleep(:seconds)")
+
+
+class Overdue(Exception):
+    """
+    A statement took longer than its limit, and was taken back.
+    """
 
 
 @dataclass
@@ -70,7 +77,12 @@ class Patience:
 
     @contextmanager
     def transaction(
-        self, *, blocking: bool = False, safe: bool = True, by_index: bool = False
+        self,
+        *,
+        blocking: bool = False,
+        safe: bool = True,
+        by_index: bool = False,
+        limit: float | None = None,
     ) -> Iterator[Connection]:
         """
         One transaction.
@@ -79,17 +91,29 @@ class Patience:
             blocking: what it takes counts as a writer's wait.
             safe: with ``pg_catalog`` as search_path, and not the caller's own.
             by_index: no scan of a whole table, however new its statistics are.
+            limit: how long a statement may take, in seconds; None is as long as it likes.
+
+        Raises:
+            Overdue: one took longer than the limit.
         """
         self._ask()
-        timeout = f"{max(1, round(self.lock_timeout * 1000))}ms"
+        settings = {
+            "timeout": _milliseconds(self.lock_timeout),
+            "limit": "0" if limit is None else _milliseconds(limit),
+            "safe": safe,
+            "by_index": by_index,
+        }
         start = time.perf_counter()
         try:
             with self.connection.begin():
-                self.connection.execute(
-                    SETTINGS, {"timeout": timeout, "safe": safe, "by_index": by_index}
-                )
+                self.connection.execute(SETTINGS, settings)
                 start = time.perf_counter()
                 yield self.connection
+        except DBAPIError as error:
+            taken = time.perf_counter() - start
+            if limit is None or taken < limit or sqlstate_of(error) != CANCELED:
+                raise  # what somebody else cancels is cancelled
+            raise Overdue from error
         finally:
             if blocking:
                 self.longest = max(self.longest, time.perf_counter() - start)
@@ -129,3 +153,7 @@ class Patience:
             with self.connection.begin():
                 self.connection.execute(SLEEP, {"seconds": pause})
             pause = min(2.0, pause * 1.5)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms"

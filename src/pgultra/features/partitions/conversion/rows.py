@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pgultra import sql
 from pgultra.errors import PgultraError, sqlstate_of
+from pgultra.features.partitions.conversion.patience import Overdue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
     Key = list[str]
 
-__all__ = ["Compared", "copy", "paced", "settled"]
+__all__ = ["Compared", "copy", "limit_of", "paced", "settled", "smaller"]
 
 GOAL = 0.1
 """How long a page shall take, in seconds: a writer of one of its rows waits so long at most."""
-FIRST, MOST = 500, 50_000
+LIMIT = 0.5
+"""How long a page may take, in seconds: after that it is taken back, and tried again in pieces."""
+FIRST, LEAST, MOST = 500, 10, 50_000
 ROUNDS = 50
 UNIQUE = "23505"
 
@@ -55,7 +58,21 @@ def _ask(connection: Connection, statement: str) -> Any:
     return connection.execute(sql.statement(statement))
 
 
-def paced(size: int, seconds: float, least: int = 10, most: int = MOST) -> int:
+def limit_of(size: int, least: int = LEAST) -> float | None:
+    """
+    How long a page of that size may take; the smallest takes what it needs.
+    """
+    return LIMIT if size > least else None
+
+
+def smaller(size: int, least: int = LEAST) -> int:
+    """
+    The size of the next try, after one that took too long.
+    """
+    return max(least, size // 4)
+
+
+def paced(size: int, seconds: float, least: int = LEAST, most: int = MOST) -> int:
     """
     The size of the next page, so that it takes about as long as it shall.
     """
@@ -84,33 +101,34 @@ def copy(
     """
     size = batch or FIRST
     finished = False
+
+    def page(low: Key | None, size: int, optimistic: bool = True) -> tuple[Key | None, float]:
+        limit = None if batch else limit_of(size)
+        with patience.transaction(blocking=True, by_index=True, limit=limit) as connection:
+            start = time.perf_counter()
+            found = _ask(connection, route.boundary(low, size - 1)).scalar()
+            high = None if found is None else json.loads(found)
+            new = optimistic and route.ordered  # or nothing tells without reading it all
+            new = new and not _ask(connection, route.begun(low, high)).scalar()
+            texts = route.copy(low, high, empty=new)
+            row = _ask(connection, texts).one()
+            done(connection, high, row.seen)
+            return high, time.perf_counter() - start
+
+    def either(low: Key | None, size: int) -> tuple[Key | None, float]:
+        try:
+            return page(low, size)
+        except DBAPIError as error:
+            if sqlstate_of(error) != UNIQUE:
+                raise
+            return page(low, size, optimistic=False)  # a writer was here meanwhile
+
     while not finished:
-        low = position
-        optimistic = True
-
-        def page(
-            low: Key | None = low, size: int = size, optimistic: bool = optimistic
-        ) -> tuple[Key | None, float]:
-            with patience.transaction(blocking=True, by_index=True) as connection:
-                start = time.perf_counter()
-                found = _ask(connection, route.boundary(low, size - 1)).scalar()
-                high = None if found is None else json.loads(found)
-                new = optimistic and route.ordered  # or nothing tells without reading it all
-                new = new and not _ask(connection, route.begun(low, high)).scalar()
-                texts = route.copy(low, high, empty=new)
-                row = _ask(connection, texts).one()
-                done(connection, high, row.seen)
-                return high, time.perf_counter() - start
-
-        def either(low: Key | None = low, size: int = size) -> tuple[Key | None, float]:
-            try:
-                return page(low, size)
-            except DBAPIError as error:
-                if sqlstate_of(error) != UNIQUE:
-                    raise
-                return page(low, size, optimistic=False)  # a writer was here meanwhile
-
-        position, seconds = patience.until_it_works(either)
+        try:
+            position, seconds = patience.until_it_works(partial(either, position, size))
+        except Overdue:
+            size = smaller(size)
+            continue
         finished = position is None
         if batch is None:
             size = paced(size, seconds)

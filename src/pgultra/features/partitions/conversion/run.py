@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from sqlalchemy.exc import DBAPIError
+
 from pgultra import sql
 from pgultra.errors import PgultraError
 from pgultra.features.partitions.conversion import build, exchange, rows
@@ -272,12 +274,17 @@ class Conversion:
         expected = max(int(self.entry.state["old"]["rows"]), 1)
 
         def done(connection: Connection, position: list[str] | None, seen: int) -> None:
-            state["copied"] += seen
-            if position is None:
-                self.done(connection, "copy")
-            else:
-                self.entry.position = position
-                self.journal.advance(connection, position, state["copied"])
+            before = state["copied"]
+            state["copied"] = before + seen
+            try:
+                if position is None:
+                    self.done(connection, "copy")
+                else:
+                    self.journal.advance(connection, position, state["copied"])
+                    self.entry.position = position
+            except DBAPIError:
+                state["copied"] = before  # the page is taken back, and comes again
+                raise
             if self.progress is not None:
                 self.progress(state["copied"], max(expected, state["copied"]))
 

@@ -18,7 +18,8 @@ from pgultra.features.partitions.conversion.concurrent import INDEX_STATE, concu
 from pgultra.features.partitions.conversion.design import Design, design
 from pgultra.features.partitions.conversion.journal import Entry
 from pgultra.features.partitions.conversion.lacking import foreseen
-from pgultra.features.partitions.conversion.rows import paced
+from pgultra.features.partitions.conversion.patience import Overdue
+from pgultra.features.partitions.conversion.rows import limit_of, paced, smaller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,11 +219,15 @@ def _filled(patience: Patience, design: Design, each: Widened) -> int:
             start = time.perf_counter()
             page = each.page(design, low, low + size, heap)
 
-            def once(page: str = page) -> int:
-                with patience.transaction(blocking=True, by_index=True) as connection:
+            def once(page: str = page, limit: float | None = limit_of(size, 1)) -> int:
+                with patience.transaction(blocking=True, by_index=True, limit=limit) as connection:
                     return int(connection.execute(sql.statement(page)).scalar_one())
 
-            count += patience.until_it_works(once)
+            try:
+                count += patience.until_it_works(once)
+            except Overdue:
+                size = smaller(size, 1)
+                continue
             low += size
             size = paced(size, time.perf_counter() - start, 1, MOST)
     return count

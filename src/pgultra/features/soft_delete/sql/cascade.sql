@@ -2,7 +2,7 @@
 --
 -- Reads the ids that stamp logged row by row.  All locks are taken in one order, whoever comes:
 -- tables from parents to children, rows by primary key.  FOR UPDATE keeps out whoever adds a child
--- meanwhile.
+-- meanwhile, or restores one: so no row is updated before it is locked.
 --
 -- Trigger argument, as JSON:
 --   tables  [{schema, name, key, deleted_at, deleted_by, deletion_id, flag}], the trigger's own
@@ -38,6 +38,7 @@ DECLARE
     parent jsonb;
     here integer;
     above integer;
+    hold text;
     counted bigint;
     changed bigint;
     -- What the last round of a cyclic group took: per table an array of places, as text.
@@ -96,7 +97,7 @@ BEGIN
                 FOR target IN SELECT pg_catalog.jsonb_array_elements(step -> 'tables') LOOP
                     here := (target ->> 'table')::integer + 1;
                     child := facts -> 'tables' -> (here - 1);
-                    EXECUTE pg_catalog.format(
+                    hold := pg_catalog.format(
                         'SELECT FROM %s AS c WHERE c.%I IS NULL AND (%s) IN (%s)'
                         ' ORDER BY %3$s FOR UPDATE',
                         names[here], child ->> 'deleted_at', keys[here],
@@ -125,13 +126,18 @@ BEGIN
                             )
                             FROM pg_catalog.jsonb_array_elements(target -> 'edges') AS e
                         )
-                    ) USING ids, fresh;
+                    );
+                    EXECUTE hold USING ids, fresh;
                     GET DIAGNOSTICS counted = ROW_COUNT;
                     CONTINUE WHEN counted = 0;
 
                     FOR edge IN SELECT pg_catalog.jsonb_array_elements(target -> 'edges') LOOP
                         above := (edge ->> 'parent')::integer + 1;
                         parent := facts -> 'tables' -> (above - 1);
+                        IF everything AND changed > 0 AND (step ->> 'cyclic')::boolean THEN
+                            -- What was taken a moment before has rows below it in this very table.
+                            EXECUTE hold USING ids, fresh;
+                        END IF;
                         -- Counts what is dead afterwards: a host's trigger may keep a row alive.
                         EXECUTE pg_catalog.format(
                             'WITH taken AS ('

@@ -198,41 +198,44 @@ BEGIN
             END LOOP;
         END LOOP;
 
-        -- Lock the parents of all these rows, and the rows.
-        FOR step IN SELECT pg_catalog.jsonb_array_elements(facts -> 'locks') LOOP
-            here := (step ->> 'table')::integer + 1;
-            IF step -> 'edges' <> '[]' THEN
-                EXECUTE pg_catalog.format(
-                    'SELECT FROM %s AS p WHERE (%s) IN (%s) ORDER BY %2$s FOR KEY SHARE',
-                    names[here], parent_keys[here],
-                    (
-                        SELECT pg_catalog.string_agg(
-                            pg_catalog.format(
-                                'SELECT %s FROM %s JOIN %s AS c ON (%s) = (%s) JOIN %s AS p ON %s',
-                                parent_keys[here], whole_rows[n], names[n], child_keys[n], row_keys[n],
-                                names[here],
-                                (
-                                    SELECT pg_catalog.string_agg(
-                                        pg_catalog.format('p.%I = c.%I', pair ->> 0, pair ->> 1),
-                                        ' AND '
+        -- Lock the parents of all these rows, and the rows.  Then the parents again: while a row
+        -- was waited for, it may have got another parent, which it keeps from here on.
+        FOR turn IN 1 .. 2 LOOP
+            FOR step IN SELECT pg_catalog.jsonb_array_elements(facts -> 'locks') LOOP
+                here := (step ->> 'table')::integer + 1;
+                IF step -> 'edges' <> '[]' THEN
+                    EXECUTE pg_catalog.format(
+                        'SELECT FROM %s AS p WHERE (%s) IN (%s) ORDER BY %2$s FOR KEY SHARE',
+                        names[here], parent_keys[here],
+                        (
+                            SELECT pg_catalog.string_agg(
+                                pg_catalog.format(
+                                    'SELECT %s FROM %s JOIN %s AS c ON (%s) = (%s) JOIN %s AS p ON %s',
+                                    parent_keys[here], whole_rows[n], names[n], child_keys[n], row_keys[n],
+                                    names[here],
+                                    (
+                                        SELECT pg_catalog.string_agg(
+                                            pg_catalog.format('p.%I = c.%I', pair ->> 0, pair ->> 1),
+                                            ' AND '
+                                        )
+                                        FROM pg_catalog.jsonb_array_elements(e -> 'on') AS pair
                                     )
-                                    FROM pg_catalog.jsonb_array_elements(e -> 'on') AS pair
-                                )
-                            ), ' UNION ALL '
+                                ), ' UNION ALL '
+                            )
+                            FROM pg_catalog.jsonb_array_elements(step -> 'edges') AS e,
+                                LATERAL (SELECT (e ->> 'child')::integer + 1) AS place (n)
                         )
-                        FROM pg_catalog.jsonb_array_elements(step -> 'edges') AS e,
-                            LATERAL (SELECT (e ->> 'child')::integer + 1) AS place (n)
-                    )
-                ) USING whole;
-            END IF;
-            IF (step ->> 'below')::boolean THEN
-                EXECUTE pg_catalog.format(
-                    'SELECT FROM %s AS c WHERE (%s) IN (SELECT * FROM %s) AND c.%I = ANY ($2)'
-                    ' ORDER BY %2$s FOR NO KEY UPDATE',
-                    names[here], child_keys[here], whole_rows[here],
-                    facts #>> ARRAY['tables', step ->> 'table', 'deletion_id']
-                ) USING whole, ids;
-            END IF;
+                    ) USING whole;
+                END IF;
+                IF turn = 1 AND (step ->> 'below')::boolean THEN
+                    EXECUTE pg_catalog.format(
+                        'SELECT FROM %s AS c WHERE (%s) IN (SELECT * FROM %s) AND c.%I = ANY ($2)'
+                        ' ORDER BY %2$s FOR NO KEY UPDATE',
+                        names[here], child_keys[here], whole_rows[here],
+                        facts #>> ARRAY['tables', step ->> 'table', 'deletion_id']
+                    ) USING whole, ids;
+                END IF;
+            END LOOP;
         END LOOP;
 
         -- No row comes back below a parent that stays dead.  A parent that died apart is an error, and

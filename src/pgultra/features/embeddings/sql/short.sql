@@ -1,1 +1,0 @@
-(SELECT count(distance) FROM pgultra_near) < {k} AND
