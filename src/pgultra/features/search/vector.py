@@ -12,6 +12,7 @@ from sqlalchemy import ClauseElement
 
 from pgultra import sql
 from pgultra.errors import DeclarationError
+from pgultra.features.search.chains import chain_of
 from pgultra.features.search.parts import (
     WEIGHTS,
     Part,
@@ -20,7 +21,7 @@ from pgultra.features.search.parts import (
     resolve_part,
     shared_budgets,
 )
-from pgultra.features.search.related import Chain, Related, chain_of
+from pgultra.features.search.related import Chain, Related
 from pgultra.features.search.settings import Settings, settings_of
 from pgultra.plan.options import refused, shown
 
