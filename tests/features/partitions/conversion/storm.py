@@ -107,7 +107,7 @@ class Storm:
         """
         with (
             ThreadPoolExecutor(max_workers=writers + readers) as pool,
-            bystander(self.dsn) as self.bystander,
+            bystander(self.dsn, computes=True) as self.bystander,
         ):
             futures = [pool.submit(self._write, number, writers) for number in range(writers)]
             futures += [pool.submit(self._look) for _ in range(readers)]

@@ -104,16 +104,16 @@ def copy(
 
     def page(low: Key | None, size: int, optimistic: bool = True) -> tuple[Key | None, float]:
         limit = None if batch else limit_of(size)
-        with patience.transaction(blocking=True, by_index=True, limit=limit) as connection:
+        with patience.transaction(by_index=True, limit=limit) as connection:  # keeps nobody
             start = time.perf_counter()
             found = _ask(connection, route.boundary(low, size - 1)).scalar()
             high = None if found is None else json.loads(found)
             new = optimistic and route.ordered  # or nothing tells without reading it all
             new = new and not _ask(connection, route.begun(low, high)).scalar()
-            texts = route.copy(low, high, empty=new)
-            row = _ask(connection, texts).one()
+        with patience.transaction(blocking=True, by_index=True, limit=limit) as connection:
+            row = _ask(connection, route.copy(low, high, empty=new)).one()
             done(connection, high, row.seen)
-            return high, time.perf_counter() - start
+        return high, time.perf_counter() - start
 
     def either(low: Key | None, size: int) -> tuple[Key | None, float]:
         try:
