@@ -315,6 +315,33 @@ def test_purge_of_core_tables(database: Database) -> None:
         assert purge(connection, parent, older_than=NOW) == Purged(2, 0)
 
 
+def test_purge_keeps_live_rows_that_a_foreign_key_would_take(database: Database) -> None:
+    """
+    ON DELETE CASCADE is no reason to lose a live row, where marking does not cascade.
+    """
+    metadata = sa.MetaData()
+    parent = sa.Table("parent", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    child = sa.Table(
+        "child",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("parent_id", sa.ForeignKey("parent.id", ondelete="CASCADE")),
+    )
+    declare(child, Rules())
+    declare(parent, Rules(cascade=()))
+    engine = database.engine()
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(parent.insert(), [{"id": 1}, {"id": 2}, {"id": 3}])
+        connection.execute(child.insert(), [{"id": 1, "parent_id": 1}, {"id": 2, "parent_id": 2}])
+        connection.execute(parent.update().values(deleted_at=sa.func.now()))
+        connection.execute(child.update().where(child.c.id == 2).values(deleted_at=sa.func.now()))
+    with engine.connect() as connection:
+        assert purge(connection, parent, older_than=NOW) == Purged(3, 1)
+        assert connection.execute(select(child.c.id)).scalars().all() == [1]
+        assert connection.execute(select(parent.c.id)).scalars().all() == [1]
+
+
 def test_rows_in_a_circle(database: Database) -> None:
     """
     Rows of two tables that point at each other go in one statement.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import DateTime, Table, and_, delete, func, inspect, literal, select, tuple_
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import RelationshipDirection
 
 from pgultra.errors import DeclarationError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Column, ColumnElement, Connection
+    from sqlalchemy import Column, ColumnElement, Connection, ForeignKeyConstraint
     from sqlalchemy.orm import Mapper
 
     from pgultra.features.soft_delete.options import SoftDeleteOptions
@@ -96,18 +97,28 @@ class Chart:
 
     def below(self, table: Table) -> Iterator[tuple[Table, Pairs]]:
         """
-        The tables whose rows cascade from this one's.
+        The tables whose rows cascade from this one's, when they are marked or by a foreign key.
+
+        A foreign key with ON DELETE CASCADE would take soft-deletable rows along unseen.
         """
+        found: dict[tuple[Any, ...], tuple[Table, Pairs]] = {}
         for edge in self.edges:
             if edge.parent == name_of(table):
                 child = self.tables[edge.child]
-                yield (
-                    child,
-                    [
-                        (_column(table, upper), _column(child, lower))
-                        for upper, lower in zip(edge.parent_key, edge.child_key, strict=True)
-                    ],
-                )
+                pairs = [
+                    (_column(table, upper), _column(child, lower))
+                    for upper, lower in zip(edge.parent_key, edge.child_key, strict=True)
+                ]
+                found[child, *sorted(lower.name for _, lower in pairs)] = child, pairs
+        for child in self.tables.values():
+            known = rules_of(child) is not None and list(child.primary_key)
+            for key in child.foreign_key_constraints if known else ():
+                if (key.ondelete or "").upper() == "CASCADE" and _refers(key, table):
+                    pairs = [(element.column, element.parent) for element in key.elements]
+                    found.setdefault(
+                        (child, *sorted(lower.name for _, lower in pairs)), (child, pairs)
+                    )
+        yield from found.values()
 
     def parts(self, table: Table) -> Iterator[tuple[Table, Pairs]]:
         """
@@ -227,6 +238,14 @@ def earlier(at: Any, before: datetime) -> ColumnElement[bool]:
     Whether a column says an earlier time: PostgreSQL compares, with or without a time zone.
     """
     return at < literal(before, DateTime(timezone=True))  # type: ignore[no-any-return]  # a column's comparison
+
+
+def _refers(key: ForeignKeyConstraint, table: Table) -> bool:
+    element = key.elements[0]
+    try:
+        return element.column.table is table
+    except InvalidRequestError:  # it names a table that is not there, as yet
+        return False
 
 
 def _column(table: Table, name: str) -> Column[Any]:

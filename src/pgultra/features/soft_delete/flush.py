@@ -13,7 +13,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import column, event, func, update, values
+from sqlalchemy import column, event, func, select, tuple_, update, values
 from sqlalchemy.orm import PassiveFlag, Session, UOWTransaction, attributes
 
 from pgultra.features.soft_delete import changes, mapped, turns
@@ -25,13 +25,14 @@ from pgultra.features.soft_delete.departure import (
     stamp,
     witness,
 )
-from pgultra.features.soft_delete.edges import mappers_below, root_of
+from pgultra.features.soft_delete.edges import links, mappers_below, root_of
 from pgultra.features.soft_delete.model import SoftDelete, deleted_column
 from pgultra.features.soft_delete.tops import Doomed, stale, tops_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import InstanceState, Mapper, MapperProperty
 
 __all__: list[str] = []
@@ -225,9 +226,7 @@ def _write(session: Session, doomed: Doomed, before: Sequence[UUID]) -> UUID | N
     root, mapper = doomed.root, doomed.state.mapper
     at, by, deletion = (deleted_column(mapper, name) for name in COLUMNS)
     chosen = uuid4()
-    statement = update(mapped.table_of(root)).where(
-        matching(list(root.primary_key), [doomed.key]), at.is_(None)
-    )
+    statement = update(mapped.table_of(root)).where(_held(root, doomed), at.is_(None))
     own = {each: new for each, new in doomed.values.items() if each.table is root.local_table}
     marks = {**own, at: func.now(), deletion: chosen}
     version = root.version_id_col
@@ -248,6 +247,23 @@ def _write(session: Session, doomed: Doomed, before: Sequence[UUID]) -> UUID | N
     if version is not None and not taken:
         raise stale(doomed)
     return None
+
+
+def _held(root: Mapper[Any], doomed: Doomed) -> ColumnElement[bool]:
+    """
+    The condition that chooses a row, which is locked before anything of it is changed.
+
+    An UPDATE would hold it in a way that lets who adds a child pass, and then ask for more: who
+    added one, and goes on to update its parent, would wait for us and we for him.
+    """
+    keys: list[Any] = list(root.primary_key)
+    if not any(True for _ in links(root)):
+        return matching(keys, [doomed.key])  # type: ignore[no-any-return]  # a comparison
+    own = mapped.table_of(root).alias("own")
+    chosen: list[Any] = [own.corresponding_column(key) for key in keys]
+    held = select(*chosen).where(matching(chosen, [doomed.key])).with_for_update()
+    target: Any = tuple_(*keys) if len(keys) > 1 else keys[0]
+    return target.in_(held)  # type: ignore[no-any-return]  # a comparison
 
 
 def _alike(doomed: Doomed) -> bool | None:
