@@ -269,8 +269,8 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "locks",
         "soft_delete cascades against each other",
-        "One deletion or restore in a transaction never ends with a deadlock; no live row is "
-        "left below a deleted one.",
+        "One deletion or restore by the ORM in a transaction does not end with a deadlock, with "
+        "[exceptions](../reference/soft_delete.md#locks); no live row is left below a deleted one.",
     ),
     Promise(
         "locks",
